@@ -1,0 +1,136 @@
+"""Random training crops: one matrix moves picture and points, then the picture alone changes its look.
+
+Every setting carries its unit in its name, every draw comes from the generator that is handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from datasets.faces import Face
+from datasets.geometry import compose, crop_matrix, mirror_matrix, similarity_matrix, square_box, transform_points
+from datasets.geometry import warp_image
+from datasets.markups import Markup
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a training crop may be taken from the plain one; every range is symmetric and drawn uniformly."""
+
+    rotation_degrees: float = 0.0
+    scale_fraction: float = 0.0  # 0.2: the face is drawn 0.8 to 1.2 times as large
+    shift_fraction: float = 0.0  # of the crop's side
+    box_jitter_fraction: float = 0.0  # each side of the face box moves by up to this much of the box's size
+    flip_probability: float = 0.0
+    brightness_fraction: float = 0.0
+    contrast_fraction: float = 0.0
+    saturation_fraction: float = 0.0
+    grayscale_probability: float = 0.0
+    blur_probability: float = 0.0
+    blur_sigma_pixels: float = 2.0
+    noise_probability: float = 0.0
+    noise_sigma_levels: float = 12.0  # of the 256 grey levels
+    occlusion_probability: float = 0.0
+    occlusion_fraction: float = 0.4  # longest side of an occluding box, of the crop's side
+
+
+def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Box (4,) with each side moved by up to `fraction` of the box's width or height."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return box + rng.uniform(-fraction, fraction, 4) * np.array([width, height, width, height])
+
+
+def random_matrix(box: np.ndarray, size: int, margin: float, setting: Augmentation, rng: np.random.Generator):
+    """Image-to-crop matrix (2, 3) with random box jitter, rotation, scale and shift; no flip."""
+    square = square_box(jitter_box(box, setting.box_jitter_fraction, rng), margin)
+    middle = 0.5 * (size - 1)
+    rotation = rng.uniform(-1, 1) * setting.rotation_degrees
+    scale = 1 + rng.uniform(-1, 1) * setting.scale_fraction
+    shift = rng.uniform(-1, 1, 2) * setting.shift_fraction * size
+    move = similarity_matrix((middle, middle), rotation, scale, (shift[0], shift[1]))
+    return compose(move, crop_matrix(square, size))
+
+
+def change_colour(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Crop (S, S, 3) uint8 with random brightness, contrast about mid-grey and saturation."""
+    contrast = 1 + rng.uniform(-1, 1) * setting.contrast_fraction
+    brightness = rng.uniform(-1, 1) * setting.brightness_fraction * 255
+    saturation = 1 + rng.uniform(-1, 1) * setting.saturation_fraction
+    if rng.random() < setting.grayscale_probability:
+        saturation = 0.0
+    if saturation == 1 and contrast == 1 and brightness == 0:
+        return crop
+    # Saturation, contrast and brightness are one affine map of the colours, so the picture is touched once.
+    luma = np.array([0.299, 0.587, 0.114])
+    mix = contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(luma, (3, 1)))
+    offset = np.full((3, 1), 127.5 * (1 - contrast) + brightness)
+    return cv2.transform(crop, np.hstack([mix, offset]))
+
+
+def blur(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian blur of random strength, in some of the crops."""
+    if rng.random() >= setting.blur_probability:
+        return crop
+    return cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.3, 1.0) * setting.blur_sigma_pixels)
+
+
+def add_noise(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian pixel noise of random strength, in some of the crops."""
+    if rng.random() >= setting.noise_probability:
+        return crop
+    sigma = rng.uniform(0.2, 1.0) * setting.noise_sigma_levels
+    noise = rng.standard_normal(crop.shape, dtype=np.float32) * sigma
+    return cv2.add(crop, noise, dtype=cv2.CV_8U)
+
+
+def occlude(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Covers some crops with one box, of one colour or of noise."""
+    if rng.random() >= setting.occlusion_probability:
+        return crop
+    size = crop.shape[0]
+    width, height = (rng.uniform(0.1, 1.0, 2) * setting.occlusion_fraction * size).astype(int) + 1
+    x, y = rng.integers(0, size - width + 1), rng.integers(0, size - height + 1)
+    colour = rng.integers(0, 256, 3)
+    if rng.random() < 0.5:
+        colour = rng.integers(0, 256, (height, width, 3))
+    crop[y : y + height, x : x + width] = colour
+    return crop
+
+
+@dataclass(frozen=True)
+class TrainingCrop:
+    """Turns a face into a random crop (S, S, 3) uint8 and its points (K, 2), in pixels of the crop."""
+
+    size: int
+    margin: float
+    markup: Markup
+    setting: Augmentation
+
+    def __call__(self, face: Face, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draws everything from `rng`, so the same generator gives the same crop."""
+        matrix = random_matrix(face.box, self.size, self.margin, self.setting, rng)
+        points_image = face.points_image
+        if rng.random() < self.setting.flip_probability:
+            matrix = compose(mirror_matrix(self.size), matrix)
+            points_image = points_image[list(self.markup.flip_order)]
+        crop = warp_image(face.image, matrix, self.size)
+        for change in (change_colour, blur, occlude, add_noise):
+            crop = change(crop, self.setting, rng)
+        return crop, transform_points(points_image, matrix).astype(np.float32)
+
+
+def with_photometric(setting: Augmentation) -> Augmentation:
+    """The same geometry with colour, blur, noise and occlusion at strengths that photos show."""
+    return replace(
+        setting,
+        brightness_fraction=0.2,
+        contrast_fraction=0.3,
+        saturation_fraction=0.4,
+        grayscale_probability=0.1,
+        blur_probability=0.2,
+        noise_probability=0.2,
+        occlusion_probability=0.4,
+    )

@@ -1,0 +1,36 @@
+"""What every reader of this package hands out: one face with its landmarks, and a numbered collection of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, Sequence
+
+import numpy as np
+
+from datasets.markups import Markup
+
+
+class Face(NamedTuple):
+    """One annotated face in its photo.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        points_image: (K, 2) float64, x then y in pixels of the image; NaN where a landmark is not annotated.
+        box: (4,) float64, x0, y0, x1, y1 of the face in pixels of the image.
+        name: unique within its data set.
+    """
+
+    image: np.ndarray
+    points_image: np.ndarray
+    box: np.ndarray
+    name: str
+
+
+class FaceDataset(Protocol):
+    """Faces by number; indexing reads or renders the picture, the names are at hand without."""
+
+    markup: Markup
+    names: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Face: ...

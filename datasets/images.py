@@ -1,0 +1,115 @@
+"""Reading and writing images as RGB uint8 arrays (H, W, 3)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+# All that Pillow's decoders are seen to raise on damaged files.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: PathLike, apply_orientation: bool = True) -> np.ndarray:
+    """Reads an image of any kind as RGB.
+
+    Transparent pixels are laid on white, of an animation the first frame is taken, 16-bit values keep their high byte.
+
+    Args:
+        path: The image file.
+        apply_orientation: Turn the picture upright as its EXIF tag says. Leave it out for photos whose annotations
+            count in the stored pixels.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is empty, cut short or no image.
+    """
+    data = _read_bytes(Path(path))
+    if not data:
+        raise ValueError(f"{path}: the file is empty; copy it again or remove it")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of big photos and of odd metadata; neither is an error, and there is nothing to do about it.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return np.array(_to_rgb(ImageOps.exif_transpose(image) if apply_orientation else image))
+    except _DECODE_ERRORS as error:
+        reason = " ".join(str(error).split()).replace("<_io.BytesIO object", "<file")
+        raise ValueError(f"{path}: not a readable image ({reason}); copy it again or remove it") from error
+
+
+def write_image(path: PathLike, image: np.ndarray) -> None:
+    """Writes an RGB image, whole or not at all; the extension chooses the format.
+
+    Args:
+        path: Where to; .jpg (quality 95), .png and whatever else Pillow writes.
+        image: (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: The extension names no image format, or the array is no RGB image.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{path}: an image to write is (H, W, 3) uint8, this is {image.shape} {image.dtype}")
+    suffix = Path(path).suffix.lower()
+    image_format = Image.registered_extensions().get(suffix)
+    if image_format not in Image.SAVE:
+        raise ValueError(f"{path}: no image format has the extension '{suffix}'; use .png or .jpg")
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, image_format, quality=95)
+    write_whole(path, encoded.getvalue())
+
+
+def write_whole(path: PathLike, data: bytes) -> None:
+    """Writes a file so that a reader finds the old one or the new one, never a part of it."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such image; check the path")
+    if path.is_dir():
+        raise ValueError(f"{path}: this is a folder, not an image; name one image file")
+    return path.read_bytes()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):
+        high_bytes = np.clip(np.asarray(image), 0, 65535).astype(np.uint16) >> 8
+        image = Image.fromarray(high_bytes.astype(np.uint8))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

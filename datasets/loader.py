@@ -1,0 +1,135 @@
+"""Batches of random training crops, made by worker processes, the same ones whatever the number of workers.
+
+Crop number i of epoch e draws from a generator seeded with (seed, e, i), so neither the number of workers nor a restart at epoch
+e changes a single byte.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Callable, Iterator, NamedTuple
+
+import cv2
+import numpy as np
+
+from datasets.faces import Face, FaceDataset
+
+Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, np.ndarray]"]
+
+
+class Batch(NamedTuple):
+    """crops (N, S, S, 3) uint8 and points_crop (N, K, 2) float32, in pixels of the crop."""
+
+    crops: np.ndarray
+    points_crop: np.ndarray
+
+
+class Part(NamedTuple):
+    """The faces of one batch, and where in its epoch the batch starts."""
+
+    seed: int
+    epoch: int
+    start: int
+    indices: np.ndarray
+
+
+_worker_source: tuple[FaceDataset, Transform] | None = None
+
+
+def _start_worker(dataset: FaceDataset, transform: Transform) -> None:
+    global _worker_source
+    cv2.setNumThreads(1)
+    _worker_source = (dataset, transform)
+
+
+def _make_in_worker(part: Part) -> Batch:
+    assert _worker_source is not None
+    return make_batch(*_worker_source, part)
+
+
+def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> Batch:
+    """The crops of one part of an epoch."""
+    seeds = ((part.seed, part.epoch, part.start + i) for i in range(len(part.indices)))
+    made = [transform(dataset[int(i)], np.random.default_rng(seed)) for i, seed in zip(part.indices, seeds)]
+    crops, points = zip(*made)
+    return Batch(np.stack(crops), np.stack(points))
+
+
+class Loader:
+    """Shuffled batches of one epoch after another; a last, smaller batch is kept.
+
+    Args:
+        dataset: where the faces come from.
+        transform: makes (crop, points_crop) of a face with the generator it is given.
+        batch_size: crops in a batch.
+        seed: of the order and of every crop.
+        workers: processes that make the batches; 0 makes them in this process.
+        order: indices of the faces of one epoch, repeats allowed; every face once by default.
+    """
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        transform: Transform,
+        batch_size: int,
+        seed: int = 0,
+        workers: int = 0,
+        order: np.ndarray | None = None,
+    ) -> None:
+        self._source = (dataset, transform)
+        self._batch_size, self._seed, self._workers = batch_size, seed, workers
+        self._order = np.arange(len(dataset)) if order is None else np.asarray(order)
+        self._pool: ProcessPoolExecutor | None = None
+        if len(self._order) == 0:
+            raise ValueError("the training data holds no face: check the folder and the subset")
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self._order) // self._batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, in the order that (seed, epoch) sets."""
+        order = np.random.default_rng((self._seed, epoch)).permutation(self._order)
+        starts = range(0, len(order), self._batch_size)
+        parts = [Part(self._seed, epoch, i, order[i : i + self._batch_size]) for i in starts]
+        if self._workers == 0:
+            return (make_batch(*self._source, part) for part in parts)
+        return self._from_workers(parts)
+
+    def close(self) -> None:
+        """Ends the workers."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _from_workers(self, parts: list[Part]) -> Iterator[Batch]:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._workers, multiprocessing.get_context("fork"), _start_worker, self._source
+            )
+        waiting: deque[Future[Batch]] = deque()
+        remaining = iter(parts)
+        try:
+            while True:
+                while len(waiting) < 2 * self._workers + 2:
+                    part = next(remaining, None)
+                    if part is None:
+                        break
+                    waiting.append(self._pool.submit(_make_in_worker, part))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise OSError("a data loading process was ended, most often for want of memory: use fewer --workers") from error
+        finally:
+            for future in waiting:
+                future.cancel()
