@@ -1,0 +1,50 @@
+"""HybridBlocks that two or more papers use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mxnet.gluon import nn
+
+
+def conv_bn(channels: int, kernel: int, stride: int = 1, relu: bool = True) -> nn.HybridSequential:
+    """Convolution without bias that keeps the size (but for its stride), batch normalisation, ReLU if asked."""
+    block = nn.HybridSequential(prefix="")
+    block.add(nn.Conv2D(channels, kernel, stride, kernel // 2, use_bias=False), nn.BatchNorm())
+    if relu:
+        block.add(nn.Activation("relu"))
+    return block
+
+
+class ResidualBlock(nn.HybridBlock):
+    """A body and a shortcut, added, then ReLU (He et al., 2016, post-activation).
+
+    The shortcut is a 1x1 projection where the body changes channels or size, else the input itself.
+    """
+
+    def __init__(self, body: nn.HybridSequential, channels: int, in_channels: int, stride: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.body = body
+            changes = stride != 1 or in_channels != channels
+            self.shortcut = conv_bn(channels, 1, stride, relu=False) if changes else None
+
+    def hybrid_forward(self, F, x):
+        """x (N, in_channels, H, W) -> (N, channels, H / stride, W / stride)."""
+        shortcut = self.shortcut(x) if self.shortcut else x
+        return F.relu(self.body(x) + shortcut)
+
+
+def basic_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlock:
+    """Two 3x3 convolutions (ResNet-18 and 34)."""
+    body = nn.HybridSequential(prefix="")
+    body.add(conv_bn(channels, 3, stride), conv_bn(channels, 3, relu=False))
+    return ResidualBlock(body, channels, in_channels, stride)
+
+
+def bottleneck_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlock:
+    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back (ResNet-50, as PyTorch ships it)."""
+    body = nn.HybridSequential(prefix="")
+    narrow = channels // 4
+    body.add(conv_bn(narrow, 1), conv_bn(narrow, 3, stride), conv_bn(channels, 1, relu=False))
+    return ResidualBlock(body, channels, in_channels, stride)

@@ -1,0 +1,50 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+from mxnet.gluon import nn
+
+from gluon_models import ffld
+from gluon_models.spec import InputSpec
+
+
+class _Entry(NamedTuple):
+    build: Callable[..., nn.HybridBlock]
+    spec: InputSpec
+
+
+_MODELS = {
+    "resnet18_slim": _Entry(ffld.resnet18_slim, ffld.SPEC),
+    "resnet50_slim": _Entry(ffld.resnet50_slim, ffld.SPEC),
+}
+
+
+def list_models() -> list[str]:
+    """Names that `get_model` and `get_spec` take."""
+    return sorted(_MODELS)
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _MODELS:
+        raise ValueError(f"unknown model '{name}': choose one of {', '.join(list_models())}")
+    return _MODELS[name]
+
+
+def get_model(name: str, **overrides: Any) -> nn.HybridBlock:
+    """Builds a network, not yet initialised.
+
+    Args:
+        name: one of `list_models()`.
+        overrides: what the builder takes, such as num_landmarks.
+
+    Raises:
+        ValueError: the name is not known.
+    """
+    return _entry(name).build(**overrides)
+
+
+def get_spec(name: str) -> InputSpec:
+    """How the named network sees a face and what it answers; ValueError for an unknown name."""
+    return _entry(name).spec

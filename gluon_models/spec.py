@@ -1,0 +1,63 @@
+"""How a network sees a face and what it answers: the one place where these numbers stand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Tuple
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What every consumer of a network reads.
+
+    Attributes:
+        size: side of the square crop in pixels.
+        colour: "rgb" or "gray".
+        mean: grey level (0 to 255) taken off each channel.
+        scale: factor on each channel after that; network input = (pixel - mean) * scale.
+        box_margin: the crop is a square of side (1 + box_margin) * max(width, height) of the face box.
+        output: "points", (N, K, 2) as fractions of the crop with x_crop = fraction * size - 0.5, or "heatmaps".
+        stride: crop pixels per heatmap cell; 1 for points.
+    """
+
+    size: int
+    colour: str
+    mean: Tuple[float, ...]
+    scale: Tuple[float, ...]
+    box_margin: float
+    output: str
+    stride: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> InputSpec:
+        """Reads what `as_dict` wrote."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+class Normalize(nn.HybridBlock):
+    """Turns crops (N, S, S, 3), RGB in 0 to 255, into the network's input (N, C, S, S) float32."""
+
+    def __init__(self, spec: InputSpec, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._gray = spec.colour == "gray"
+        channels = len(spec.mean)
+        with self.name_scope():
+            self.mean = self.params.get_constant("mean", mx.nd.array(spec.mean).reshape((1, channels, 1, 1)))
+            self.scale = self.params.get_constant("scale", mx.nd.array(spec.scale).reshape((1, channels, 1, 1)))
+            if self._gray:
+                luma = mx.nd.array([0.299, 0.587, 0.114]).reshape((1, 3, 1, 1))  # ITU-R BT.601
+                self.luma = self.params.get_constant("luma", luma)
+
+    def hybrid_forward(self, F, crops, mean, scale, luma=None):
+        """crops (N, S, S, 3) uint8 or float -> (N, C, S, S) float32."""
+        pixels = F.transpose(F.cast(crops, "float32"), (0, 3, 1, 2))
+        if self._gray:
+            pixels = F.sum(F.broadcast_mul(pixels, luma), axis=1, keepdims=True)
+        return F.broadcast_mul(F.broadcast_sub(pixels, mean), scale)

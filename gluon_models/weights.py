@@ -1,0 +1,153 @@
+"""Weights files: PARAMS beside a JSON that says which network they belong to, and the files that ship."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+from gluon_models.registry import get_model, get_spec
+from gluon_models.spec import InputSpec
+
+SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What the JSON beside a weights file says.
+
+    Attributes:
+        model: name in the registry.
+        overrides: what the network was built with, such as num_landmarks.
+        spec: how the network sees a face.
+        markup: name of the landmark markup.
+    """
+
+    model: str
+    overrides: dict[str, Any]
+    spec: InputSpec
+    markup: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        return {
+            "model": self.model,
+            "overrides": self.overrides,
+            "spec": self.spec.as_dict(),
+            "markup": self.markup,
+        }
+
+
+def describe(model: str, markup: str, **overrides: Any) -> WeightsInfo:
+    """WeightsInfo of a registered network."""
+    return WeightsInfo(model, overrides, get_spec(model), markup)
+
+
+def info_path(path: str | os.PathLike[str]) -> Path:
+    """The JSON beside a weights file."""
+    return Path(path).with_suffix(".json")
+
+
+def save_weights(net: nn.HybridBlock, path: str | os.PathLike[str], info: WeightsInfo) -> None:
+    """Writes the parameters and the JSON beside them, each whole or not at all."""
+    path = Path(path)
+    text = json.dumps(info.as_dict(), indent=2) + "\n"
+    _replace(info_path(path), lambda part: Path(part).write_text(text, encoding="utf-8"))
+    _replace(path, lambda part: _save_parameters(net, part))
+
+
+def _save_parameters(net: nn.HybridBlock, path: str) -> None:
+    try:
+        net.save_parameters(path)
+    except mx.MXNetError as error:
+        raise OSError(f"cannot write {path}: is the disk full?") from error
+
+
+def _replace(path: Path, write: Any) -> None:
+    part = f"{path}.part"
+    try:
+        write(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+
+
+def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
+    """Reads the JSON beside a weights file.
+
+    Raises:
+        FileNotFoundError: the weights or the JSON are not there.
+        ValueError: the JSON does not say what it must.
+    """
+    beside = info_path(path)
+    for needed in (Path(path), beside):
+        if not needed.is_file():
+            raise FileNotFoundError(f"{needed} is not there: a weights file is a .params with a .json of the same name")
+    try:
+        values = json.loads(beside.read_text(encoding="utf-8"))
+        spec = InputSpec.from_dict(values["spec"])
+        return WeightsInfo(values["model"], values["overrides"], spec, values["markup"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{beside} does not describe weights ({error}): copy it again from where it came") from error
+
+
+def load_weights(
+    path: str | os.PathLike[str], model: str | None = None, ctx: Any = None
+) -> tuple[nn.HybridBlock, WeightsInfo]:
+    """Builds the network that a weights file belongs to and fills it.
+
+    Args:
+        path: the .params file, its .json beside it.
+        model: the network that the caller expects; any if None.
+        ctx: context or list of contexts; CPU by default.
+
+    Raises:
+        FileNotFoundError, ValueError: what is missing or does not fit, in one line.
+    """
+    info = read_info(path)
+    if model is not None and model != info.model:
+        raise ValueError(f"{path} holds weights of {info.model}, not of {model}: pass --model {info.model} or other weights")
+    net = get_model(info.model, **info.overrides)
+    fill(net, path, ctx)
+    return net, info
+
+
+def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None) -> None:
+    """Loads parameters from a file into a network of exactly that shape; ValueError if they do not fit."""
+    try:
+        net.load_parameters(str(path), ctx=ctx or mx.cpu(), cast_dtype=True, dtype_source="current")
+    except (mx.MXNetError, AssertionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1] if isinstance(error, mx.MXNetError) else "other layers or shapes"
+        raise ValueError(f"{path} cannot be loaded, it is cut short or belongs to another network ({reason[:120]})") from error
+
+
+def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
+    """Path of a weights file that ships, its SHA-256 checked against the index.
+
+    Args:
+        name: a model's name, or the stem of one of its further files, such as "resnet18_slim_rendered".
+
+    Raises:
+        ValueError: none ships under that name, or the file is not the one of the index.
+    """
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    if name not in index:
+        raise ValueError(f"no weights ship for '{name}': there are {', '.join(sorted(index))}; else pass --weights FILE")
+    path = folder / index[name]["file"]
+    if not path.is_file() or file_sha256(path) != index[name]["sha256"]:
+        raise ValueError(f"{path} is missing or not the file of weights/index.json: restore it with git checkout")
+    return path
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
