@@ -1,0 +1,1 @@
+"""How a network is trained: loop, schedule, checkpoints, run record, devices, command line."""

@@ -1,0 +1,121 @@
+"""One file that holds everything a run needs to go on: weights, their average, optimizer, progress."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import Block, Trainer
+
+from engine.averaging import WeightAverage
+from engine.files import write_whole
+
+LAST = "last.npz"
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: epochs done.
+        best: the best validation value so far, lower is better.
+        best_epoch: when it was reached; 0 for never.
+        average_updates: of the weight average.
+        arguments: of the command line.
+        history: one dict per epoch, as in log.jsonl.
+    """
+
+    epoch: int = 0
+    best: float = float("inf")
+    best_epoch: int = 0
+    average_updates: int = 0
+    arguments: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightAverage | None, state: Progress) -> None:
+    """Writes RUN/last.npz whole or not at all.
+
+    Raises:
+        OSError: it could not be written; the one before is untouched.
+    """
+    arrays: dict[str, Any] = {
+        f"weights/{i}": p.data(p.list_ctx()[0]).asnumpy() for i, p in enumerate(net.collect_params().values())
+    }
+    if average is not None:
+        arrays.update({f"average/{i}": value.asnumpy() for i, value in enumerate(average.values.values())})
+    arrays["optimizer"] = np.frombuffer(_optimizer_bytes(trainer), np.uint8)
+    arrays["progress"] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
+    write_whole(folder / LAST, lambda part: _save_arrays(part, arrays))
+
+
+def _save_arrays(part: str, arrays: dict[str, Any]) -> None:
+    with open(part, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _optimizer_bytes(trainer: Trainer) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "states"
+        trainer.save_states(str(path))
+        return path.read_bytes()
+
+
+def _set_optimizer(trainer: Trainer, states: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "states"
+        path.write_bytes(states)
+        trainer.load_states(str(path))
+
+
+@contextmanager
+def _open(folder: Path) -> Iterator[dict[str, np.ndarray]]:
+    path = folder / LAST
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: --resume takes the folder of a run that finished an epoch")
+    try:
+        with np.load(path) as arrays:
+            yield arrays
+    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): start the run again, --init takes its best.params") from error
+
+
+def read_progress(folder: Path) -> Progress:
+    """Where the run in `folder` stands.
+
+    Raises:
+        FileNotFoundError: it has no checkpoint.
+        ValueError: the checkpoint is damaged.
+    """
+    with _open(folder) as arrays:
+        return Progress(**json.loads(bytes(arrays["progress"]).decode()))
+
+
+def load_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightAverage | None) -> Progress:
+    """Puts the state of RUN/last.npz back; the network must be the one that was saved.
+
+    Raises:
+        FileNotFoundError, ValueError: no checkpoint, a damaged one, or one of another network.
+    """
+    with _open(folder) as arrays:
+        state = Progress(**json.loads(bytes(arrays["progress"]).decode()))
+        parameters = list(net.collect_params().values())
+        for i, parameter in enumerate(parameters):
+            stored = arrays[f"weights/{i}"]
+            if stored.shape != parameter.shape:
+                raise ValueError(f"{folder / LAST} is of another network: resume with the model it was started with")
+            parameter.set_data(mx.nd.array(stored, dtype=stored.dtype))
+        if average is not None:
+            average.updates = state.average_updates
+            for i, name in enumerate(average.values):
+                average.values[name][:] = mx.nd.array(arrays[f"average/{i}"])
+        _set_optimizer(trainer, bytes(arrays["optimizer"]))
+    return state

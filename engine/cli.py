@@ -1,0 +1,42 @@
+"""What the command lines of all scripts share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Callable
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a script's main and ends the process: 2 with one line for bad input, 130 when interrupted, else main's answer.
+
+    With the environment variable TRACEBACK=1 an error keeps its traceback.
+    """
+    try:
+        sys.exit(main() or 0)
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("TRACEBACK") == "1":
+            raise
+        print(f"error: {' '.join(_one_line(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser whose --help shows defaults."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --gpus and --seed."""
+    parser.add_argument("--gpus", help="GPU numbers such as 0,1, or none for the CPU; GPU 0 if one answers, else the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")

@@ -1,0 +1,196 @@
+"""The training loop that every script uses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Callable, Iterator, Protocol, Sequence
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+from mxnet.contrib import amp
+from mxnet.gluon import HybridBlock, Trainer
+from tqdm import tqdm
+
+from engine.averaging import WeightAverage
+from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
+from engine.record import RunRecord
+from engine.schedule import Schedule
+
+Objective = Callable[[HybridBlock, Sequence[np.ndarray], mx.Context], "dict[str, mx.nd.NDArray]"]
+
+
+class EpochSource(Protocol):
+    """Batches by epoch, each a sequence of arrays whose first axis counts the samples."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int) -> Iterator[Sequence[np.ndarray]]: ...
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a run goes.
+
+    Attributes:
+        schedule: learning rate and number of epochs.
+        optimizer: MXNet's name.
+        optimizer_settings: its settings besides the rate, such as {"wd": 5e-4}.
+        clip_norm: largest norm of the gradient over all parameters, per sample; 0 for no clipping.
+        average_decay: of the weight average; 0 for none.
+        patience: epochs without a better validation before the run stops; 0 for never.
+        amp: float16 where the device has it.
+        validate_every: epochs between validations; the last epoch is always validated.
+        seed: of what is random inside the network, such as dropout.
+    """
+
+    schedule: Schedule
+    optimizer: str = "adam"
+    optimizer_settings: dict[str, Any] | None = None
+    clip_norm: float = 0.0
+    average_decay: float = 0.0
+    patience: int = 0
+    amp: bool = False
+    validate_every: int = 1
+    seed: int = 0
+
+
+class NotFinite(ValueError):
+    """The loss is no longer a number; the text holds every term."""
+
+
+class Fit:
+    """Trains one network.
+
+    Args:
+        net: initialised on `contexts`, hybridized, and run once.
+        batches: where the samples come from.
+        objective: (net, arrays, context) -> {term: (N,) loss of each sample}; the terms are added.
+        validate: net -> {"nme": ..., further numbers}; lower nme is better.
+        save_best: called with the network when validation improved.
+        options: how the run goes.
+        contexts: devices; a batch is divided among them.
+    """
+
+    def __init__(
+        self,
+        net: HybridBlock,
+        batches: EpochSource,
+        objective: Objective,
+        validate: Callable[[HybridBlock], dict[str, float]],
+        save_best: Callable[[HybridBlock], None],
+        options: FitOptions,
+        contexts: list[mx.Context],
+    ) -> None:
+        self._net, self._batches, self._objective = net, batches, objective
+        self._validate, self._save_best = validate, save_best
+        self._options, self._contexts = options, contexts
+        settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
+        self._trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
+        self._average = WeightAverage(net, options.average_decay) if options.average_decay else None
+        self._scales_loss = options.amp and contexts[0].device_type == "gpu"
+        if self._scales_loss:
+            amp.init_trainer(self._trainer)
+
+    def run(self, folder: Path, record: RunRecord, arguments: dict[str, Any], resume: bool = False) -> Progress:
+        """Trains to the last epoch or until patience ends, writing a checkpoint after each epoch.
+
+        Raises:
+            NotFinite: the loss is no longer a number.
+            OSError: a file could not be written; the checkpoint before is intact.
+        """
+        state = Progress(arguments=arguments)
+        if resume:
+            state = load_checkpoint(folder, self._net, self._trainer, self._average)
+        record.start(state.history)
+        epochs = self._options.schedule.epochs
+        bar = tqdm(total=epochs * len(self._batches), initial=state.epoch * len(self._batches), unit="batch", mininterval=1)
+        with bar:
+            while state.epoch < epochs and not self._out_of_patience(state):
+                self._one_epoch(state, bar)
+                if self._average is not None:
+                    state.average_updates = self._average.updates
+                save_checkpoint(folder, self._net, self._trainer, self._average, state)
+                record.epoch(state.history)
+        record.finish({"best_nme": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
+        return state
+
+    def _out_of_patience(self, state: Progress) -> bool:
+        return 0 < self._options.patience <= state.epoch - state.best_epoch
+
+    def _one_epoch(self, state: Progress, bar: tqdm) -> None:
+        # Seeded anew each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
+        mx.random.seed(hash((self._options.seed, state.epoch)) % 2**31)
+        start, samples, total = monotonic(), 0, 0.0
+        for number, arrays in enumerate(self._batches.epoch(state.epoch)):
+            self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
+            loss = self._step(arrays, state.epoch)
+            samples += len(arrays[0])
+            total += loss
+            bar.update()
+            bar.set_postfix(epoch=state.epoch + 1, loss=f"{total / samples:.4g}", best=f"{100 * state.best:.2f}%", refresh=False)
+        state.epoch += 1
+        line = {
+            "epoch": state.epoch,
+            "loss": total / samples,
+            "learning_rate": self._trainer.learning_rate,
+            "faces_per_second": round(samples / (monotonic() - start), 1),
+        }
+        if state.epoch % self._options.validate_every == 0 or state.epoch == self._options.schedule.epochs:
+            line.update(self._validated(state))
+        line["seconds"] = round(monotonic() - start, 1)
+        state.history.append(line)
+
+    def _step(self, arrays: Sequence[np.ndarray], epoch: int) -> float:
+        """One update; returns the sum of the loss over the samples."""
+        count = len(arrays[0])
+        contexts = self._contexts[:count]
+        parts = [np.array_split(array, len(contexts)) for array in arrays]
+        if len(contexts) < len(self._contexts):
+            self._net.collect_params().zero_grad()
+        terms = []
+        with autograd.record():
+            for i, context in enumerate(contexts):
+                terms.append(self._objective(self._net, [part[i] for part in parts], context))
+            losses = [sum(each.values()) for each in terms]
+            if self._scales_loss:
+                with amp.scale_loss(losses, self._trainer) as scaled:
+                    autograd.backward(scaled)
+        if not self._scales_loss:
+            autograd.backward(losses)
+        total = sum(float(loss.sum().asscalar()) for loss in losses)
+        if not math.isfinite(total):
+            raise NotFinite(_explain(terms, epoch))
+        self._trainer.allreduce_grads()
+        if self._options.clip_norm:
+            self._clip(count)
+        self._trainer.update(count)
+        if self._average is not None:
+            self._average.update()
+        return total
+
+    def _clip(self, count: int) -> None:
+        for context in self._contexts:
+            gradients = [p.grad(context) for p in self._net.collect_params().values() if p.grad_req != "null"]
+            mx.gluon.utils.clip_global_norm(gradients, self._options.clip_norm * count, check_isfinite=False)
+
+    def _validated(self, state: Progress) -> dict[str, float]:
+        if self._average is None:
+            return self._measure(state)
+        with self._average.applied():
+            return self._measure(state)
+
+    def _measure(self, state: Progress) -> dict[str, float]:
+        numbers = self._validate(self._net)
+        if numbers["nme"] < state.best:
+            state.best, state.best_epoch = numbers["nme"], state.epoch
+            self._save_best(self._net)
+        return numbers
+
+
+def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
+    values = "; ".join(f"{name} {float(term.mean().asscalar()):.4g}" for each in terms for name, term in each.items())
+    return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or look at the data"

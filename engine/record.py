@@ -1,0 +1,112 @@
+"""The run record: what was run, on what, and a line for every epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import mxnet as mx
+import numpy as np
+
+from engine.files import write_text, write_whole
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  the backend comes first: a training machine has no display
+from tensorboardX import SummaryWriter  # noqa: E402
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the project and whether the checkout differs from it; None where there is no git."""
+    root = Path(__file__).resolve().parent.parent
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+class RunRecord:
+    """Writes run.json, log.jsonl, curve.png and TensorBoard events into the folder of a run.
+
+    Args:
+        folder: of the run; it exists.
+        arguments: of the command line, as plain JSON types.
+        contexts: names of the devices used.
+    """
+
+    def __init__(self, folder: Path, arguments: dict[str, Any], contexts: list[str]) -> None:
+        self._folder = folder
+        self._values = {
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "arguments": arguments,
+            "git": git_state(),
+            "versions": versions(),
+            "devices": contexts,
+            "started": _now(),
+        }
+        self._events = SummaryWriter(str(folder))
+
+    def start(self, history: list[dict[str, Any]]) -> None:
+        """Writes run.json, and the log of the epochs that are already done."""
+        self._write_values()
+        write_text(self._folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+
+    def epoch(self, history: list[dict[str, Any]]) -> None:
+        """Adds the last epoch of `history` to the log, the events and the curve."""
+        line = history[-1]
+        with open(self._folder / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        for key, value in line.items():
+            if key != "epoch":
+                self._events.add_scalar(key, value, line["epoch"])
+        self._events.flush()
+        write_whole(self._folder / "curve.png", lambda part: _draw_curve(part, history))
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Completes run.json with the result."""
+        self._values.update(finished=_now(), result=result)
+        self._write_values()
+        self._events.close()
+
+    def _write_values(self) -> None:
+        write_text(self._folder / "run.json", json.dumps(self._values, indent=2) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _draw_curve(part: str, history: list[dict[str, Any]]) -> None:
+    epochs = [line["epoch"] for line in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
+    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+    measured = [(line["epoch"], 100 * line["nme"]) for line in history if math.isfinite(line.get("nme", math.nan))]
+    if measured:
+        right.plot(*zip(*measured), color="tab:red")
+    right.set(xlabel="epoch", ylabel="validation NME (%)")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(part, format="png", dpi=100)
+    plt.close(figure)

@@ -1,0 +1,104 @@
+"""The command line of every training script, and the steps they share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import HybridBlock
+
+from engine import cli
+from engine.checkpoint import read_progress
+from engine.files import make_folder
+from engine.fit import FitOptions
+from engine.recipe import add_recipe_arguments, chosen_recipe
+from engine.schedule import Schedule
+
+MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every")
+
+
+def make_parser(description: str, models: Sequence[str], datasets: Sequence[str], recipes: Mapping[str, Any]):
+    """The parser of a training script: what to train, on what, by which recipe, and where it goes."""
+    parser = cli.make_parser(description)
+    parser.add_argument("--model", choices=models, default=models[0])
+    parser.add_argument("--dataset", choices=datasets, help="300w if --data is given, else rendered faces")
+    parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
+    parser.add_argument("--out", metavar="RUN", help="folder for weights, log, checkpoint and curves")
+    parser.add_argument("--resume", metavar="RUN", help="go on with this run from its last epoch, with its own settings")
+    parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
+    parser.add_argument("--allow-missing", action="store_true", help="train on the part of the data set that is there")
+    parser.add_argument("--rendered-count", type=int, default=2000, help="rendered training faces")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
+    parser.add_argument("--cache", action="store_true", help="keep all photos in memory (half a megabyte each in 300-W)")
+    parser.add_argument("--patience", type=int, default=0, help="stop after this many epochs without progress; 0 never")
+    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient per face; 0 for no clipping")
+    parser.add_argument("--validate-every", type=int, default=1, help="epochs between two validations")
+    parser.add_argument("--amp", action="store_true", help="float16 where the GPU has it")
+    cli.add_device_arguments(parser)
+    add_recipe_arguments(parser, recipes)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line; with --resume the settings are those the run was started with.
+
+    Raises:
+        ValueError: neither --out nor --resume is given, or --data is missing.
+        FileNotFoundError: there is no run to resume.
+    """
+    arguments = parser.parse_args(words)
+    if arguments.resume:
+        stored = read_progress(Path(arguments.resume)).arguments
+        kept = {name: value for name, value in stored.items() if name not in MAY_CHANGE_ON_RESUME}
+        arguments = argparse.Namespace(**{**vars(arguments), **kept, "out": arguments.resume})
+    if not arguments.out:
+        raise ValueError("--out RUN is missing: name a folder for the run")
+    if arguments.dataset is None:
+        arguments.dataset = "300w" if arguments.data else "rendered"
+    if arguments.dataset == "rendered":
+        print("training on rendered faces; pass --dataset and --data for photos")
+    return arguments
+
+
+def start_folder(arguments: argparse.Namespace) -> Path:
+    """The run's folder; a run that is already there is not overwritten.
+
+    Raises:
+        ValueError: another run lies there.
+    """
+    folder = make_folder(arguments.out)
+    if not arguments.resume and (folder / "run.json").exists():
+        raise ValueError(f"{folder} already holds a run: go on with --resume {folder}, or name another --out")
+    return folder
+
+
+def initialise(net: HybridBlock, input_shape: Sequence[int], contexts: list[mx.Context], seed: int) -> None:
+    """Xavier weights from `seed`, hybridized, every parameter's shape settled by one run."""
+    mx.random.seed(seed)
+    np.random.seed(seed)
+    net.initialize(mx.init.Xavier(), ctx=contexts)
+    net.hybridize(static_alloc=True, static_shape=True)
+    for context in contexts:
+        net(mx.nd.zeros(input_shape, ctx=context))
+
+
+def fit_options(arguments: argparse.Namespace, recipes: Mapping[str, Any]) -> FitOptions:
+    """How the run goes, from the command line and the recipe it names."""
+    recipe = chosen_recipe(arguments, recipes)
+    schedule = Schedule(
+        recipe.schedule, recipe.learning_rate, recipe.epochs, recipe.decay_factor, recipe.decay_epochs, recipe.warmup_epochs
+    )
+    return FitOptions(
+        schedule,
+        optimizer_settings={"wd": recipe.weight_decay},
+        clip_norm=arguments.clip,
+        average_decay=recipe.average_decay,
+        patience=arguments.patience,
+        amp=arguments.amp,
+        validate_every=arguments.validate_every,
+        seed=arguments.seed,
+    )
