@@ -1,0 +1,45 @@
+"""Data sets by the name that command lines use."""
+
+from __future__ import annotations
+
+from datasets import ibug_300w, pts_folder
+from datasets.faces import FaceDataset
+#from datasets.synthetic import SyntheticFaces
+
+DATASETS = ("rendered", "300w", "pts")
+VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
+RENDERED_VALIDATION = 200
+
+
+def training_pair(
+    name: str, root: str | None, allow_missing: bool = False, rendered_count: int = 2000, seed: int = 0
+) -> tuple[FaceDataset, FaceDataset]:
+    """Training and validation faces.
+
+    Args:
+        name: one of `DATASETS`; "pts" is a folder of your own.
+        root: where the data lies; unused for rendered faces.
+        allow_missing: take the part of a data set that is there.
+        rendered_count: how many faces to render for training.
+        seed: of the rendered training faces.
+
+    Raises:
+        ValueError, FileNotFoundError: an unknown name, or data that is not there.
+    """
+    if name == "rendered":
+        return SyntheticFaces(rendered_count, seed), SyntheticFaces(RENDERED_VALIDATION, VALIDATION_SEED)
+    folder = _needed(name, root)
+    if name == "300w":
+        return ibug_300w.split_validation(ibug_300w.load(folder, "train", allow_missing))
+    faces = pts_folder.load(folder)
+    held_out = [index for index, face in enumerate(faces.names) if ibug_300w.is_validation(face)]
+    kept = sorted(set(range(len(faces))) - set(held_out))
+    return faces.subset(kept), faces.subset(held_out)
+
+
+def _needed(name: str, root: str | None) -> str:
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set '{name}': choose one of {', '.join(DATASETS)}")
+    if root is None:
+        raise ValueError(f"--dataset {name} needs --data DIR, the folder that holds it; see docs/data.md")
+    return root

@@ -1,0 +1,1 @@
+"""Measuring landmarks: metrics, protocols, published tables and the report (NumPy and matplotlib only)."""

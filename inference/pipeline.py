@@ -1,0 +1,132 @@
+"""The one way of a face: box, crop by one matrix, network, the matrix back.
+
+Validation during training, evaluation and prediction all go through here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import HybridBlock
+
+from datasets.faces import FaceDataset
+from datasets.geometry import crop_matrix, invert, square_box, transform_points, warp_image
+from gluon_models.spec import InputSpec, Normalize
+
+
+class PointPredictor:
+    """Runs a network on crops.
+
+    Args:
+        net: initialised, its parameters on `ctx`.
+        spec: how it sees a face.
+        ctx: one context; CPU by default.
+        batch_size: crops run together at most.
+    """
+
+    def __init__(self, net: HybridBlock, spec: InputSpec, ctx: Any = None, batch_size: int = 64) -> None:
+        self.net, self.spec = net, spec
+        self._ctx = ctx or mx.cpu()
+        self._batch_size = batch_size
+        self._normalize = Normalize(spec)
+        self._normalize.initialize(ctx=self._ctx)
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
+        parts = [crops[i : i + self._batch_size] for i in range(0, len(crops), self._batch_size)]
+        fractions = [self.net(self._normalize(mx.nd.array(part, self._ctx, dtype="uint8"))).asnumpy() for part in parts]
+        return points_from_fractions(np.concatenate(fractions).astype(np.float64), self.spec.size)
+
+
+def points_from_fractions(fractions: np.ndarray, size: int) -> np.ndarray:
+    """Fractions of the crop (..., 2) -> pixels of the crop."""
+    return fractions * size - 0.5
+
+
+def crop_faces(image: np.ndarray, boxes: Sequence[np.ndarray], spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts faces out of one image.
+
+    Returns:
+        crops (n, S, S, 3) uint8 and matrices (n, 2, 3), image to crop.
+    """
+    matrices = np.stack([crop_matrix(square_box(box, spec.box_margin), spec.size) for box in boxes])
+    return np.stack([warp_image(image, matrix, spec.size) for matrix in matrices]), matrices
+
+
+def locate(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it."""
+    crops, matrices = crop_faces(image, boxes, predictor.spec)
+    return to_image(predictor(crops), matrices)
+
+
+def to_image(points_crop: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Points (n, K, 2) of crops back to their images through matrices (n, 2, 3), image to crop."""
+    return np.stack([transform_points(points, invert(matrix)) for points, matrix in zip(points_crop, matrices)])
+
+
+class CroppedFaces(NamedTuple):
+    """Plain crops of a data set, ready for a network.
+
+    Attributes:
+        crops: (n, S, S, 3) uint8.
+        matrices: (n, 2, 3), image to crop.
+        truth_image: (n, K, 2), the annotated points in pixels of their images.
+    """
+
+    crops: np.ndarray
+    matrices: np.ndarray
+    truth_image: np.ndarray
+
+
+def crop_dataset(dataset: FaceDataset, spec: InputSpec, progress: Callable[[Iterable[int]], Iterable[int]] = iter):
+    """Plain crops of every face by its own box."""
+    crops, matrices, truth = [], [], []
+    for index in progress(range(len(dataset))):
+        face = dataset[index]
+        crop, matrix = crop_faces(face.image, [face.box], spec)
+        crops.append(crop)
+        matrices.append(matrix)
+        truth.append(face.points_image)
+    return CroppedFaces(np.concatenate(crops), np.concatenate(matrices), np.stack(truth))
+
+
+def predict_cropped(predictor: PointPredictor, faces: CroppedFaces) -> np.ndarray:
+    """Landmarks (n, K, 2) in pixels of each face's image."""
+    return to_image(predictor(faces.crops), faces.matrices)
+
+
+def predict_dataset(
+    predictor: PointPredictor,
+    dataset: FaceDataset,
+    boxes: Callable[[int, np.ndarray], np.ndarray | None] | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Landmarks of every face of a data set, going on past faces that cannot be read or found.
+
+    Args:
+        predictor: the network.
+        dataset: the faces.
+        boxes: (index, image) -> box (4,) or None for a face that was not found; the data set's own boxes if left out.
+        progress: wraps the indices, to show a bar.
+
+    Returns:
+        points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name.
+    """
+    found: dict[int, np.ndarray] = {}
+    skipped: dict[str, str] = {}
+    for index in progress(range(len(dataset))):
+        try:
+            face = dataset[index]
+            box = face.box if boxes is None else boxes(index, face.image)
+            if box is None:
+                skipped[dataset.names[index]] = "no face was found"
+                continue
+            found[index] = locate(predictor, face.image, [box])[0]
+        except (OSError, ValueError) as error:
+            skipped[dataset.names[index]] = str(error)
+    points = np.full((len(dataset), dataset.markup.num_landmarks, 2), np.nan)
+    for index, located in found.items():
+        points[index] = located
+    return points, skipped
