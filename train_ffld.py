@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
+import mxnet as mx
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
@@ -23,6 +24,7 @@ from gluon_models.point_objective import PointObjective
 from gluon_models.weights import fill
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 
+Validate = Callable[[HybridBlock], "dict[str, float]"]
 RECIPES = {"paper": RECIPE, "cpu": CPU_RECIPE}
 MODELS = ("resnet18_slim", "resnet50_slim")
 
@@ -38,11 +40,13 @@ def augmentation(recipe: Recipe) -> Augmentation:
     return with_photometric(geometry) if recipe.photometric else geometry
 
 
-def make_validate(dataset: FaceDataset, spec: InputSpec, context) -> Callable[[HybridBlock], "dict[str, float]"]:
+def make_validate(
+    dataset: FaceDataset, spec: InputSpec, context: mx.Context
+) -> Callable[[HybridBlock], dict[str, float]]:
     """Inter-ocular NME on the validation faces, cropped once."""
     faces = crop_dataset(dataset, spec)
 
-    def validate(net: HybridBlock) -> "dict[str, float]":
+    def validate(net: HybridBlock) -> dict[str, float]:
         predicted = predict_cropped(PointPredictor(net, spec, context), faces)
         return {"nme": float(nme(predicted, faces.truth_image, "outer_eye").mean())}
 
@@ -50,6 +54,7 @@ def make_validate(dataset: FaceDataset, spec: InputSpec, context) -> Callable[[H
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Trains one network as the command line says."""
     parser = training.make_parser(__doc__, MODELS, DATASETS, RECIPES)
     arguments = training.parse(parser, words)
     recipe = chosen_recipe(arguments, RECIPES)

@@ -1,1 +1,1 @@
-"""Faces with landmarks: readers, rendered faces, markups, geometry and augmentation. Needs NumPy, OpenCV and Pillow, not MXNet."""
+"""Faces with landmarks: readers, rendered faces, markups, geometry, augmentation. Works where there is no MXNet."""

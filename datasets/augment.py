@@ -6,14 +6,25 @@ Every setting carries its unit in its name, every draw comes from the generator 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import cv2
 import numpy as np
 
 from datasets.faces import Face
-from datasets.geometry import compose, crop_matrix, mirror_matrix, similarity_matrix, square_box, transform_points
-from datasets.geometry import warp_image
+from datasets.geometry import (
+    compose,
+    crop_matrix,
+    mirror_matrix,
+    similarity_matrix,
+    square_box,
+    transform_points,
+    warp_image,
+)
 from datasets.markups import Markup
+
+# Picking one of 256 equally likely values takes an eighth of the time of drawing from the distribution.
+_NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,9 @@ def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np
     return box + rng.uniform(-fraction, fraction, 4) * np.array([width, height, width, height])
 
 
-def random_matrix(box: np.ndarray, size: int, margin: float, setting: Augmentation, rng: np.random.Generator):
+def random_matrix(
+    box: np.ndarray, size: int, margin: float, setting: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
     """Image-to-crop matrix (2, 3) with random box jitter, rotation, scale and shift; no flip."""
     square = square_box(jitter_box(box, setting.box_jitter_fraction, rng), margin)
     middle = 0.5 * (size - 1)
@@ -82,8 +95,8 @@ def add_noise(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator)
     if rng.random() >= setting.noise_probability:
         return crop
     sigma = rng.uniform(0.2, 1.0) * setting.noise_sigma_levels
-    noise = rng.standard_normal(crop.shape, dtype=np.float32) * sigma
-    return cv2.add(crop, noise, dtype=cv2.CV_8U)
+    noise = cv2.LUT(rng.integers(0, 256, crop.shape, dtype=np.uint8), _NORMAL_QUANTILES * np.float32(sigma))
+    return cv2.add(crop, noise, dtype=cv2.CV_8UC3)  # type: ignore[attr-defined]  # OpenCV's stubs lack it
 
 
 def occlude(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datasets import ibug_300w, pts_folder
 from datasets.faces import FaceDataset
-#from datasets.synthetic import SyntheticFaces
+from datasets.synthetic import SyntheticFaces
 
 DATASETS = ("rendered", "300w", "pts")
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
-RENDERED_VALIDATION = 200
+SMALLEST_VALIDATION = 16
 
 
 def training_pair(
@@ -20,21 +20,22 @@ def training_pair(
         name: one of `DATASETS`; "pts" is a folder of your own.
         root: where the data lies; unused for rendered faces.
         allow_missing: take the part of a data set that is there.
-        rendered_count: how many faces to render for training.
+        rendered_count: how many faces to render for training; a tenth of that for validation.
         seed: of the rendered training faces.
 
     Raises:
         ValueError, FileNotFoundError: an unknown name, or data that is not there.
     """
     if name == "rendered":
-        return SyntheticFaces(rendered_count, seed), SyntheticFaces(RENDERED_VALIDATION, VALIDATION_SEED)
+        held_out = max(SMALLEST_VALIDATION, rendered_count // 10)
+        return SyntheticFaces(rendered_count, seed), SyntheticFaces(held_out, VALIDATION_SEED)
     folder = _needed(name, root)
     if name == "300w":
         return ibug_300w.split_validation(ibug_300w.load(folder, "train", allow_missing))
     faces = pts_folder.load(folder)
-    held_out = [index for index, face in enumerate(faces.names) if ibug_300w.is_validation(face)]
-    kept = sorted(set(range(len(faces))) - set(held_out))
-    return faces.subset(kept), faces.subset(held_out)
+    validates = [ibug_300w.is_validation(face) for face in faces.names]
+    numbers = range(len(faces))
+    return faces.subset([k for k in numbers if not validates[k]]), faces.subset([k for k in numbers if validates[k]])
 
 
 def _needed(name: str, root: str | None) -> str:

@@ -28,8 +28,15 @@ class Face(NamedTuple):
 class FaceDataset(Protocol):
     """Faces by number; indexing reads or renders the picture, the names are at hand without."""
 
-    markup: Markup
-    names: Sequence[str]
+    @property
+    def markup(self) -> Markup:
+        """What the points are."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One name per face."""
+        ...
 
     def __len__(self) -> int: ...
 

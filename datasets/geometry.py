@@ -1,7 +1,7 @@
 """Boxes, and the one affine matrix that warps an image and its points together.
 
-Pixel centres lie at integer coordinates. A crop is read cell by cell, so a square box whose corner is (x0, y0) and whose
-side is `side` maps to a crop of S pixels by x_image = x0 + (x_crop + 0.5) * side / S - 0.5.
+Pixel centres lie at integer coordinates. A crop is read cell by cell, so a square box whose corner is (x0, y0) and
+whose side is `side` maps to a crop of S pixels by x_image = x0 + (x_crop + 0.5) * side / S - 0.5.
 """
 
 from __future__ import annotations

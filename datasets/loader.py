@@ -1,7 +1,7 @@
 """Batches of random training crops, made by worker processes, the same ones whatever the number of workers.
 
-Crop number i of epoch e draws from a generator seeded with (seed, e, i), so neither the number of workers nor a restart at epoch
-e changes a single byte.
+Crop number i of epoch e draws from a generator seeded with (seed, e, i), so neither the number of workers nor a restart
+at epoch e changes a single byte.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Loader:
                     return
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise OSError("a data loading process was ended, most often for want of memory: use fewer --workers") from error
+            raise OSError("a loading process was ended, most often for want of memory: use fewer --workers") from error
         finally:
             for future in waiting:
                 future.cancel()

@@ -12,8 +12,8 @@ from mxnet.gluon import Block
 class WeightAverage:
     """Keeps decay * average + (1 - decay) * weights, running statistics of batch normalisation included.
 
-    The decay grows with the number of updates as (1 + n) / (10 + n) up to its final value, so that early averages do not
-    stick to the random start.
+    The decay grows with the number of updates as (1 + n) / (10 + n) up to its final value, so that early averages do
+    not stick to the random start.
     """
 
     def __init__(self, net: Block, decay: float) -> None:

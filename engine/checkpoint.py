@@ -82,7 +82,7 @@ def _open(folder: Path) -> Iterator[dict[str, np.ndarray]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: --resume takes the folder of a run that finished an epoch")
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             yield arrays
     except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}): start the run again, --init takes its best.params") from error

@@ -9,7 +9,7 @@ def contexts(gpus: str | None) -> list[mx.Context]:
     """Contexts for `--gpus`.
 
     Args:
-        gpus: comma-separated numbers such as "0,1", "none" for the CPU, or None for GPU 0 where one answers, else the CPU.
+        gpus: numbers such as "0,1", "none" for the CPU, or None for GPU 0 where one answers, else the CPU.
 
     Raises:
         ValueError: a GPU that is not there, or text that is no number.
@@ -25,7 +25,7 @@ def contexts(gpus: str | None) -> list[mx.Context]:
         raise ValueError(f"--gpus {gpus}: give numbers such as 0,1, or none for the CPU") from None
     for number in numbers:
         if not 0 <= number < available:
-            raise ValueError(f"--gpus {gpus}: MXNet sees {available} GPU(s) here; run make check-gpu, or pass --gpus none")
+            raise ValueError(f"--gpus {gpus}: there are {available} GPUs here; run make check-gpu, or pass --gpus none")
     return [mx.gpu(number) for number in numbers]
 
 

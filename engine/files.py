@@ -20,7 +20,8 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[str], None]) -> N
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}; free the space or name another folder") from error
+        reason = error.strerror or error
+        raise OSError(f"cannot write {path}: {reason}; free the space or name another folder") from error
     finally:
         if os.path.exists(part):
             os.remove(part)

@@ -28,7 +28,9 @@ class EpochSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(self, epoch: int) -> Iterator[Sequence[np.ndarray]]: ...
+    def epoch(self, epoch: int) -> Iterator[Sequence[np.ndarray]]:
+        """The batches of one epoch, which depend on nothing but its number."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,16 @@ class Fit:
             state = load_checkpoint(folder, self._net, self._trainer, self._average)
         record.start(state.history)
         epochs = self._options.schedule.epochs
-        bar = tqdm(total=epochs * len(self._batches), initial=state.epoch * len(self._batches), unit="batch", mininterval=1)
-        with bar:
+        done, total = state.epoch * len(self._batches), epochs * len(self._batches)
+        with tqdm(total=total, initial=done, unit="batch", mininterval=1, disable=None) as bar:
             while state.epoch < epochs and not self._out_of_patience(state):
                 self._one_epoch(state, bar)
                 if self._average is not None:
                     state.average_updates = self._average.updates
                 save_checkpoint(folder, self._net, self._trainer, self._average, state)
                 record.epoch(state.history)
+                if bar.disable:
+                    print(_epoch_words(state, epochs), flush=True)
         record.finish({"best_nme": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
         return state
 
@@ -123,7 +127,7 @@ class Fit:
 
     def _one_epoch(self, state: Progress, bar: tqdm) -> None:
         # Seeded anew each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
-        mx.random.seed(hash((self._options.seed, state.epoch)) % 2**31)
+        mx.random.seed(1_000_003 * self._options.seed + state.epoch)
         start, samples, total = monotonic(), 0, 0.0
         for number, arrays in enumerate(self._batches.epoch(state.epoch)):
             self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
@@ -131,7 +135,8 @@ class Fit:
             samples += len(arrays[0])
             total += loss
             bar.update()
-            bar.set_postfix(epoch=state.epoch + 1, loss=f"{total / samples:.4g}", best=f"{100 * state.best:.2f}%", refresh=False)
+            shown = {"epoch": state.epoch + 1, "loss": f"{total / samples:.4g}", "best": f"{100 * state.best:.2f}%"}
+            bar.set_postfix(shown, refresh=False)
         state.epoch += 1
         line = {
             "epoch": state.epoch,
@@ -146,15 +151,11 @@ class Fit:
 
     def _step(self, arrays: Sequence[np.ndarray], epoch: int) -> float:
         """One update; returns the sum of the loss over the samples."""
-        count = len(arrays[0])
-        contexts = self._contexts[:count]
-        parts = [np.array_split(array, len(contexts)) for array in arrays]
-        if len(contexts) < len(self._contexts):
-            self._net.collect_params().zero_grad()
         terms = []
         with autograd.record():
-            for i, context in enumerate(contexts):
-                terms.append(self._objective(self._net, [part[i] for part in parts], context))
+            for context, (part, weight) in zip(self._contexts, _shares(arrays, len(self._contexts))):
+                part_terms = self._objective(self._net, part, context)
+                terms.append({name: weight * term for name, term in part_terms.items()})
             losses = [sum(each.values()) for each in terms]
             if self._scales_loss:
                 with amp.scale_loss(losses, self._trainer) as scaled:
@@ -164,6 +165,7 @@ class Fit:
         total = sum(float(loss.sum().asscalar()) for loss in losses)
         if not math.isfinite(total):
             raise NotFinite(_explain(terms, epoch))
+        count = len(arrays[0])
         self._trainer.allreduce_grads()
         if self._options.clip_norm:
             self._clip(count)
@@ -191,6 +193,21 @@ class Fit:
         return numbers
 
 
+def _shares(arrays: Sequence[np.ndarray], devices: int) -> list[tuple[list[np.ndarray], float]]:
+    """Divides a batch among devices; one that nothing is left for gets the first sample at weight 0."""
+    used = min(devices, len(arrays[0]))
+    parts = zip(*(np.array_split(array, used) for array in arrays))
+    idle = [([array[:1] for array in arrays], 0.0)] * (devices - used)
+    return [(list(part), 1.0) for part in parts] + idle
+
+
 def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
     values = "; ".join(f"{name} {float(term.mean().asscalar()):.4g}" for each in terms for name, term in each.items())
     return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or look at the data"
+
+
+def _epoch_words(state: Progress, epochs: int) -> str:
+    line = state.history[-1]
+    measured = f", validation NME {100 * line['nme']:.2f} %" if "nme" in line else ""
+    left = (epochs - state.epoch) * line["seconds"] / 60
+    return f"epoch {state.epoch} of {epochs}: loss {line['loss']:.4g}{measured}, about {left:.0f} minutes left"

@@ -34,7 +34,7 @@ HELP = {
 def add_recipe_arguments(parser: argparse.ArgumentParser, recipes: Mapping[str, Any]) -> None:
     """Adds --recipe and an option for each value of the recipes, with every recipe's value in --help."""
     names = list(recipes)
-    parser.add_argument("--recipe", choices=names, default=names[0], help="where the values below come from if not given")
+    parser.add_argument("--recipe", choices=names, default=names[0], help="whose values below are taken if not given")
     for field in fields(next(iter(recipes.values()))):
         values = ", ".join(f"{name} {getattr(recipe, field.name)}" for name, recipe in recipes.items())
         parser.add_argument(

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import mxnet as mx
 import numpy as np
+from matplotlib.figure import Figure
+from tensorboardX import SummaryWriter
 
 from engine.files import write_text, write_whole
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  the backend comes first: a training machine has no display
-from tensorboardX import SummaryWriter  # noqa: E402
 
 
 def git_state() -> dict[str, Any]:
@@ -28,7 +25,8 @@ def git_state() -> dict[str, Any]:
     root = Path(__file__).resolve().parent.parent
 
     def ask(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
+        return answer.stdout.strip()
 
     try:
         return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
@@ -99,7 +97,8 @@ def _now() -> str:
 
 def _draw_curve(part: str, history: list[dict[str, Any]]) -> None:
     epochs = [line["epoch"] for line in history]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
     left.set(xlabel="epoch", ylabel="training loss", yscale="log")
     measured = [(line["epoch"], 100 * line["nme"]) for line in history if math.isfinite(line.get("nme", math.nan))]
@@ -109,4 +108,3 @@ def _draw_curve(part: str, history: list[dict[str, Any]]) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.savefig(part, format="png", dpi=100)
-    plt.close(figure)

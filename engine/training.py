@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import mxnet as mx
-import numpy as np
 from mxnet.gluon import HybridBlock
 
 from engine import cli
@@ -28,14 +27,14 @@ def make_parser(description: str, models: Sequence[str], datasets: Sequence[str]
     parser.add_argument("--dataset", choices=datasets, help="300w if --data is given, else rendered faces")
     parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
     parser.add_argument("--out", metavar="RUN", help="folder for weights, log, checkpoint and curves")
-    parser.add_argument("--resume", metavar="RUN", help="go on with this run from its last epoch, with its own settings")
+    parser.add_argument("--resume", metavar="RUN", help="go on with this run, by its own settings")
     parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
-    parser.add_argument("--allow-missing", action="store_true", help="train on the part of the data set that is there")
+    parser.add_argument("--allow-missing", action="store_true", help="train on what is there of the data set")
     parser.add_argument("--rendered-count", type=int, default=2000, help="rendered training faces")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
-    parser.add_argument("--cache", action="store_true", help="keep all photos in memory (half a megabyte each in 300-W)")
-    parser.add_argument("--patience", type=int, default=0, help="stop after this many epochs without progress; 0 never")
-    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient per face; 0 for no clipping")
+    parser.add_argument("--cache", action="store_true", help="keep all photos in memory")
+    parser.add_argument("--patience", type=int, default=0, help="stop after so many epochs without progress; 0 never")
+    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient per face; 0 for none")
     parser.add_argument("--validate-every", type=int, default=1, help="epochs between two validations")
     parser.add_argument("--amp", action="store_true", help="float16 where the GPU has it")
     cli.add_device_arguments(parser)
@@ -79,7 +78,6 @@ def start_folder(arguments: argparse.Namespace) -> Path:
 def initialise(net: HybridBlock, input_shape: Sequence[int], contexts: list[mx.Context], seed: int) -> None:
     """Xavier weights from `seed`, hybridized, every parameter's shape settled by one run."""
     mx.random.seed(seed)
-    np.random.seed(seed)
     net.initialize(mx.init.Xavier(), ctx=contexts)
     net.hybridize(static_alloc=True, static_shape=True)
     for context in contexts:
@@ -90,7 +88,12 @@ def fit_options(arguments: argparse.Namespace, recipes: Mapping[str, Any]) -> Fi
     """How the run goes, from the command line and the recipe it names."""
     recipe = chosen_recipe(arguments, recipes)
     schedule = Schedule(
-        recipe.schedule, recipe.learning_rate, recipe.epochs, recipe.decay_factor, recipe.decay_epochs, recipe.warmup_epochs
+        kind=recipe.schedule,
+        learning_rate=recipe.learning_rate,
+        epochs=recipe.epochs,
+        decay_factor=recipe.decay_factor,
+        decay_epochs=recipe.decay_epochs,
+        warmup_epochs=recipe.warmup_epochs,
     )
     return FitOptions(
         schedule,

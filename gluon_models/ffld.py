@@ -13,10 +13,10 @@ Numbers in brackets, such as [F3], point into docs/ffld.md, where each detail th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence, Tuple
+from typing import Any, Callable, Sequence
 
-import mxnet as mx
 from mxnet.gluon import nn
 
 from gluon_models.blocks import ResidualBlock, basic_block, bottleneck_block, conv_bn
@@ -58,7 +58,7 @@ RECIPE = Recipe()
 CPU_RECIPE = Recipe(
     epochs=240,
     batch_size=32,
-    learning_rate=2e-3,
+    learning_rate=1e-3,
     schedule="cosine",
     warmup_epochs=2.0,
     weight_decay=5e-4,
@@ -127,14 +127,14 @@ class PointLoss(nn.HybridBlock):
     """The losses on points of Sec. 4, per face, over the annotated landmarks.
 
     Args:
-        kind: "normalized_l2" (Eq. 1, squared distance over the inter-ocular distance), "l2" (squared distance), "l1", or
-            "normalized_l1" (ours [F5]: absolute error over the inter-ocular distance).
+        kind: "normalized_l2" (Eq. 1, squared distance over the inter-ocular distance), "l2" (squared distance), "l1",
+            or "normalized_l1" (ours [F5]: absolute error over the inter-ocular distance).
 
     Raises:
         ValueError: `kind` is not known.
     """
 
-    KINDS: Tuple[str, ...] = ("normalized_l2", "l2", "l1", "normalized_l1")
+    KINDS: tuple[str, ...] = ("normalized_l2", "l2", "l1", "normalized_l1")
 
     def __init__(self, kind: str, **kwargs: Any):
         super().__init__(**kwargs)
@@ -153,4 +153,4 @@ class PointLoss(nn.HybridBlock):
 
 def parameter_count(net: nn.HybridBlock) -> int:
     """Trained numbers of an initialised network; running statistics do not count."""
-    return sum(int(mx.nd.array(p.shape).prod().asscalar()) for p in net.collect_params().values() if p.grad_req != "null")
+    return sum(math.prod(p.shape) for p in net.collect_params().values() if p.grad_req != "null")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import mxnet as mx
 import numpy as np
@@ -22,17 +22,15 @@ class PointObjective:
     """
 
     def __init__(
-        self, loss: HybridBlock, spec: InputSpec, eye_corners: Tuple[int, int], contexts: Sequence[mx.Context]
+        self, loss: HybridBlock, spec: InputSpec, eye_corners: tuple[int, int], contexts: Sequence[mx.Context]
     ) -> None:
         self._loss, self._size, self._eye_corners = loss, spec.size, list(eye_corners)
         self._normalize = Normalize(spec)
         self._normalize.initialize(ctx=list(contexts))
         loss.hybridize()
 
-    def __call__(
-        self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context
-    ) -> "dict[str, mx.nd.NDArray]":
-        """arrays are crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"points": (N,)}."""
+    def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"points": (N,)}."""
         crops, points_crop = arrays
         known = np.isfinite(points_crop).all(axis=2, keepdims=True)
         corners = points_crop[:, self._eye_corners]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Tuple
+from typing import Any
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -25,8 +25,8 @@ class InputSpec:
 
     size: int
     colour: str
-    mean: Tuple[float, ...]
-    scale: Tuple[float, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
     box_margin: float
     output: str
     stride: int = 1

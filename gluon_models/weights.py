@@ -115,7 +115,7 @@ def load_weights(
     """
     info = read_info(path)
     if model is not None and model != info.model:
-        raise ValueError(f"{path} holds weights of {info.model}, not of {model}: pass --model {info.model} or other weights")
+        raise ValueError(f"{path} holds weights of {info.model}, not of {model}: pass --model {info.model}")
     net = get_model(info.model, **info.overrides)
     fill(net, path, ctx)
     return net, info
@@ -126,8 +126,8 @@ def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None) -> 
     try:
         net.load_parameters(str(path), ctx=ctx or mx.cpu(), cast_dtype=True, dtype_source="current")
     except (mx.MXNetError, AssertionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1] if isinstance(error, mx.MXNetError) else "other layers or shapes"
-        raise ValueError(f"{path} cannot be loaded, it is cut short or belongs to another network ({reason[:120]})") from error
+        reason = f"{path} is cut short or belongs to another network"
+        raise ValueError(f"{reason}: restore it, or name the weights of this one") from error
 
 
 def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
@@ -135,13 +135,14 @@ def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
 
     Args:
         name: a model's name, or the stem of one of its further files, such as "resnet18_slim_rendered".
+        folder: where the files and their index.json lie.
 
     Raises:
         ValueError: none ships under that name, or the file is not the one of the index.
     """
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     if name not in index:
-        raise ValueError(f"no weights ship for '{name}': there are {', '.join(sorted(index))}; else pass --weights FILE")
+        raise ValueError(f"no weights ship for '{name}', but for {', '.join(sorted(index))}: pass --weights FILE")
     path = folder / index[name]["file"]
     if not path.is_file() or file_sha256(path) != index[name]["sha256"]:
         raise ValueError(f"{path} is missing or not the file of weights/index.json: restore it with git checkout")
