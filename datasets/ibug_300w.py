@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +47,7 @@ SUBSETS = {
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ibug300W:
     """Faces of 300-W by number; see `datasets.faces.FaceDataset`.
 
@@ -138,9 +139,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False) -> Ibug300W:
 def split_validation(dataset: Ibug300W) -> tuple[Ibug300W, Ibug300W]:
     """Parts a training set into (train, validation), the same for every system.
 
-    A face is for validation if the SHA-1 of its photo's name, read as an integer, is 0 modulo 10. The name is the
-    file's without folder and extension, in UTF-8; an AFW photo has a file per face, and its name goes without the
-    face's index, so that faces of one photo stay together.
+    `is_validation` is the rule, from which the loaders of other data sets may choose theirs too.
     """
     held_out = [is_validation(name) for name in dataset.names]
     numbers = range(len(dataset))
@@ -151,9 +150,15 @@ def split_validation(dataset: Ibug300W) -> tuple[Ibug300W, Ibug300W]:
 
 
 def is_validation(name: str) -> bool:
+    """Whether the training face of this name, its path without extension, is kept for validation.
+
+    It is if the SHA-1 of its photo's name, read as an integer, is 0 modulo 10. That name is the file's without folder
+    and extension, in UTF-8, so the split does not depend on how photos are stored. AFW has a file per face; its photo's
+    name goes without the face's index, so that the faces of one photo stay together.
+    """
     folder, _, photo = name.rpartition("/")
     if folder == "afw":
-        photo = photo.rpartition("_")[0]
+        photo = re.sub(r"_\d+$", "", photo)
     return int(hashlib.sha1(photo.encode("utf-8")).hexdigest(), 16) % 10 == 0
 
 
@@ -221,11 +226,8 @@ def _parse_row(row: str) -> list[float]:
 
 
 def _declared_count(header: str) -> int | None:
-    for line in header.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip().lower() == "n_points":
-            return int(value)
-    return None
+    declared = re.search(r"n_points\s*:\s*(\d+)", header, re.IGNORECASE)
+    return int(declared.group(1)) if declared else None
 
 
 def find_root(root: PathLike) -> Path:
@@ -302,20 +304,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("root", metavar="DIR", help=f"the folder that holds {_layout()}")
     try:
         home = find_root(parser.parse_args(arguments).root)
-        parts = {name: find_part(home, name) for name in PARTS}
+        parts = [find_part(home, name) for name in PARTS]
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, part in parts.items():
-        print(f"{name:16} {len(part.pairs):5} of {PARTS[name]:5}")
-    for subset, names in SUBSETS.items():
-        print(f"{subset:16} {sum(len(parts[n].pairs) for n in names):5} of {sum(PARTS[n] for n in names):5}")
-    missing = [line for part in parts.values() for line in part.missing]
-    for line in missing:
-        print(f"missing: {line}")
-    if not any(part.pairs for part in parts.values()):
+    if not any(part.pairs for part in parts):
+        print(f"error: {home}: nothing of 300-W is here; name the folder that holds {_layout()}", file=sys.stderr)
         return 2
-    return 1 if missing else 0
+    faults = [f"missing: {line}" for part in parts for line in part.missing]
+    faults += [f"damaged: {line}" for part in parts for line in _damaged(part)]
+    print("\n".join(_table(parts) + faults))
+    return 1 if faults else 0
+
+
+def _table(parts: Sequence[Part]) -> list[str]:
+    counts = {part.name: len(part.pairs) for part in parts}
+    rows = [f"{name:16} {counts[name]:5} of {PARTS[name]:5} faces" for name in PARTS]
+    for subset, names in SUBSETS.items():
+        count, expected = sum(counts[name] for name in names), sum(PARTS[name] for name in names)
+        rows.append(f"{subset:16} {count:5} of {expected:5} faces  = {' + '.join(names)}")
+    return rows
+
+
+def _damaged(part: Part) -> list[str]:
+    faults = []
+    for _, _, annotation in part.pairs:
+        try:
+            read_pts(annotation, IBUG_68.num_landmarks)
+        except ValueError as error:
+            faults.append(str(error))
+    return faults
 
 
 if __name__ == "__main__":

@@ -12,22 +12,12 @@ from pathlib import Path
 from typing import Union
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
-# All that Pillow's decoders are seen to raise on damaged files.
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+# All that Pillow's decoders raise on damaged files.
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
 
 
 def read_image(path: PathLike, apply_orientation: bool = True) -> np.ndarray:
@@ -51,14 +41,15 @@ def read_image(path: PathLike, apply_orientation: bool = True) -> np.ndarray:
     if not data:
         raise ValueError(f"{path}: the file is empty; copy it again or remove it")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of big photos and of odd metadata; neither is an error, and there is nothing to do about it.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return np.array(_to_rgb(ImageOps.exif_transpose(image) if apply_orientation else image))
+        return _decode(data, apply_orientation)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not an image of a known format; use .jpg or .png") from None
+    except Image.DecompressionBombError:
+        limit = 2 * int(Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"{path}: the image has more than {limit:,} pixels; make it smaller") from None
     except _DECODE_ERRORS as error:
-        reason = " ".join(str(error).split()).replace("<_io.BytesIO object", "<file")
-        raise ValueError(f"{path}: not a readable image ({reason}); copy it again or remove it") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: the image cannot be read ({reason}); copy it again or remove it") from error
 
 
 def write_image(path: PathLike, image: np.ndarray) -> None:
@@ -83,14 +74,20 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
 
 
 def write_whole(path: PathLike, data: bytes) -> None:
-    """Writes a file so that a reader finds the old one or the new one, never a part of it."""
+    """Writes a file so that a reader finds the old one or the new one, never a part of it.
+
+    Raises:
+        OSError: The folder is missing, the disk is full, or the place is not to be written to.
+    """
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(data)
         os.replace(partial, target)
+    except OSError as error:
+        raise type(error)(f"{path}: cannot be written ({error.strerror}); choose another place or make room") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             partial.unlink()
 
 
@@ -102,14 +99,22 @@ def _read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def _decode(data: bytes, apply_orientation: bool) -> np.ndarray:
+    with warnings.catch_warnings():
+        # Pillow warns of big photos and of odd metadata; neither is an error, and there is nothing to do about it.
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data)) as image:
+            if apply_orientation:
+                ImageOps.exif_transpose(image, in_place=True)
+            return np.array(_to_rgb(image))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):
         high_bytes = np.clip(np.asarray(image), 0, 65535).astype(np.uint16) >> 8
         image = Image.fromarray(high_bytes.astype(np.uint8))
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    if image.mode.endswith(("A", "a")) or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,271 @@
+"""Markups against published flip tables, written out here, and against faces drawn by hand, point by point."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from datasets.markups import (
+    AFLW_19,
+    AFLW_21,
+    COFW_29,
+    HELEN_194,
+    IBUG_49,
+    IBUG_51,
+    IBUG_68,
+    MARKUPS,
+    get_markup,
+    other_side,
+)
+from datasets.synthetic import SyntheticFaces
+
+REGIONS = ("jaw", "right_brow", "left_brow", "nose", "right_eye", "left_eye", "mouth")
+each_markup = pytest.mark.parametrize("markup", MARKUPS, ids=lambda markup: markup.name)
+
+# Faces drawn by hand on squared paper: x to the right of the picture, y down, the midline at x = 0.
+# Every point is placed by its number in the data set's own figure.
+FACE_68 = np.array(
+    [
+        *((-9, -3), (-9, -1), (-8.6, 1), (-8, 3), (-7, 5), (-5.5, 6.8), (-4, 8), (-2, 9), (0, 9.4)),
+        *((2, 9), (4, 8), (5.5, 6.8), (7, 5), (8, 3), (8.6, 1), (9, -1), (9, -3)),
+        *((-7, -5), (-5.8, -6), (-4.4, -6.3), (-3, -6), (-1.6, -5.4)),
+        *((1.6, -5.4), (3, -6), (4.4, -6.3), (5.8, -6), (7, -5)),
+        *((0, -3.4), (0, -2), (0, -0.6), (0, 0.8), (-1.6, 1.7), (-0.8, 2), (0, 2.2), (0.8, 2), (1.6, 1.7)),
+        *((-5, -3), (-4, -4), (-3, -4), (-2, -3), (-3, -2.6), (-4, -2.6)),
+        *((2, -3), (3, -4), (4, -4), (5, -3), (4, -2.6), (3, -2.6)),
+        *((-3.4, 5), (-2.2, 4.3), (-0.9, 3.9), (0, 4.1), (0.9, 3.9), (2.2, 4.3), (3.4, 5)),
+        *((2.2, 6), (1, 6.5), (0, 6.6), (-1, 6.5), (-2.2, 6)),
+        *((-2.8, 5), (-1, 4.7), (0, 4.8), (1, 4.7), (2.8, 5), (1, 5.4), (0, 5.5), (-1, 5.4)),
+    ],
+    dtype=float,
+)
+FACE_29 = np.array(
+    [
+        *((-8, -6), (8, -6), (-2, -6), (2, -6), (-5, -7), (-5, -6.2), (5, -7), (5, -6.2)),
+        *((-6.5, -4), (6.5, -4), (-2.5, -4), (2.5, -4), (-4.5, -4.8), (-4.5, -3.6), (4.5, -4.8), (4.5, -3.6)),
+        *((-4.5, -4.2), (4.5, -4.2), (-2.4, 0.6), (2.4, 0.6), (0, 0.2), (0, 1.5)),
+        *((-3.6, 4), (3.6, 4), (0, 3.3), (0, 3.9), (0, 4.6), (0, 5.6), (0, 9)),
+    ],
+    dtype=float,
+)
+FACE_21 = np.array(
+    [
+        *((-5, -5), (-3.2, -5.5), (-1.4, -5), (1.4, -5), (3.2, -5.5), (5, -5)),
+        *((-4.2, -3.5), (-2.8, -3.6), (-1.6, -3.4), (1.6, -3.4), (2.8, -3.6), (4.2, -3.5)),
+        *((-7.5, -1), (-1.9, 1), (0, 0.4), (1.9, 1), (7.5, -1), (-2.4, 4.2), (0, 4.4), (2.4, 4.2), (0, 9)),
+    ],
+    dtype=float,
+)
+
+
+def _arc(centre, width, height, start, stop, count, include_end):
+    """Points of an ellipse; angles in degrees from the picture's right, turning upwards."""
+    angles = np.deg2rad(np.linspace(start, stop, count, endpoint=include_end))
+    return np.stack([centre[0] + width * np.cos(angles), centre[1] - height * np.sin(angles)], axis=1)
+
+
+# Contours in the order of the annotation: every one starts as the comment at HELEN_194 says it does.
+FACE_194 = np.concatenate(
+    [
+        _arc((0, -2), 9, 11, 180, 360, 41, True),  # jaw, from the picture's left under the chin
+        _arc((0, 0), 2, 2.5, 150, 390, 17, True),  # nose, from its left side under the tip
+        _arc((0, 5), 3.5, 1.6, 180, -180, 28, False),  # outer lips, from the left corner over the top
+        _arc((0, 5), 2.6, 0.6, 180, -180, 28, False),
+        _arc((4, -3), 1.5, 0.7, 180, -180, 20, False),  # eye on the picture's right, from its inner corner over the top
+        _arc((-4, -3), 1.5, 0.7, 0, 360, 20, False),
+        _arc((4.4, -6), 2.4, 0.6, 180, -180, 20, False),  # brow on the picture's right, from its inner end over the top
+        _arc((-4.4, -6), 2.4, 0.6, 0, 360, 20, False),
+    ]
+)
+
+FACES = {
+    "ibug_68": FACE_68,
+    "ibug_51": FACE_68[17:],
+    "ibug_49": np.delete(FACE_68, [*range(17), 60, 64], axis=0),
+    "cofw_29": FACE_29,
+    "aflw_21": FACE_21,
+    "aflw_19": np.delete(FACE_21, [12, 16], axis=0),
+    "helen_194": FACE_194,
+}
+
+
+def _swaps(markup):
+    """The pairs that trade places, counted from 1 as the published tables count."""
+    return {(k + 1, m + 1) for k, m in enumerate(markup.flip_order) if k < m}
+
+
+def test_68_points_flip_as_in_hrnets_table():
+    published = {
+        *((1, 17), (2, 16), (3, 15), (4, 14), (5, 13), (6, 12), (7, 11), (8, 10)),
+        *((18, 27), (19, 26), (20, 25), (21, 24), (22, 23), (32, 36), (33, 35)),
+        *((37, 46), (38, 45), (39, 44), (40, 43), (41, 48), (42, 47)),
+        *((49, 55), (50, 54), (51, 53), (62, 64), (61, 65), (66, 68), (57, 59), (56, 60)),
+    }
+    assert _swaps(IBUG_68) == published
+
+
+def test_29_points_flip_as_in_hrnets_table():
+    published = {
+        *((1, 2), (3, 4), (5, 7), (6, 8), (9, 10), (11, 12), (13, 15), (14, 16)),
+        *((17, 18), (19, 20), (23, 24)),
+    }
+    assert _swaps(COFW_29) == published
+
+
+def test_19_points_flip_as_in_hrnets_table():
+    published = {(1, 6), (2, 5), (3, 4), (7, 12), (8, 11), (9, 10), (13, 15), (16, 18)}
+    assert _swaps(AFLW_19) == published
+
+
+def test_21_points_flip_with_the_ears():
+    published = {(1, 6), (2, 5), (3, 4), (7, 12), (8, 11), (9, 10), (13, 17), (14, 16), (18, 20)}
+    assert _swaps(AFLW_21) == published
+
+
+def test_194_points_flip_as_published_tables_agree():
+    flip = HELEN_194.flip_order
+    assert flip[:41] == tuple(range(40, -1, -1))
+    assert flip[41:58] == tuple(range(57, 40, -1))
+    assert flip[114:] == (*range(134, 154), *range(114, 134), *range(174, 194), *range(154, 174))
+
+
+def test_194_points_keep_each_lip_contour_in_one_piece_when_flipped():
+    for first in (58, 86):
+        ring = np.array(HELEN_194.flip_order[first : first + 28]) - first
+        steps = np.diff(np.append(ring, ring[0])) % 28
+        assert (steps == 27).all()  # once around, backwards
+
+
+@each_markup
+def test_flipping_twice_gives_the_same_face(markup):
+    flip = np.array(markup.flip_order)
+    np.testing.assert_array_equal(flip[flip], np.arange(markup.num_landmarks))
+
+
+@each_markup
+def test_a_symmetric_face_is_its_own_mirror_image(markup):
+    face = FACES[markup.name]
+    mirrored = (face * (-1, 1))[list(markup.flip_order)]
+    np.testing.assert_allclose(mirrored, face, atol=1e-9)
+
+
+@each_markup
+def test_sides_are_the_subjects_own(markup):
+    face = FACES[markup.name]
+    assert len(face) == markup.num_landmarks
+    for name, (x, _) in zip(markup.names, face):
+        if name.startswith("right_"):
+            assert x < -1e-6, name
+        elif name.startswith("left_"):
+            assert x > 1e-6, name
+        else:
+            assert abs(x) < 1e-6, name
+
+
+@each_markup
+def test_outer_eye_corners_are_the_outermost_points_of_the_eyes(markup):
+    face = FACES[markup.name]
+    right, left = markup.outer_eye_corners
+    assert right == min(markup.regions["right_eye"], key=lambda k: face[k, 0])
+    assert left == max(markup.regions["left_eye"], key=lambda k: face[k, 0])
+    assert (markup.names[right], markup.names[left]) == ("right_eye_outer_corner", "left_eye_outer_corner")
+
+
+@each_markup
+def test_pupils_lie_between_the_corners_of_their_eye(markup):
+    face = FACES[markup.name]
+    for side, pupil in zip(("right", "left"), markup.pupils):
+        eye = face[[k for k, name in enumerate(markup.names) if name.startswith(f"{side}_eye")]]
+        x, y = face[list(pupil)].mean(axis=0)
+        assert eye[:, 0].min() < x < eye[:, 0].max()
+        assert abs(y - eye[:, 1].mean()) < 0.5
+
+
+@each_markup
+def test_upper_points_lie_above_lower_ones(markup):
+    height = dict(zip(markup.names, FACES[markup.name][:, 1]))
+    for upper, lower in (("upper", "lower"), ("_top", "_bottom")):
+        for name in markup.names:
+            partner = name.replace(upper, lower).replace("underside", "upperside")
+            if partner != name and partner in height:
+                assert height[name] < height[partner], name
+
+
+@each_markup
+def test_regions_lie_where_a_face_has_them(markup):
+    face = FACES[markup.name]
+    centre = {region: face[list(indices)].mean(axis=0) for region, indices in markup.regions.items()}
+    assert centre["right_brow"][0] < 0 < centre["left_brow"][0]
+    assert centre["right_eye"][0] < 0 < centre["left_eye"][0]
+    for higher, lower in (("brow", "eye"), ("eye", None)):
+        for side in ("right", "left"):
+            below = centre[f"{side}_{lower}"] if lower else centre["nose"]
+            assert centre[f"{side}_{higher}"][1] < below[1]
+    assert centre["nose"][1] < centre["mouth"][1]
+
+
+@each_markup
+def test_regions_share_out_the_points(markup):
+    assert set(markup.regions) <= set(REGIONS)
+    members = sorted(k for indices in markup.regions.values() for k in indices)
+    assert members == list(range(markup.num_landmarks))
+
+
+@each_markup
+def test_a_region_flips_to_its_other_side(markup):
+    for region, indices in markup.regions.items():
+        flipped = {markup.flip_order[k] for k in indices}
+        assert flipped == set(markup.regions[other_side(region)])
+
+
+@each_markup
+def test_lines_join_neighbours(markup):
+    face = FACES[markup.name]
+    for indices, closed in markup.lines:
+        assert len(indices) > 1
+        path = face[list(indices) + ([indices[0]] if closed else [])]
+        # The longest step on any of the drawn faces is from the mouth's corner to its middle.
+        assert np.linalg.norm(np.diff(path, axis=0), axis=1).max() < 4.5
+
+
+def test_names_shared_by_two_markups_mean_the_same_place():
+    for name in ("right_mouth_corner", "left_eye_outer_corner", "nose_tip", "chin", "right_nostril", "upper_lip_top"):
+        assert name in IBUG_68.names
+        assert name in COFW_29.names
+
+
+def test_49_and_51_points_are_those_of_68():
+    assert IBUG_51.names == IBUG_68.names[17:]
+    assert [name for name in IBUG_51.names if name not in IBUG_49.names] == [
+        "right_inner_mouth_corner",
+        "left_inner_mouth_corner",
+    ]
+    assert "jaw" not in IBUG_49.regions
+    assert IBUG_49.outer_eye_corners == (19, 28)
+    assert IBUG_49.pupils == ((19, 20, 21, 22, 23, 24), (25, 26, 27, 28, 29, 30))
+
+
+@each_markup
+def test_a_markup_is_found_by_its_number_of_points(markup):
+    assert get_markup(markup.num_landmarks) is markup
+
+
+def test_an_unknown_number_of_points_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"no markup has 67 points.* 19, 21, 29, 49, 51, 68, 194$"):
+        get_markup(67)
+
+
+def test_a_markup_survives_the_way_to_a_worker_process():
+    copy = pickle.loads(pickle.dumps(IBUG_68))
+    assert copy == IBUG_68
+    assert copy.flip_order == IBUG_68.flip_order
+
+
+def test_a_mirrored_rendered_face_keeps_its_right_side_on_the_right():
+    for face in SyntheticFaces(6, seed=3):
+        for points in (face.points_image, (face.points_image * (-1, 1))[list(IBUG_68.flip_order)]):
+            eyes = {side: points[list(IBUG_68.regions[f"{side}_eye"])].mean(axis=0) for side in ("right", "left")}
+            assert eyes["right"][0] < eyes["left"][0]
+            mouth = points[list(IBUG_68.regions["mouth"])].mean(axis=0)
+            across, down = eyes["left"] - eyes["right"], mouth - (eyes["left"] + eyes["right"]) / 2
+            assert across[0] * down[1] - across[1] * down[0] > 0  # the mouth is below the eyes, not above
