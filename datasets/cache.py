@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from typing import Callable, Iterable, Sequence
 
-import cv2
-
 from datasets.faces import Face, FaceDataset
+from datasets.workers import start_workers
 
 Progress = Callable[[Iterable[Face], int], Iterable[Face]]
 
@@ -40,7 +37,6 @@ _worker_dataset: FaceDataset | None = None
 
 def _start_worker(dataset: FaceDataset) -> None:
     global _worker_dataset
-    cv2.setNumThreads(1)
     _worker_dataset = dataset
 
 
@@ -54,6 +50,5 @@ def _read_all(dataset: FaceDataset, workers: int) -> Iterable[Face]:
         for index in range(len(dataset)):
             yield dataset[index]
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _start_worker, (dataset,)) as pool:
+    with start_workers(workers, _start_worker, (dataset,)) as pool:
         yield from pool.map(_read_in_worker, range(len(dataset)), chunksize=16)

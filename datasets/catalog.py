@@ -8,7 +8,7 @@ from datasets.synthetic import SyntheticFaces
 
 DATASETS = ("rendered", "300w", "pts")
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
-SMALLEST_VALIDATION = 16
+RENDERED_SIDE = 320  # pixels: a face is then about as large as the 224 px crop that most networks take
 
 
 def training_pair(
@@ -20,15 +20,18 @@ def training_pair(
         name: one of `DATASETS`; "pts" is a folder of your own.
         root: where the data lies; unused for rendered faces.
         allow_missing: take the part of a data set that is there.
-        rendered_count: how many faces to render for training; a tenth of that for validation.
+        rendered_count: how many faces to render for training; a tenth of that, at most 300, for validation.
         seed: of the rendered training faces.
 
     Raises:
         ValueError, FileNotFoundError: an unknown name, or data that is not there.
     """
     if name == "rendered":
-        held_out = max(SMALLEST_VALIDATION, rendered_count // 10)
-        return SyntheticFaces(rendered_count, seed), SyntheticFaces(held_out, VALIDATION_SEED)
+        held_out = min(max(16, rendered_count // 10), 300)
+        return (
+            SyntheticFaces(rendered_count, seed, RENDERED_SIDE),
+            SyntheticFaces(held_out, VALIDATION_SEED, RENDERED_SIDE),
+        )
     folder = _needed(name, root)
     if name == "300w":
         return ibug_300w.split_validation(ibug_300w.load(folder, "train", allow_missing))

@@ -10,9 +10,9 @@ import hashlib
 import os
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Sequence, Union
+from typing import Mapping, Sequence, Union
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class Ibug300W:
         points: (n, 68, 2) float64, x then y in pixels of the photo, counted from 0.
         expected_count: How many faces the whole subset has; more than `len(self)` where parts are missing.
         missing: What the subset lacks, in words, one line each.
+        damaged: What is wrong with a face's annotation, by the face's name; its points are NaN.
     """
 
     names: tuple[str, ...]
@@ -64,13 +65,20 @@ class Ibug300W:
     points: np.ndarray
     expected_count: int
     missing: tuple[str, ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
     markup: Markup = IBUG_68
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Face:
-        """Reads the photo; the box is the tight box of the landmarks."""
+        """Reads the photo; the box is the tight box of the landmarks.
+
+        Raises:
+            ValueError: The photo or its annotation is damaged.
+        """
+        if self.names[index] in self.damaged:
+            raise ValueError(self.damaged[self.names[index]])
         points = self.points[index]
         # The annotations count in the stored pixels, whatever way up a viewer would turn them.
         image = read_image(self.image_paths[index], apply_orientation=False)
@@ -106,13 +114,14 @@ class Part:
     missing: tuple[str, ...]
 
 
-def load(root: PathLike, subset: str, allow_missing: bool = False) -> Ibug300W:
+def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged: bool = False) -> Ibug300W:
     """The faces of one subset.
 
     Args:
         root: The folder that holds `afw`, `helen`, `lfpw`, `ibug` and `300w`, or the folder around it.
         subset: One of `SUBSETS`.
         allow_missing: Take what is there; `expected_count` and `missing` tell what is not.
+        keep_damaged: Keep a face whose annotation cannot be read; asking for it then says why.
 
     Raises:
         FileNotFoundError: A part of the subset is not there, or with `allow_missing` all of it.
@@ -127,13 +136,35 @@ def load(root: PathLike, subset: str, allow_missing: bool = False) -> Ibug300W:
     faces = [(f"{part.name}/{stem}", image, pts) for part in parts for stem, image, pts in part.pairs]
     if not faces or (missing and not allow_missing):
         raise FileNotFoundError(_incomplete(home, subset, len(faces), expected, missing))
+    points, damaged = read_annotations({name: pts for name, _, pts in faces}, IBUG_68.num_landmarks, keep_damaged)
     return Ibug300W(
         names=tuple(name for name, _, _ in faces),
         image_paths=tuple(image for _, image, _ in faces),
-        points=np.stack([read_pts(pts, IBUG_68.num_landmarks) for _, _, pts in faces]),
+        points=points,
         expected_count=expected,
         missing=missing,
+        damaged=damaged,
     )
+
+
+def read_annotations(
+    paths: Mapping[str, Path], num_landmarks: int, keep_damaged: bool
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Points (n, num_landmarks, 2) of `.pts` files by face name, and what is wrong with those that are damaged.
+
+    Raises:
+        ValueError: A file is damaged, unless `keep_damaged`, which leaves its points NaN.
+    """
+    points = np.full((len(paths), num_landmarks, 2), np.nan)
+    damaged: dict[str, str] = {}
+    for index, (name, path) in enumerate(paths.items()):
+        try:
+            points[index] = read_pts(path, num_landmarks)
+        except ValueError as error:
+            if not keep_damaged:
+                raise
+            damaged[name] = str(error)
+    return points, damaged
 
 
 def split_validation(dataset: Ibug300W) -> tuple[Ibug300W, Ibug300W]:

@@ -6,16 +6,15 @@ at epoch e changes a single byte.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Iterator, NamedTuple
 
-import cv2
 import numpy as np
 
 from datasets.faces import Face, FaceDataset
+from datasets.workers import start_workers
 
 Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, np.ndarray]"]
 
@@ -41,7 +40,6 @@ _worker_source: tuple[FaceDataset, Transform] | None = None
 
 def _start_worker(dataset: FaceDataset, transform: Transform) -> None:
     global _worker_source
-    cv2.setNumThreads(1)
     _worker_source = (dataset, transform)
 
 
@@ -113,9 +111,7 @@ class Loader:
 
     def _from_workers(self, parts: list[Part]) -> Iterator[Batch]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._workers, multiprocessing.get_context("fork"), _start_worker, self._source
-            )
+            self._pool = start_workers(self._workers, _start_worker, self._source)
         waiting: deque[Future[Batch]] = deque()
         remaining = iter(parts)
         try:

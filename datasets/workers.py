@@ -1,0 +1,41 @@
+"""Worker processes that do not hang on OpenCV's threads and do not outlive the process that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Callable
+
+import cv2
+
+
+def start_workers(workers: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
+    """Processes that hold all that this one holds, without copying it.
+
+    OpenCV works in a single thread from then on, in this process too.
+
+    Args:
+        workers: how many.
+        start: called in each of them before anything else.
+        arguments: of `start`.
+    """
+    # Threads do not survive a fork, and a worker that touches what is left of OpenCV's waits for them for ever.
+    cv2.setNumThreads(1)
+    return ProcessPoolExecutor(
+        workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), start, arguments)
+    )
+
+
+def _start_worker(parent: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    start(*arguments)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process once its parent is gone, which a killed parent cannot see to itself."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
