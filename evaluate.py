@@ -1,0 +1,171 @@
+"""Measures a network's landmarks on a data set's faces and prints them beside the paper's figures.
+
+Writes metrics.json, errors.npy (one fraction per face), errors.csv, predictions.npy (pixels), ced.png, faces.png and
+report.html. Exits with 1 when a face could not be read or found; such faces are listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets import ibug_300w, pts_folder
+from datasets.catalog import DATASETS
+from datasets.faces import Face, FaceDataset
+from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
+from datasets.synthetic import SyntheticFaces
+from engine import cli, devices
+from engine.files import make_folder
+from engine.record import git_state, versions
+from evaluation.boxes import check_inside, closest_box, given_box
+from evaluation.plots import Picture
+from evaluation.protocols import box_words, get_protocol
+from evaluation.report import extreme_faces, write_report
+from evaluation.summary import Evaluation
+from gluon_models import file_sha256, list_models, load_weights, shipped_weights
+from inference.detectors import get_detector
+from inference.pipeline import PointPredictor, predict_dataset
+
+TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
+PICTURE_SIDE = 192  # pixels
+PICTURE_MARGIN = 0.6  # of the longer side of the face's true box
+BOXES_HELP = """what a face is cropped by: the tight box of its true landmarks, a detector's box, or a JSON file
+{"name": [x0, y0, x1, y1], ...} in pixels"""
+BoxRule = Callable[[int, np.ndarray], Optional[np.ndarray]]
+
+
+class SeenFaces:
+    """A data set that remembers the true points and boxes of the faces it has handed out, to read each but once."""
+
+    def __init__(self, dataset: FaceDataset) -> None:
+        self.markup, self.names, self._dataset = dataset.markup, dataset.names, dataset
+        self.truth = np.full((len(dataset), self.markup.num_landmarks, 2), np.nan)
+        self.boxes = np.full((len(dataset), 4), np.nan)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Face:
+        face = self._dataset[index]
+        self.truth[index], self.boxes[index] = face.points_image, face.box
+        return face
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; without --data the faces are rendered."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("--model", choices=list_models(), required=True, help="the network")
+    parser.add_argument("--weights", metavar="FILE", help="a .params with its .json; the shipped one if left out")
+    parser.add_argument("--dataset", choices=DATASETS, help="300w if --data is given, else rendered")
+    parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
+    parser.add_argument("--subset", choices=sorted(ibug_300w.SUBSETS), default="common", help="part of 300w")
+    parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
+    parser.add_argument("--allow-missing", action="store_true", help="measure the part of the subset that is there")
+    parser.add_argument("--count", type=int, default=500, help="rendered faces")
+    parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the report")
+    cli.add_device_arguments(parser)
+    arguments = parser.parse_args(words)
+    for name in ("count", "batch_size"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
+    arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
+    return arguments
+
+
+class Subset(NamedTuple):
+    """The faces to measure, the name of their subset, how many it has when complete, and what it lacks, in words."""
+
+    faces: FaceDataset
+    name: str
+    expected: int
+    missing: Sequence[str] = ()
+
+
+def load_subset(arguments: argparse.Namespace) -> Subset:
+    """The faces that the command line asks for."""
+    if arguments.dataset == "rendered":
+        print(f"without --data: on {arguments.count} rendered faces", file=sys.stderr)
+        return Subset(SyntheticFaces(arguments.count, TEST_SEED + arguments.seed), "test", arguments.count)
+    if arguments.data is None:
+        raise ValueError(f"--dataset {arguments.dataset} needs --data DIR, the folder that holds it")
+    if arguments.dataset == "pts":
+        own = pts_folder.load(arguments.data, keep_damaged=True)
+        return Subset(own, "all", len(own))
+    faces = ibug_300w.load(arguments.data, arguments.subset, arguments.allow_missing, keep_damaged=True)
+    return Subset(faces, arguments.subset, faces.expected_count, faces.missing)
+
+
+def box_rule(boxes: str, faces: SeenFaces) -> tuple[str, BoxRule | None]:
+    """What --boxes asks for: its kind, and (index, image) -> box or None, which is None itself for the true boxes."""
+    if boxes == "truth":
+        return "truth", None
+    kind, choose = ("detector", closest_box) if boxes == "detector" else ("file", given_box)
+    detect = get_detector("haar") if kind == "detector" else get_detector("file", boxes)
+
+    def rule(index: int, image: np.ndarray) -> np.ndarray | None:
+        box = choose([each.box for each in detect(image, faces.names[index])], faces.boxes[index])
+        return None if box is None else check_inside(box, image)
+
+    return kind, rule
+
+
+def picture(faces: SeenFaces, index: int, predicted: np.ndarray, error: float) -> Picture:
+    """The face with room around it, its points in pixels of that crop."""
+    face = faces[index]
+    matrix = crop_matrix(square_box(face.box, PICTURE_MARGIN), PICTURE_SIDE)
+    points = (transform_points(each, matrix) for each in (predicted, face.points_image))
+    return Picture(warp_image(face.image, matrix, PICTURE_SIDE), *points, face.name, error)
+
+
+def predict(predictor: PointPredictor, faces: SeenFaces, boxes: BoxRule | None) -> tuple[np.ndarray, dict[str, str]]:
+    """Points (n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
+    predicted, skipped = predict_dataset(predictor, faces, boxes, lambda each: tqdm(each, "evaluating", unit="face"))
+    if np.isnan(predicted[[name not in skipped for name in faces.names]]).any():
+        raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
+    return predicted, skipped
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Evaluates; 1 if a face had to be left out, else 0."""
+    arguments = parse(words)
+    context = devices.contexts(arguments.gpus)[0]
+    weights = Path(arguments.weights) if arguments.weights else shipped_weights(arguments.model)
+    net, info = load_weights(weights, arguments.model, context)
+    subset = load_subset(arguments)
+    faces = SeenFaces(subset.faces)
+    if info.markup != faces.markup.name:
+        raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
+    rule, boxes = box_rule(arguments.boxes, faces)
+    out = make_folder(arguments.out)
+    predicted, skipped = predict(PointPredictor(net, info.spec, context, arguments.batch_size), faces, boxes)
+    protocol = get_protocol(arguments.dataset, subset.name)
+    result = Evaluation(arguments.model, protocol, faces.names, predicted, faces.truth, skipped, subset.expected)
+    errors = result.errors(protocol.normalizer)
+    shown = [[picture(faces, k, predicted[k], errors[k]) for k in indices] for indices in extreme_faces(errors)]
+    record = {
+        "command": shlex.join(["evaluate.py", *sys.argv[1:]]),
+        "weights": weights.name,
+        "weights_sha256": file_sha256(weights),
+        "boxes": arguments.boxes,
+        "box_margin": info.spec.box_margin,
+        "device": str(context),
+        "versions": versions(),
+        "git": git_state(),
+        "missing": list(subset.missing),
+    }
+    print(write_report(out, result, record, box_words(rule, info.spec.box_margin), *shown))
+    print(f"\nopen {out / 'report.html'}")
+    for name, reason in skipped.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    return 1 if skipped else 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

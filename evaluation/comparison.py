@@ -1,0 +1,121 @@
+"""The rows "ours | paper | delta", and in words what a bare delta would hide."""
+
+from __future__ import annotations
+
+import math
+from typing import Mapping, NamedTuple, Sequence
+
+from evaluation.metrics import AUC_RULES
+from evaluation.published import Published, find
+from evaluation.summary import Evaluation, Figures
+
+NORMALIZER_WORDS = {
+    "outer_eye": "outer eye corners",
+    "pupil": "pupils",
+    "eye_midpoint": "eye midpoints",
+    "box_geometric": "box, sqrt(w h)",
+    "box_diagonal": "box, diagonal",
+    "box_mean": "box, (w + h) / 2",
+}
+
+
+class Row(NamedTuple):
+    """One line of the table; figures in per cent.
+
+    Attributes:
+        quantity: What is measured, in words.
+        ours: The figure measured here, NaN if there is none.
+        paper: The published figure, or None.
+        delta: Ours minus the paper's, in points of per cent; None where the two are not of the same faces.
+        source: Where the paper's figure stands, or "".
+    """
+
+    quantity: str
+    ours: float
+    paper: float | None = None
+    delta: float | None = None
+    source: str = ""
+
+
+def compare(evaluation: Evaluation, results: Mapping[str, Figures]) -> list[Row]:
+    """The rows of an evaluation, with the published figures beside ours where there are any.
+
+    Args:
+        evaluation: What was measured.
+        results: Those of `evaluation.summary.summarise`.
+    """
+    protocol = evaluation.protocol
+    cells = {cell.normalizer: cell for cell in _cells(evaluation)}
+    rows = [_mean_row(evaluation, name, figures, cells.get(name)) for name, figures in results.items()]
+    record = results[protocol.normalizer]
+    rows.append(Row("median, " + NORMALIZER_WORDS[protocol.normalizer], 100 * record.median))
+    rows += [Row(f"faces above {100 * float(at):.0f} %", 100 * rate) for at, rate in record.failure_rate.items()]
+    areas = record.auc[f"{protocol.auc_threshold:.2f}"]
+    rows += [Row(f"AUC to {100 * protocol.auc_threshold:.0f} %, {rule}", 100 * areas[rule]) for rule in AUC_RULES]
+    return rows
+
+
+def _cells(evaluation: Evaluation) -> list[Published]:
+    protocol = evaluation.protocol
+    return find(evaluation.model, protocol.dataset, protocol.part_of or protocol.subset)
+
+
+def _mean_row(evaluation: Evaluation, normalizer: str, figures: Figures, cell: Published | None) -> Row:
+    quantity, ours = "NME, " + NORMALIZER_WORDS[normalizer], 100 * figures.mean
+    if cell is None:
+        return Row(quantity, ours)
+    same_faces = evaluation.is_complete and not evaluation.protocol.part_of
+    return Row(quantity, ours, cell.percent, ours - cell.percent if same_faces else None, f"{cell.paper}, {cell.table}")
+
+
+def remarks(evaluation: Evaluation, rows: Sequence[Row], box_words: str) -> list[str]:
+    """What the rows leave unsaid: which faces, which boxes, where the paper's figures stand and what they are of.
+
+    Args:
+        evaluation: What was measured.
+        rows: From `compare`.
+        box_words: What the faces were cropped by, a clause.
+    """
+    protocol, count = evaluation.protocol, len(evaluation.names)
+    said = []
+    if count != evaluation.expected:
+        said.append(f"{count} of the {evaluation.expected} faces of {protocol.subset} are here")
+    missed = count - int(evaluation.found.sum())
+    if missed:
+        said.append(f"{missed} of {count} faces were not found: left out of means and medians, failures elsewhere")
+    said += [words for words in (protocol.differs, box_words) if words]
+    cells = _cells(evaluation)
+    said += dict.fromkeys(_source(cell) for cell in cells)
+    if cells and all(row.delta is None for row in rows):
+        subset = cells[0].subset
+        said.append(f"the paper's figures, in brackets, are of the whole {subset} subset: no difference is taken")
+    return said
+
+
+def _source(cell: Published) -> str:
+    note = f" ({cell.note})" if cell.note else ""
+    return f"paper: {cell.paper}, {cell.table}, {cell.method}{note}"
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The rows as text for a terminal, figures in per cent; a paper's figure without a delta stands in brackets."""
+    lines = [f"{'per cent':<32}{'ours':>9}{'paper':>10}{'delta':>9}"]
+    lines += [f"{row.quantity:<32}{our_figure(row):>9}{paper_figure(row):>10}{delta_figure(row):>9}" for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def our_figure(row: Row) -> str:
+    """The figure measured here as it is shown."""
+    return "none" if math.isnan(row.ours) else f"{row.ours:.2f}"
+
+
+def paper_figure(row: Row) -> str:
+    """The paper's figure as it is shown: in brackets where it is of other faces, empty where there is none."""
+    if row.paper is None:
+        return ""
+    return f"{row.paper:.2f} " if row.delta is not None else f"({row.paper:.2f})"
+
+
+def delta_figure(row: Row) -> str:
+    """The difference as it is shown, with its sign; empty where none is taken."""
+    return "" if row.delta is None or math.isnan(row.delta) else f"{row.delta:+.2f}"

@@ -1,0 +1,134 @@
+"""From predicted and true points to the figures of an evaluation: every normaliser, mean, median, failures and AUC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from datasets.markups import get_markup
+from evaluation.metrics import AUC_RULES, auc, failure_rate, known_normalizers, landmark_errors, mean_of_known, nme
+from evaluation.protocols import Protocol
+
+FAILURE_THRESHOLDS = (0.08, 0.10)
+AUC_THRESHOLDS = (0.07, 0.08, 0.10)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The faces of a subset, what a network made of them, and how they are to be scored.
+
+    Attributes:
+        model: Name of the network, as evaluation.published knows it.
+        protocol: How the faces are scored.
+        names: n names, in the order of the arrays.
+        predicted: (n, K, 2) pixels of the images; a face that was not found is NaN throughout.
+        truth: (n, K, 2) pixels of the images; NaN where a landmark is not annotated.
+        skipped: Why a face has no prediction, by its name.
+        expected: How many faces the subset has when it is complete.
+    """
+
+    model: str
+    protocol: Protocol
+    names: Sequence[str]
+    predicted: np.ndarray
+    truth: np.ndarray
+    skipped: Mapping[str, str]
+    expected: int
+
+    @property
+    def found(self) -> np.ndarray:
+        """(n,) bool: the faces that have predicted points."""
+        return ~np.isnan(self.predicted).all(axis=(1, 2))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every face of the whole subset has been measured."""
+        return self.expected == len(self.names) == int(self.found.sum())
+
+    def errors(self, normalizer: str) -> np.ndarray:
+        """(n,) fractions; NaN for a face that was not found or cannot be measured."""
+        errors = np.full(len(self.names), np.nan)
+        errors[self.found] = nme(self.predicted[self.found], self.truth[self.found], normalizer)
+        return errors
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the errors of all faces in one normaliser come to, as fractions.
+
+    Attributes:
+        mean: Over the faces that were measured; NaN where none was.
+        median: Over the same faces.
+        failure_rate: By threshold, written "0.08"; a face that was not found is a failure.
+        auc: By threshold, then by rule; a face that was not found adds nothing to the area.
+    """
+
+    mean: float
+    median: float
+    failure_rate: dict[str, float]
+    auc: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of an evaluation.
+
+    Attributes:
+        faces: Counts: expected, present, found, measured, and annotated landmarks without a prediction.
+        results: By normaliser; one that no face can be measured in is not there.
+        per_landmark: Mean error by landmark name, in the normaliser of record.
+    """
+
+    faces: dict[str, int]
+    results: dict[str, Figures]
+    per_landmark: dict[str, float]
+
+
+def summarise(evaluation: Evaluation) -> Summary:
+    """Works out the figures of an evaluation.
+
+    Means and medians are over the faces that were found. In failure rates and areas a face that was not found counts as
+    one that fails, so a detector cannot better them by giving up.
+
+    Raises:
+        ValueError: A true face has a normalising length of 0, or its number of landmarks is no known markup's.
+    """
+    errors = {name: evaluation.errors(name) for name in known_normalizers(evaluation.truth.shape[1])}
+    ranked = {name: np.where(evaluation.found, values, np.inf) for name, values in errors.items()}
+    if np.isnan(ranked[evaluation.protocol.normalizer]).all():
+        raise ValueError(f"no face of {evaluation.protocol.subset} can be measured: its landmarks are not annotated")
+    faces = {
+        "expected": evaluation.expected,
+        "present": len(evaluation.names),
+        "found": int(evaluation.found.sum()),
+        "measured": int(np.isfinite(errors[evaluation.protocol.normalizer]).sum()),
+        "landmarks_not_predicted": _lacking(evaluation),
+    }
+    results = {name: _figures(errors[name], ranked[name]) for name in errors if not np.isnan(ranked[name]).all()}
+    return Summary(faces, results, _per_landmark(evaluation))
+
+
+def _figures(errors: np.ndarray, ranked: np.ndarray) -> Figures:
+    measured = errors[~np.isnan(errors)]
+    return Figures(
+        mean=float(measured.mean()) if measured.size else float("nan"),
+        median=float(np.median(measured)) if measured.size else float("nan"),
+        failure_rate={f"{at:.2f}": failure_rate(ranked, at) for at in FAILURE_THRESHOLDS},
+        auc={f"{at:.2f}": {rule: auc(ranked, at, rule) for rule in AUC_RULES} for at in AUC_THRESHOLDS},
+    )
+
+
+def _lacking(evaluation: Evaluation) -> int:
+    """How many annotated landmarks of found faces have no prediction; the errors leave them out."""
+    annotated = ~np.isnan(evaluation.truth).any(axis=2)
+    predicted = ~np.isnan(evaluation.predicted).any(axis=2)
+    return int((annotated & ~predicted)[evaluation.found].sum())
+
+
+def _per_landmark(evaluation: Evaluation) -> dict[str, float]:
+    found = evaluation.found
+    errors = landmark_errors(evaluation.predicted[found], evaluation.truth[found], evaluation.protocol.normalizer)
+    means = mean_of_known(errors, axis=0)
+    return dict(zip(get_markup(evaluation.truth.shape[1]).names, means.tolist()))

@@ -1,0 +1,249 @@
+"""evaluate.py from its command line to its files, with a network whose answer is known.
+
+The network's last layer ignores its input and always answers with the same fractions of the crop, so where its points
+must lie in a photo follows from the face's box alone.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import evaluate
+from datasets.ibug_300w import load, write_pts
+from datasets.images import write_image
+from datasets.synthetic import SyntheticFaces
+from gluon_models import describe, get_model, get_spec, save_weights
+from inference.detectors import Detection
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "resnet18_slim"
+FRACTIONS = np.random.default_rng(4).uniform(0.2, 0.8, size=(68, 2))
+MARGIN = get_spec(MODEL).box_margin
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_constant_network(tmp_path_factory.mktemp("weights") / "constant.params", FRACTIONS, 68)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Four rendered faces laid out as HELEN's test half of 300-W, of which 330 are expected."""
+    folder = tmp_path / "data" / "helen" / "testset"
+    folder.mkdir(parents=True)
+    for index, face in enumerate(SyntheticFaces(4, seed=77)):
+        write_image(folder / f"{index}.png", face.image)
+        write_pts(folder / f"{index}.pts", face.points_image)
+    return tmp_path / "data"
+
+
+def save_constant_network(path, fractions, num_landmarks):
+    info = describe(MODEL, f"ibug_{num_landmarks}", num_landmarks=num_landmarks)
+    net = get_model(info.model, **info.overrides)
+    net.initialize(mx.init.Xavier())
+    net(mx.nd.zeros((1, 3, info.spec.size, info.spec.size)))
+    net.points.weight.set_data(mx.nd.zeros_like(net.points.weight.data()))
+    net.points.bias.set_data(mx.nd.array(fractions.ravel() - 0.5))  # the network counts from the crop's centre
+    save_weights(net, path, info)
+    return path
+
+
+def expected_points(box):
+    """Where the constant answer lies in the photo: the crop is the square of (1 + margin) times the longer side."""
+    x0, y0, x1, y1 = box
+    side = (1 + MARGIN) * max(x1 - x0, y1 - y0)
+    corner = np.array([(x0 + x1 - side) / 2, (y0 + y1 - side) / 2])
+    return corner + FRACTIONS * side - 0.5
+
+
+def expected_errors(truth, predicted):
+    distances = np.sqrt(((predicted - truth) ** 2).sum(axis=2)).mean(axis=1)
+    return distances / np.hypot(*(truth[:, 45] - truth[:, 36]).T)
+
+
+def tight_box(points):
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def words(weights, out, *more):
+    return ["--model", MODEL, "--weights", str(weights), "--out", str(out), "--gpus", "none", *map(str, more)]
+
+
+def on_photos(weights, out, photos, *more):
+    return words(weights, out, "--data", photos, "--subset", "helen_test", "--allow-missing", *more)
+
+
+def run(arguments):
+    command = [sys.executable, str(ROOT / "evaluate.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, env=os.environ)
+
+
+def metrics_of(out):
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_rendered_faces_from_the_command_line(weights, tmp_path):
+    done = run(words(weights, tmp_path / "out", "--count", 5, "--batch-size", 2))
+    assert done.returncode == 0, done.stderr
+    assert "on 5 rendered faces" in done.stderr
+    faces = SyntheticFaces(5, evaluate.TEST_SEED)
+    truth = np.stack([face.points_image for face in (faces[index] for index in range(5))])
+    predicted = np.stack([expected_points(tight_box(points)) for points in truth])
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "predictions.npy"), predicted, atol=1e-3)
+    errors = np.load(tmp_path / "out" / "errors.npy")
+    np.testing.assert_allclose(errors, expected_errors(truth, predicted), atol=1e-4)
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics["results"]["outer_eye"]["mean"] == pytest.approx(errors.mean())
+    assert f"{100 * errors.mean():.2f}" in done.stdout
+    assert "rendered faces" in done.stdout
+    assert (metrics["model"], metrics["dataset"], metrics["subset"]) == (MODEL, "rendered", "test")
+    assert (metrics["boxes"], metrics["box_margin"]) == ("truth", MARGIN)
+    assert len(metrics["weights_sha256"]) == 64
+    assert metrics["command"].startswith(f"evaluate.py --model {MODEL}")
+    assert metrics["versions"]["mxnet"] == mx.__version__
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "metrics.json", "errors.npy", "errors.csv", "predictions.npy", "ced.png", "faces.png", "report.html"
+    }  # fmt: skip
+
+
+def test_a_photo_that_cannot_be_read_is_listed_and_the_others_are_measured(weights, photos, tmp_path):
+    broken = photos / "helen" / "testset" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    done = run(on_photos(weights, tmp_path / "out", photos))
+    assert done.returncode == 1
+    listed = [line for line in done.stderr.splitlines() if line.startswith("left out:")]
+    assert len(listed) == 1
+    assert str(broken) in listed[0]
+    assert "Traceback" not in done.stderr
+    errors = np.load(tmp_path / "out" / "errors.npy")
+    np.testing.assert_array_equal(np.isnan(errors), [False, False, True, False])
+    truth = load(photos, "helen_test", allow_missing=True).points
+    predicted = np.stack([expected_points(tight_box(points)) for points in truth])
+    np.testing.assert_allclose(errors[[0, 1, 3]], expected_errors(truth, predicted)[[0, 1, 3]], atol=1e-4)
+    assert "3 of 330 faces" in done.stdout
+    assert "(4.38)" in done.stdout
+    assert metrics_of(tmp_path / "out")["skipped"].keys() == {"helen/testset/2"}
+
+
+def test_missing_weights_are_one_line_and_exit_code_2(tmp_path):
+    done = run(words(tmp_path / "nothing.params", tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert "nothing.params" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# The rest calls main() in this process, to load MXNet once.
+
+
+def test_the_order_and_the_batch_size_do_not_matter(weights, photos, tmp_path):
+    for size in (1, 3):
+        assert evaluate.main(on_photos(weights, tmp_path / str(size), photos, "--batch-size", size)) == 0
+    one, three = (np.load(tmp_path / size / "predictions.npy") for size in ("1", "3"))
+    np.testing.assert_allclose(one, three, atol=1e-3)
+
+
+def test_boxes_of_a_file(weights, photos, tmp_path, capsys):
+    boxes = {
+        "helen/testset/0": [40, 60, 150, 160],
+        "helen/testset/1": [500, 10, 600, 90],
+        "helen/testset/3": [10.5, 20.25, 90, 100],
+        "2": [],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    assert evaluate.main(on_photos(weights, tmp_path / "out", photos, "--boxes", tmp_path / "boxes.json")) == 1
+    predicted = np.load(tmp_path / "out" / "predictions.npy")
+    for index in (0, 3):
+        np.testing.assert_allclose(predicted[index], expected_points(boxes[f"helen/testset/{index}"]), atol=1e-3)
+    assert np.isnan(predicted[[1, 2]]).all()
+    shown = capsys.readouterr()
+    assert "left out: helen/testset/1: its box 500, 10, 600, 90 is outside its image of 224 by 224" in shown.err
+    assert "left out: helen/testset/2: no face was found" in shown.err
+    assert "the boxes of a file" in shown.out
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics["boxes"] == str(tmp_path / "boxes.json")
+    assert metrics["results"]["outer_eye"]["failure_rate"]["0.10"] >= 0.5
+
+
+def test_boxes_of_a_detector(weights, photos, tmp_path, monkeypatch, capsys):
+    """Of two detections the one on the annotated face is taken; a photo without any is listed."""
+    truth = load(photos, "helen_test", allow_missing=True).points
+    boxes = [tight_box(points) + np.array([2, 2, 6, 6]) for points in truth]
+    calls = iter(range(4))
+
+    def detect(image, name):
+        index = next(calls)
+        assert name == f"helen/testset/{index}"
+        return [] if index == 1 else [Detection(np.array([0.0, 0, 9, 9]), 0.99), Detection(boxes[index], 0.5)]
+
+    monkeypatch.setattr(evaluate, "get_detector", lambda name: detect)
+    assert evaluate.main(on_photos(weights, tmp_path / "out", photos, "--boxes", "detector")) == 1
+    predicted = np.load(tmp_path / "out" / "predictions.npy")
+    for index in (0, 2, 3):
+        np.testing.assert_allclose(predicted[index], expected_points(boxes[index]), atol=1e-3)
+    assert "left out: helen/testset/1: no face was found" in capsys.readouterr().err
+
+
+def test_your_own_folder(weights, photos, tmp_path):
+    own = photos / "helen" / "testset"
+    assert evaluate.main(words(weights, tmp_path / "out", "--dataset", "pts", "--data", own)) == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert (metrics["dataset"], metrics["faces"]["measured"]) == ("pts", 4)
+
+
+def test_an_incomplete_subset_needs_to_be_allowed(weights, photos, tmp_path):
+    with pytest.raises(FileNotFoundError, match="4 of 330"):
+        evaluate.main(words(weights, tmp_path / "out", "--data", photos, "--subset", "helen_test"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_markup(photos, tmp_path):
+    other = save_constant_network(tmp_path / "other.params", FRACTIONS[:51], 51)
+    with pytest.raises(ValueError, match="ibug_51 points, but these faces have those of ibug_68"):
+        evaluate.main(on_photos(other, tmp_path / "out", photos))
+
+
+def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
+    spoilt = save_constant_network(tmp_path / "spoilt.params", FRACTIONS * np.nan, 68)
+    with pytest.raises(ValueError, match="no numbers"):
+        evaluate.main(on_photos(spoilt, tmp_path / "out", photos))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--count", "0"], "--count must be at least 1"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--dataset", "300w"], "--data DIR"),
+        (["--data", "nowhere/at all"], "nowhere/at all"),
+        (["--count", "2", "--boxes", "no.json"], r"no\.json: there is no such file"),
+    ],
+)
+def test_bad_arguments(weights, tmp_path, more, message):
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        evaluate.main(words(weights, tmp_path / "out", *more))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_where_the_report_should_go(weights, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OSError, match="out"):
+        evaluate.main(words(weights, tmp_path / "out", "--count", 1))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_help_names_the_units(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    for word in ("pixels", "fraction", "--boxes", "--allow-missing", "--seed", "--gpus"):
+        assert word in shown

@@ -1,0 +1,150 @@
+"""The published figures against the paper's own text where it is at hand, and by hand against what is quoted of it."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from evaluation.metrics import NORMALIZERS
+from evaluation.protocols import PROTOCOLS, get_protocol
+from evaluation.published import PUBLISHED, find
+
+TABLES = ("Table 1", "Table 2", "Table 3", "Table 4", "Table 5", "Table 6")
+
+
+def cells(table, **wanted):
+    return [
+        cell
+        for cell in PUBLISHED
+        if cell.table == table and all(getattr(cell, key) == value for key, value in wanted.items())
+    ]
+
+
+def ffld_text():
+    folder = os.environ.get("PAPERS")
+    if not folder:
+        pytest.skip("set PAPERS to the folder that holds ffld.txt to compare with the paper's text")
+    return Path(folder, "ffld.txt").read_text(encoding="utf-8")
+
+
+def printed_rows(text, table):
+    """The rows above a table's caption: their first cell, and the numbers in the others."""
+    block = text[: text.index(f"\n{table}: ")].rstrip().rpartition("\n\n")[2]
+    rows = [line.split("\t") for line in block.splitlines()]
+    return [(row[0], [number for cell in row[1:] for number in re.findall(r"\d+\.\d+", cell)]) for row in rows]
+
+
+def method_name(printed):
+    """A printed method without its citation, footnote mark and remark."""
+    if printed.startswith("Lv et al."):
+        return "Lv et al."
+    return re.sub(r"\*|\s*\(.*\)|\s+Sadiq et al\.", "", printed).strip()
+
+
+@pytest.mark.parametrize("table", ["Table 1", "Table 2", "Table 3", "Table 4"])
+def test_every_cell_of_the_comparisons_is_the_papers(table):
+    printed = [(method_name(name), number) for name, numbers in printed_rows(ffld_text(), table) for number in numbers]
+    assert [(cell.method, f"{cell.percent:.2f}") for cell in cells(table)] == printed
+
+
+@pytest.mark.parametrize("table", ["Table 5", "Table 6"])
+def test_every_cell_of_the_ablations_is_the_papers(table):
+    printed = [number for _, numbers in printed_rows(ffld_text(), table) for number in numbers]
+    assert [f"{cell.percent:.2f}" for cell in cells(table)] == printed
+
+
+def test_the_normalisers_of_table_1_stand_over_its_two_halves():
+    rows = [name for name, _ in printed_rows(ffld_text(), "Table 1")]
+    corners = rows.index("Inter-Eye Corner Distance NME (%)")
+    assert rows.index("Inter-Pupil Distance NME (%)") == 1
+    assert len(cells("Table 1", normalizer="pupil")) == 3 * (corners - 2)
+    assert len(cells("Table 1", normalizer="outer_eye")) == 3 * (len(rows) - corners - 1)
+
+
+def test_the_claim_in_the_text():
+    text = ffld_text()
+    assert "improved from 5.14% to 4.98%" in text
+    assert [cell.percent for cell in cells("Sec. 6.4")] == [5.14, 4.98]
+
+
+def test_how_many_cells_there_are():
+    # 14 and 11 methods on three subsets; 16 on two less three dashes; 9; 9 on three categories; 8 and 4 ablations.
+    assert [len(cells(table)) for table in TABLES] == [75, 29, 9, 27, 8, 4]
+    assert len(set(PUBLISHED)) == len(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("model", "subset", "pupil", "outer_eye"),
+    [
+        ("resnet18_slim", "common", 6.37, 4.38),
+        ("resnet18_slim", "full", 7.34, 4.98),
+        ("resnet50_slim", "challenging", 10.65, 7.05),
+        ("ffld_resnet18", "common", 4.41, 3.18),
+        ("ffld_resnet18", "full", 5.14, 3.66),
+        ("ffld_resnet50", "challenging", 7.85, 5.44),
+    ],
+)
+def test_the_main_result_of_a_model(model, subset, pupil, outer_eye):
+    found = {cell.normalizer: cell.percent for cell in find(model, "300w", subset)}
+    assert found == {"pupil": pupil, "outer_eye": outer_eye}
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "subset", "percent"),
+    [
+        ("resnet18_slim", "aflw", "full", 2.30),
+        ("ffld_resnet50", "aflw", "frontal", 1.42),
+        ("ffld_resnet18", "cofw", "test", 5.45),
+        ("ffld_resnet18", "300vw", "category_3", 7.62),
+    ],
+)
+def test_the_main_result_on_other_data(model, dataset, subset, percent):
+    assert [cell.percent for cell in find(model, dataset, subset)] == [percent]
+
+
+def test_nothing_is_published_on_what_the_papers_leave_out():
+    assert find("resnet18_slim", "300w", "helen_test") == []
+    assert find("another", "300w", "common") == []
+
+
+def test_what_is_not_known_is_said_to_be_not_known():
+    unknown = [cell for cell in cells("Table 5") if cell.percent == 3.72]
+    assert len(unknown) == 1
+    assert "not known" in unknown[0].method
+    assert "headings" in unknown[0].note
+    assert cells("Table 5", percent=3.66)[0].method == "3 stages, L2/L1/AL"
+    assert all(cell.normalizer == "" and "does not say" in cell.note for cell in cells("Table 4"))
+    assert all("inter-pupil" in cell.note for cell in cells("Table 3"))
+
+
+def test_the_ablations_agree_with_the_main_table():
+    full = {cell.method: cell.percent for cell in cells("Table 1", subset="full", normalizer="outer_eye")}
+    assert cells("Table 5")[0].percent == full["ResNet18"]
+    assert cells("Table 5")[-1].percent == cells("Table 6")[-1].percent == full["ResNet18-FFLD"]
+
+
+def test_full_is_the_mean_of_its_parts_in_every_row():
+    """554 common and 135 challenging faces make 689; a digit copied wrongly would break the sum."""
+    for normalizer in ("pupil", "outer_eye"):
+        for method in {cell.method for cell in cells("Table 1", normalizer=normalizer)}:
+            common, challenging, full = (
+                cell.percent for cell in cells("Table 1", normalizer=normalizer, method=method)
+            )
+            assert (554 * common + 135 * challenging) / 689 == pytest.approx(full, abs=0.06), method
+
+
+def test_normalisers_are_those_that_can_be_measured_or_are_said_not_to_be():
+    assert {cell.normalizer for cell in PUBLISHED} <= {*NORMALIZERS, "face_size", ""}
+
+
+def test_every_protocol_is_found_by_its_names_and_is_scored_between_the_eyes():
+    for (dataset, subset), protocol in PROTOCOLS.items():
+        assert get_protocol(dataset, subset) is protocol
+        assert protocol.normalizer == "outer_eye"
+        assert protocol.part_of in ("", *(part for _, part in PROTOCOLS))
+
+
+def test_an_unknown_protocol_lists_those_there_are():
+    with pytest.raises(ValueError, match="300w common, 300w challenging"):
+        get_protocol("300w", "easy")

@@ -1,0 +1,320 @@
+"""The report's figures, table, files and pictures, on errors made up so that the figures are known."""
+
+import base64
+import csv
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.markups import get_markup
+from evaluation.boxes import check_inside, closest_box, given_box, overlap
+from evaluation.comparison import compare, format_table, remarks
+from evaluation.outputs import json_bytes, write_together
+from evaluation.plots import Picture, draw_ced
+from evaluation.protocols import box_words, get_protocol
+from evaluation.report import extreme_faces, write_report
+from evaluation.summary import Evaluation, summarise
+
+WORDS = box_words("truth", 0.25)
+EYE_DISTANCE = 100.0  # px in every true face here
+FILES = {"metrics.json", "errors.npy", "errors.csv", "predictions.npy", "ced.png", "faces.png", "report.html"}
+
+
+def true_face():
+    """68 points whose outer eye corners are 100 px apart."""
+    face = np.random.default_rng(11).uniform(20, 180, size=(68, 2))
+    face[36], face[45] = (50, 80), (150, 80)
+    return face
+
+
+def evaluation_of(percents, subset="common", model="resnet18_slim", expected=None, skipped=()):
+    """Faces whose inter-ocular errors are these per cents, every landmark off by the same; NaN for one not found."""
+    truth = np.stack([true_face()] * len(percents))
+    predicted = truth + np.asarray(percents, dtype=float)[:, None, None] / 100 * np.array([EYE_DISTANCE, 0.0])
+    names = [f"lfpw/testset/image_{index:04d}" for index in range(len(percents))]
+    reasons = {names[index]: "no face was found" for index in skipped}
+    faces = len(percents) if expected is None else expected
+    return Evaluation(model, get_protocol("300w", subset), names, predicted, truth, reasons, faces)
+
+
+def pictures(evaluation, indices):
+    crop = np.full((64, 64, 3), 90, np.uint8)
+    points = np.random.default_rng(0).uniform(5, 59, size=(68, 2))
+    errors = evaluation.errors("outer_eye")
+    return [Picture(crop, points + 1, points, evaluation.names[index], errors[index]) for index in indices]
+
+
+def write(out, evaluation, **record):
+    worst, best = extreme_faces(evaluation.errors("outer_eye"), 3, 2)
+    shown = pictures(evaluation, worst), pictures(evaluation, best)
+    return write_report(out, evaluation, {"command": "evaluate.py <x> & y", **record}, WORDS, *shown)
+
+
+# --- figures
+
+
+def test_figures_of_known_errors():
+    summary = summarise(evaluation_of([2, 4, 6, 9]))
+    figures = summary.results["outer_eye"]
+    assert figures.mean == pytest.approx(0.0525)
+    assert figures.median == pytest.approx(0.05)
+    assert figures.failure_rate == {"0.08": 0.25, "0.10": 0.0}
+    # 1 - e/t of each face: 5/7, 3/7, 1/7, 0 to 7 %; 6/8, 4/8, 2/8, 0 to 8 %; 8, 6, 4, 1 tenths to 10 %.
+    exact = {threshold: areas["exact"] for threshold, areas in figures.auc.items()}
+    assert exact == pytest.approx({"0.07": 9 / 28, "0.08": 12 / 32, "0.10": 19 / 40})
+    assert set(figures.auc["0.07"]) == {"exact", "fan", "simpson", "trapezoid"}
+    assert set(summary.results) == {
+        "outer_eye", "pupil", "eye_midpoint", "box_geometric", "box_diagonal", "box_mean"
+    }  # fmt: skip
+
+
+def test_a_face_that_was_not_found_is_out_of_the_means_and_a_failure_elsewhere():
+    figures = summarise(evaluation_of([2, 4, np.nan, 6], skipped=[2])).results["outer_eye"]
+    assert figures.mean == pytest.approx(0.04)
+    assert figures.median == pytest.approx(0.04)
+    assert figures.failure_rate["0.08"] == 0.25
+    assert figures.auc["0.08"]["exact"] == pytest.approx((6 + 4 + 2) / 8 / 4)
+
+
+def test_nothing_found_at_all():
+    summary = summarise(evaluation_of([np.nan, np.nan], skipped=[0, 1]))
+    assert np.isnan(summary.results["outer_eye"].mean)
+    assert summary.results["outer_eye"].failure_rate["0.10"] == 1
+    assert summary.results["outer_eye"].auc["0.07"]["fan"] == 0
+
+
+def test_faces_that_nobody_annotated_cannot_be_evaluated():
+    evaluation = evaluation_of([2, 3])
+    evaluation.truth[:] = np.nan
+    with pytest.raises(ValueError, match="not annotated"):
+        summarise(evaluation)
+
+
+def test_error_of_each_landmark():
+    evaluation = evaluation_of([0, 0])
+    evaluation.predicted[0, 30] += (0, 8)
+    evaluation.truth[1, 31] = np.nan
+    evaluation.predicted[1, 32] = np.nan
+    summary = summarise(evaluation)
+    assert list(summary.per_landmark) == list(get_markup(68).names)
+    assert summary.per_landmark["nose_tip"] == pytest.approx(0.04)
+    assert sum(summary.per_landmark.values()) == pytest.approx(0.04)
+    assert summary.faces["landmarks_not_predicted"] == 1
+
+
+def test_counts():
+    faces = summarise(evaluation_of([2, np.nan, 6], expected=554, skipped=[1])).faces
+    assert faces == {"expected": 554, "present": 3, "found": 2, "measured": 2, "landmarks_not_predicted": 0}
+
+
+# --- ours, paper, delta
+
+
+def row_of(evaluation, quantity="NME, outer eye corners"):
+    rows = compare(evaluation, summarise(evaluation).results)
+    return next(row for row in rows if row.quantity == quantity)
+
+
+def test_a_complete_subset_has_a_delta():
+    row = row_of(evaluation_of([3, 4]))
+    assert (row.paper, row.source) == (4.38, "FFLD, Table 1")
+    assert row.ours == pytest.approx(3.5)
+    assert row.delta == pytest.approx(-0.88)
+    assert row_of(evaluation_of([3, 4]), "NME, pupils").paper == 6.37
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        evaluation_of([3, 4], expected=554),
+        evaluation_of([3, 4, np.nan], skipped=[2]),
+        evaluation_of([3, 4], subset="helen_test"),
+    ],
+    ids=["faces missing", "faces not found", "another subset"],
+)
+def test_other_faces_than_the_papers_have_no_delta_but_words(evaluation):
+    row = row_of(evaluation)
+    assert row.paper == 4.38
+    assert row.delta is None
+    rows = compare(evaluation, summarise(evaluation).results)
+    assert "(4.38)" in format_table(rows)
+    assert any("in brackets" in words and "common" in words for words in remarks(evaluation, rows, WORDS))
+
+
+def test_no_paper_no_figure():
+    for evaluation in (evaluation_of([3], subset="private"), evaluation_of([3], model="another")):
+        assert row_of(evaluation).paper is None
+        assert not any("paper:" in words for words in remarks(evaluation, [row_of(evaluation)], WORDS))
+
+
+def test_remarks_say_how_many_faces_and_which_boxes():
+    evaluation = evaluation_of([3, np.nan], expected=554, skipped=[1])
+    said = remarks(evaluation, [row_of(evaluation)], WORDS)
+    assert "2 of the 554 faces of common are here" in said
+    assert any("1 of 2 faces were not found" in words for words in said)
+    assert "faces are cropped with a margin of 25 % about the tight box of their true landmarks" in " ".join(said)
+    assert any("Table 1, ResNet18" in words and "a quarter" in words for words in said)
+
+
+def test_the_printed_table():
+    evaluation = evaluation_of([2, 4, 6, 9])
+    lines = format_table(compare(evaluation, summarise(evaluation).results)).splitlines()
+    assert lines[0].split() == ["per", "cent", "ours", "paper", "delta"]
+    assert lines[1].split() == ["NME,", "outer", "eye", "corners", "5.25", "4.38", "+0.87"]
+    assert any(line.split() == ["AUC", "to", "8", "%,", "exact", "37.50"] for line in lines)
+    assert any(line.startswith("faces above 8 %") and line.endswith("25.00") for line in lines)
+
+
+# --- files
+
+
+def test_the_report_writes_its_files(tmp_path):
+    evaluation = evaluation_of([2, 4, np.nan, 6, 9], skipped=[2])
+    text = write(tmp_path / "new" / "report", evaluation, weights_sha256="ab12")
+    out = tmp_path / "new" / "report"
+    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.parent.iterdir()} == {"report"}
+    errors = np.load(out / "errors.npy")
+    np.testing.assert_allclose(errors, [0.02, 0.04, np.nan, 0.06, 0.09])
+    np.testing.assert_array_equal(np.load(out / "predictions.npy"), evaluation.predicted)
+    rows = list(csv.DictReader(io.StringIO((out / "errors.csv").read_text())))
+    assert [row["name"] for row in rows] == evaluation.names
+    np.testing.assert_allclose([float(row["outer_eye"]) for row in rows], errors)
+    assert "resnet18_slim on 300w common: 4 of 5 faces" in text
+    assert "5.25" in text
+
+
+def test_metrics_json_holds_the_figures_and_what_made_them(tmp_path):
+    evaluation = evaluation_of([2, 4, np.nan, 6, 9], skipped=[2])
+    write(tmp_path, evaluation, weights_sha256="ab12", boxes="truth", box_margin=0.25)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+    assert metrics["results"]["outer_eye"]["mean"] == pytest.approx(0.0525)
+    assert metrics["results"]["outer_eye"]["auc"]["0.08"]["exact"] == pytest.approx(12 / 8 / 5)
+    assert metrics["weights_sha256"] == "ab12"
+    assert (metrics["boxes"], metrics["box_margin"], metrics["normalizer"]) == ("truth", 0.25, "outer_eye")
+    assert (metrics["model"], metrics["dataset"], metrics["subset"]) == ("resnet18_slim", "300w", "common")
+    assert metrics["faces"]["found"] == 4
+    assert metrics["skipped"] == {evaluation.names[2]: "no face was found"}
+    assert len(metrics["per_landmark"]) == 68
+    assert metrics["names"] == evaluation.names
+    assert metrics["table"][0]["paper"] == 4.38
+
+
+def test_the_page_stands_alone_and_shows_everything(tmp_path):
+    write(tmp_path, evaluation_of([2, 4, np.nan, 6, 9], skipped=[2]))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script|<link", page)
+    assert 'name="viewport"' in page
+    embedded = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+    assert (tmp_path / "ced.png").read_bytes() in embedded
+    assert (tmp_path / "faces.png").read_bytes() in embedded
+    assert len(embedded) == 3
+    assert "evaluate.py &lt;x&gt; &amp; y" in page
+    assert "<td>5.25</td><td>(4.38)</td><td></td>" in page
+    assert page.index("no face was found") < page.index("9.00&nbsp;%")
+    assert page.count("<tr>") == page.count("</tr>")
+
+
+@pytest.mark.parametrize("name", ["ced.png", "faces.png"])
+def test_pictures_are_pictures(tmp_path, name):
+    write(tmp_path, evaluation_of([2, 4, 6, 9]))
+    with Image.open(tmp_path / name) as image:
+        image.load()
+        assert min(image.size) > 300
+        assert len(set(image.convert("RGB").resize((80, 80)).getdata())) > 20
+
+
+def test_nothing_found_still_makes_a_report(tmp_path):
+    write(tmp_path, evaluation_of([np.nan, np.nan], skipped=[0, 1]))
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert json.loads((tmp_path / "metrics.json").read_text())["results"]["outer_eye"]["mean"] is None
+    assert "<td>none</td>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    write(tmp_path / "out", evaluation_of([2, 4]))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    written = Path.write_bytes
+
+    def full(path, data):
+        if path.name == "predictions.npy":
+            raise OSError(28, "No space left on device", str(path))
+        return written(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"out: cannot be written \(No space left on device\)"):
+        write(tmp_path / "out", evaluation_of([5, 7]))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OSError, match="this is a file; name a folder"):
+        write_together(tmp_path / "out", {"a": b"b"})
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_json_of_numbers_that_json_lacks():
+    value = {"a": np.float32("nan"), "b": [np.inf, np.int64(3)], "c": np.array([[1.5, np.nan]]), "d": (True, None, "é")}
+    assert json.loads(json_bytes(value)) == {"a": None, "b": [None, 3], "c": [[1.5, None]], "d": [True, None, "é"]}
+
+
+# --- pictures
+
+
+def test_extreme_faces_are_each_shown_once():
+    errors = np.array([0.03, np.nan, 0.09, 0.01, 0.05])
+    assert extreme_faces(errors, 2, 2) == ([2, 4], [3, 0])
+    assert extreme_faces(errors, 3, 2) == ([2, 4, 0], [3])
+    assert extreme_faces(errors, 8, 4) == ([2, 4, 0, 3], [])
+    assert extreme_faces(np.array([np.nan])) == ([], [])
+
+
+def test_a_curve_of_faces_that_were_not_found():
+    protocol = get_protocol("300w", "common")
+    assert draw_ced({"outer eye corners": np.full(3, np.inf)}, protocol, "none").startswith(b"\x89PNG")
+
+
+# --- boxes
+
+
+@pytest.mark.parametrize("box", [(200, 10, 240, 50), (-50, 10, 0, 50), (10, 100, 20, 140), (10, -40, 20, -1)])
+def test_a_box_outside_its_image(box):
+    image = np.zeros((100, 200, 3), np.uint8)
+    with pytest.raises(ValueError, match="outside its image of 200 by 100 pixels"):
+        check_inside(np.array(box), image)
+    assert check_inside(np.array([-30, -30, 5, 5]), image) is not None
+
+
+def test_overlap_of_boxes():
+    box = np.array([0.0, 0, 10, 10])
+    assert overlap(box, box) == 1
+    assert overlap(box, box + np.array([5, 0, 5, 0])) == pytest.approx(50 / 150)
+    assert overlap(box, box + 10) == 0
+
+
+def test_the_detection_of_the_annotated_face_is_taken():
+    truth = np.array([0.0, 0, 10, 10])
+    near, far = truth + 1, truth + 30
+    np.testing.assert_array_equal(closest_box([far, near], truth), near)
+    assert closest_box([far], truth) is None
+    assert closest_box([], truth) is None
+
+
+def test_a_lone_given_box_is_taken_wherever_it_lies():
+    truth = np.array([0.0, 0, 10, 10])
+    near, far = truth + 1, truth + 30
+    np.testing.assert_array_equal(given_box([far], truth), far)
+    np.testing.assert_array_equal(given_box([far, near], truth), near)
+    assert given_box([], truth) is None
