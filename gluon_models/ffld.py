@@ -141,14 +141,14 @@ class PointLoss(nn.HybridBlock):
         if kind not in self.KINDS:
             raise ValueError(f"unknown loss '{kind}': choose one of {', '.join(self.KINDS)}")
         self._squared = kind.endswith("l2")
-        self._normalized = kind.startswith("normalized")
+        self.normalized = kind.startswith("normalized")
 
     def hybrid_forward(self, F, predicted, truth, known, eye_distance):
         """predicted, truth (N, K, 2), known (N, K, 1) of 0 or 1, eye_distance (N,), all in one unit -> (N,)."""
         error = F.broadcast_mul(predicted - truth, known)
         each = F.square(error) if self._squared else F.abs(error)
         total = F.sum(each, axis=(1, 2))
-        return total / eye_distance if self._normalized else total
+        return total / eye_distance if self.normalized else total
 
 
 def parameter_count(net: nn.HybridBlock) -> int:

@@ -122,7 +122,13 @@ def load_weights(
 
 
 def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None) -> None:
-    """Loads parameters from a file into a network of exactly that shape; ValueError if they do not fit."""
+    """Loads parameters from a file into a network of exactly that shape.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it does not fit.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such weights file; check the path")
     try:
         net.load_parameters(str(path), ctx=ctx or mx.cpu(), cast_dtype=True, dtype_source="current")
     except (mx.MXNetError, AssertionError, ValueError) as error:

@@ -1,0 +1,78 @@
+"""The choices of docs/ffld.md that no other test holds, and that the ledger and the code name the same ones."""
+
+import re
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+import train_ffld
+from engine import training
+from gluon_models import get_model
+from gluon_models.ffld import CPU_RECIPE, RECIPE
+
+ROOT = Path(__file__).resolve().parent.parent
+LEDGER = (ROOT / "docs" / "ffld.md").read_text(encoding="utf-8")
+
+
+def test_every_number_in_the_code_is_in_the_ledger():
+    sources = [ROOT / "train_ffld.py", *(ROOT / "gluon_models").glob("*.py")]
+    named = {number for path in sources for number in re.findall(r"\[(F\d+)\]", path.read_text(encoding="utf-8"))}
+    assert named
+    assert named <= set(re.findall(r"^\| (F\d+) \|", LEDGER, re.MULTILINE))
+
+
+def test_every_test_that_the_ledger_names_exists():
+    rows = re.findall(r"^\| F\d+ \|.*\|(.*)\|$", LEDGER, re.MULTILINE)
+    for row in rows:
+        named = re.findall(r"(test_\w+\.py)(?:::(\w+))?", row)
+        assert named, row
+        for file, function in named:
+            text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert not function or f"def {function}(" in text, f"{file}::{function}"
+
+
+def test_the_paper_recipe_neither_mirrors_nor_changes_colours():
+    setting = train_ffld.augmentation(RECIPE)
+    assert (setting.rotation_degrees, setting.scale_fraction, setting.shift_fraction) == (20.0, 0.2, 0.1)
+    others = {name: value for name, value in vars(setting).items() if name.endswith(("probability", "colour"))}
+    assert set(others.values()) == {0.0}
+    assert (setting.brightness_fraction, setting.contrast_fraction, setting.saturation_fraction) == (0.0, 0.0, 0.0)
+
+
+def test_the_cpu_recipe_is_the_one_of_the_ledger():
+    row = re.search(r"^\| F5 \|.*$", LEDGER, re.MULTILINE).group()
+    assert f"{CPU_RECIPE.epochs} epochs, batch {CPU_RECIPE.batch_size}, Adam 1e-3" in row
+    assert (CPU_RECIPE.learning_rate, CPU_RECIPE.schedule, CPU_RECIPE.loss) == (1e-3, "cosine", "normalized_l1")
+    setting = train_ffld.augmentation(CPU_RECIPE)
+    assert setting.flip_probability == 0.5
+    assert min(setting.blur_probability, setting.noise_probability, setting.occlusion_probability) > 0
+    assert CPU_RECIPE.average_decay > 0
+
+
+def test_weight_decay_is_added_to_the_gradient():
+    net = nn.Dense(1, in_units=1, use_bias=False)
+    net.initialize(mx.init.Constant(2.0))
+    trainer = mx.gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.1, "wd": 5e-4})
+    with mx.autograd.record():
+        loss = (net(mx.nd.zeros((1, 1))) * 1.0).sum()
+    loss.backward()
+    trainer.step(1)
+    # The gradient is the decay's alone, 5e-4 * 2, and Adam's first step is the rate whatever the gradient's size; a
+    # decay apart from the gradient would move the weight by 0.1 * 5e-4 * 2 only.
+    assert net.weight.data().asscalar() == pytest.approx(2.0 - 0.1, rel=1e-3)
+
+
+def test_the_start_depends_on_the_seed_alone():
+    def start(seed):
+        net = get_model("resnet18_slim", num_landmarks=5)
+        training.initialise(net, (1, 3, 64, 64), [mx.cpu()], seed)
+        return net.points.weight.data().asnumpy()
+
+    np.testing.assert_array_equal(start(1), start(1))
+    assert np.abs(start(1) - start(2)).max() > 0.01
+    # Xavier: uniform within sqrt(3 / mean of inputs and outputs) = sqrt(3 / ((128 + 10) / 2)).
+    bound = np.sqrt(3 / 69)
+    assert 0.9 * bound < np.abs(start(1)).max() <= bound

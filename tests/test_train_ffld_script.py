@@ -1,0 +1,85 @@
+"""train_ffld.py as a user runs it, on rendered faces: a run, an interruption, a resumed run, bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gluon_models import load_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--recipe", "cpu", "--rendered-count", "24", "--epochs", "3", "--batch-size", "10", "--workers", "1", "--gpus", "none"]
+
+
+def command(*words):
+    return [sys.executable, "train_ffld.py", *words]
+
+
+def run(*words):
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.slow  # Two trainings as processes: only so is it certain that an interrupted one continues bit for bit.
+def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    finished = run(*SMALL, "--out", str(whole))
+    assert finished.returncode == 0, finished.stderr
+    assert "24 training faces, 16 for validation" in finished.stdout
+    assert "epoch 3 of 3" in finished.stdout
+
+    process = subprocess.Popen(
+        command(*SMALL, "--out", str(parted)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = parted / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopped by the user" in errors
+    assert log.read_text().count("\n") < 3
+
+    resumed = run("--resume", str(parted))
+    assert resumed.returncode == 0, resumed.stderr
+    with np.load(whole / "last.npz") as one, np.load(parted / "last.npz") as two:
+        for name in one.files:
+            if name.startswith(("weights/", "average/")):
+                np.testing.assert_array_equal(one[name], two[name])
+    assert (whole / "best.params").read_bytes() == (parted / "best.params").read_bytes()
+
+    record = json.loads((whole / "run.json").read_text())
+    assert record["arguments"]["rendered_count"] == 24
+    assert record["result"]["epochs"] == 3
+    net, info = load_weights(whole / "best.params")
+    assert (info.model, info.markup, info.overrides) == ("resnet18_slim", "ibug_68", {"num_landmarks": 68})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "300w", "--out", "{new}"], "--dataset 300w needs --data DIR"),
+        (["--data", "{new}", "--out", "{new}"], "there is no such folder"),
+        (["--out", "{new}", "--gpus", "17"], "GPUs here; run make check-gpu"),
+        (["--out", "{new}", "--loss", "wing"], "unknown loss 'wing': choose one of normalized_l2, l2, l1"),
+        (["--out", "{new}", "--init", "{new}.params"], "is not there"),
+        (["--resume", "{new}"], "--resume takes the folder of a run"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+    import train_ffld
+    from engine import cli
+
+    new = str(tmp_path / "new")
+    filled = [word.replace("{new}", new) for word in words]
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: train_ffld.main([*filled, "--rendered-count", "8"] if "--resume" not in words else filled))
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stopped.value.code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
