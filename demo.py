@@ -1,0 +1,44 @@
+"""Shows the whole way on this machine: landmarks on a photo, an evaluation on rendered faces, an exported network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Sequence
+
+import predict
+from matplotlib import cbook
+
+import evaluate
+import export
+from engine import cli
+from engine.files import make_folder
+
+MODEL = "resnet18_slim"
+RENDERED_FACES = 200
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Writes everything below --out and ends by naming the files to open."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("--out", metavar="DIR", default="demo", help="folder for the results; emptied first")
+    out = Path(parser.parse_args(words).out)
+    shutil.rmtree(out, ignore_errors=True)
+    make_folder(out)
+
+    print("1. Landmarks on matplotlib's photo of Grace Hopper (public domain)")
+    photo = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    predict.main([str(photo), "--model", MODEL, "--out", str(out / "photo")])
+    print(f"\n2. The same network on {RENDERED_FACES} rendered faces, whose landmarks are exact")
+    evaluate.main(["--model", MODEL, "--count", str(RENDERED_FACES), "--out", str(out / "evaluation")])
+    print("\n3. The network as symbol, params and ONNX, read back and compared")
+    export.main(["--model", MODEL, "--out", str(out / "export" / MODEL), "--onnx"])
+
+    print("\nNow open:")
+    for path in ("photo/grace_hopper.png", "evaluation/report.html", "evaluation/faces.png"):
+        print(f"  {out / path}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

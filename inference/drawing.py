@@ -1,0 +1,112 @@
+"""Faces drawn on a copy of their image: box, outlines of the regions, landmarks."""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from datasets.markups import Markup
+from inference.landmark_detector import LocatedFace
+
+Colour = Tuple[int, int, int]
+
+# RGB, from the palette of M. Okabe and K. Ito, "Color universal design", 2008, whose colours stay apart for the colour
+# blind; the dark rim of each dot sets it off from skin of any tone.
+_JAW, _BROW, _NOSE, _EYE, _MOUTH = (86, 180, 233), (230, 159, 0), (240, 228, 66), (0, 158, 115), (204, 121, 167)
+REGION_COLOURS: dict[str, Colour] = {
+    "jaw": _JAW,
+    "right_brow": _BROW,
+    "left_brow": _BROW,
+    "nose": _NOSE,
+    "right_eye": _EYE,
+    "left_eye": _EYE,
+    "mouth": _MOUTH,
+}
+WHITE: Colour = (255, 255, 255)
+DARK: Colour = (30, 30, 30)
+
+_SHIFT = 4  # OpenCV's fixed-point coordinates: sixteenths of a pixel
+_FAR = 1 << 20  # pixels; beyond, they would not fit OpenCV's 32 bits
+_FINE = 4  # small faces are drawn so many times larger at most, then scaled down: OpenCV has no line below one pixel
+
+
+def draw_faces(image: np.ndarray, faces: Sequence[LocatedFace], markup: Markup) -> np.ndarray:
+    """A copy of an image with its faces drawn on it; line width and dots follow each face's size.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        faces: boxes and points in its pixels.
+        markup: of the points.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    drawn = image.copy()
+    for face in faces:
+        _draw_face(drawn, face, markup)
+    return drawn
+
+
+def _draw_face(image: np.ndarray, face: LocatedFace, markup: Markup) -> None:
+    # A box may be larger than the photo; its lines need not be.
+    size = min(float((face.box[2:] - face.box[:2]).mean()), max(image.shape))
+    line_width = max(0.35, size / 180)
+    corner, region = _region(image, face, 8 * line_width)
+    if region.size == 0:
+        return
+    fine = int(np.clip(np.ceil(1.5 / line_width), 1, _FINE))
+    height, width = region.shape[:2]
+    # Repeating pixels and averaging them again leaves those that nothing is drawn on as they were.
+    canvas = cv2.resize(region, (width * fine, height * fine), interpolation=cv2.INTER_NEAREST)
+
+    def to_canvas(points: np.ndarray) -> np.ndarray:
+        return (np.clip(points, -_FAR, _FAR) - corner + 0.5) * fine - 0.5
+
+    _draw_box(canvas, to_canvas(face.box.reshape(2, 2)), line_width * fine)
+    _draw_points(canvas, to_canvas(face.points), markup, line_width * fine)
+    region[:] = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _region(image: np.ndarray, face: LocatedFace, border: float) -> tuple[np.ndarray, np.ndarray]:
+    """The top left pixel (2,) of the part of the image that a face's drawing covers, and that part as a view."""
+    height, width = image.shape[:2]
+    corners = np.concatenate([face.points, face.box.reshape(2, 2)])
+    x0, y0 = np.clip(np.floor(corners.min(axis=0) - border), 0, (width, height)).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(axis=0) + border) + 1, 0, (width, height)).astype(int)
+    return np.array([x0, y0]), image[y0:y1, x0:x1]
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.round(points * (1 << _SHIFT)).astype(np.int32)
+
+
+def _draw_box(canvas: np.ndarray, corners: np.ndarray, line_width: float) -> None:
+    (x0, y0), (x1, y1) = corners
+    outline = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    _draw_line(canvas, outline, True, DARK, 2.0 * line_width)
+    _draw_line(canvas, outline, True, WHITE, line_width)
+
+
+def _draw_points(canvas: np.ndarray, points: np.ndarray, markup: Markup, line_width: float) -> None:
+    colours = _colours(markup)
+    for indices, closed in markup.lines:
+        _draw_line(canvas, points[list(indices)], closed, colours[indices[0]], line_width)
+    for radius, dark in ((2.4 * line_width, True), (1.7 * line_width, False)):
+        for point, colour in zip(points, colours):
+            centre = tuple(int(value) for value in _fixed(point))
+            cv2.circle(canvas, centre, int(radius * (1 << _SHIFT)), DARK if dark else colour, -1, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_line(canvas: np.ndarray, points: np.ndarray, closed: bool, colour: Colour, line_width: float) -> None:
+    cv2.polylines(canvas, [_fixed(points)], closed, colour, max(1, round(line_width)), cv2.LINE_AA, _SHIFT)
+
+
+def _colours(markup: Markup) -> list[Colour]:
+    """A colour for each landmark; white for those in no region."""
+    colours = [WHITE] * markup.num_landmarks
+    for region, indices in markup.regions.items():
+        for index in indices:
+            colours[index] = REGION_COLOURS[region]
+    return colours

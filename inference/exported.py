@@ -1,0 +1,151 @@
+"""A network as files that run without this project: MXNet's symbol and parameters, and ONNX.
+
+Either kind has one input, "data", and one output, "points", and takes any number of crops at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Callable
+
+import mxnet as mx
+import numpy as np
+import onnx
+import onnxruntime
+from mxnet import onnx as mx_onnx
+from mxnet.gluon import HybridBlock, SymbolBlock
+
+from gluon_models.spec import InputSpec, Normalize
+
+INPUT, OUTPUT = "data", "points"
+OPSET = 13  # the newest that MXNet 1.9.1 has converters for
+
+Runner = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportGraph(HybridBlock):
+    """The network between a named input and a named output, behind the normalisation if one is given."""
+
+    def __init__(self, net: HybridBlock, normalize: Normalize | None) -> None:
+        super().__init__(prefix="")
+        self.net, self.normalize = net, normalize
+
+    def hybrid_forward(self, F, data):
+        """Crops (N, S, S, 3) or, without normalisation, the network's input -> (N, K, 2) fractions of the crop."""
+        return F.identity(self.net(self.normalize(data) if self.normalize else data), name=OUTPUT)
+
+
+class Exporter:
+    """Writes a network and compares what was written with the network itself.
+
+    Args:
+        net: initialised.
+        spec: how it sees a face.
+        raw_input: put the normalisation into the graph, which then takes crops as they are.
+        ctx: where the network's parameters are.
+    """
+
+    def __init__(self, net: HybridBlock, spec: InputSpec, raw_input: bool, ctx: mx.Context) -> None:
+        self._net, self._raw_input, self.ctx = net, raw_input, ctx
+        self._normalize = Normalize(spec)
+        self._normalize.initialize(ctx=ctx)
+
+    def answer(self, crops: np.ndarray) -> np.ndarray:
+        """The network's own answer to crops (N, S, S, 3) uint8: (N, K, 2) fractions of the crop."""
+        return self._net(self._normalize(mx.nd.array(crops, self.ctx, dtype="uint8"))).asnumpy()
+
+    def feed(self, crops: np.ndarray) -> np.ndarray:
+        """What the written graph takes for crops (N, S, S, 3) uint8."""
+        if self._raw_input:
+            return crops
+        return self._normalize(mx.nd.array(crops, self.ctx, dtype="uint8")).asnumpy()
+
+    def write_mxnet(self, prefix: Path, crops: np.ndarray) -> tuple[Path, Path]:
+        """Writes PREFIX-symbol.json and PREFIX-0000.params; crops (N, S, S, 3) uint8 run through the graph once."""
+        graph = ExportGraph(self._net, self._normalize if self._raw_input else None)
+        graph.hybridize()
+        data = self.feed(crops)
+        graph(mx.nd.array(data, self.ctx, dtype=data.dtype))
+        graph.export(str(prefix))
+        # What was written is compared with the network run operator by operator.
+        self._net.hybridize(False)
+        return Path(f"{prefix}-symbol.json"), Path(f"{prefix}-0000.params")
+
+    def largest_difference(self, run: Runner, crops: np.ndarray) -> float:
+        """Largest difference between a written network and this one, in pixels of the crop.
+
+        Raises:
+            ValueError: they differ by more than 1e-3 of a fraction plus 1e-5.
+        """
+        expected, got = self.answer(crops), run(self.feed(crops))
+        pixels = float(np.abs(got - expected).max()) * crops.shape[1]
+        if not np.allclose(got, expected, rtol=1e-3, atol=1e-5):
+            raise ValueError(f"what was written differs from the network by {pixels:.3g} pixels at batch {len(crops)}")
+        return pixels
+
+
+def read_mxnet(symbol: Path, params: Path, ctx: mx.Context) -> Runner:
+    """The written network, ready to run."""
+    with warnings.catch_warnings():
+        # MXNet says that it cannot know the input's type before there is an input.
+        warnings.simplefilter("ignore")
+        block = SymbolBlock.imports(str(symbol), [INPUT], str(params), ctx)
+    return lambda data: block(mx.nd.array(data, ctx, dtype=data.dtype)).asnumpy()
+
+
+def write_onnx(symbol: Path, params: Path, path: Path, data: np.ndarray, num_landmarks: int) -> None:
+    """Turns PREFIX-symbol.json and PREFIX-0000.params into ONNX; `data` is one batch of the input."""
+    shape = ("batch", *data.shape[1:])
+    with warnings.catch_warnings():
+        # MXNet calls functions of onnx that are deprecated.
+        warnings.simplefilter("ignore")
+        mx_onnx.export_model(
+            str(symbol), str(params), [data.shape], [data.dtype], str(path), dynamic=True, dynamic_input_shapes=[shape]
+        )
+    model = onnx.load(str(path))
+    _tidy(model, num_landmarks)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _tidy(model: onnx.ModelProto, num_landmarks: int) -> None:
+    """Leaves the data as the only input, so that runtimes may fold the weights; states opset and output shape."""
+    kept = [value for value in model.graph.input if value.name == INPUT]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    # MXNet states the newest opset that the onnx package knows, whatever the nodes were written for.
+    model.opset_import[0].version = OPSET
+    faces, points, coordinates = model.graph.output[0].type.tensor_type.shape.dim
+    faces.dim_param, points.dim_value, coordinates.dim_value = "batch", num_landmarks, 2
+
+
+def read_onnx(path: Path) -> Runner:
+    """The written ONNX file, ready to run on the CPU."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda data: session.run([OUTPUT], {INPUT: data})[0]
+
+
+def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict[str, Any]:
+    """What goes into the graph, what comes out, and how to cut crops and turn answers into points of the photo."""
+    size, margin = spec.size, spec.box_margin
+    shape, kind, meaning = ["N", size, size, 3], "uint8", "face crops, RGB, 0 to 255"
+    if not raw_input:
+        shape, kind = ["N", len(spec.mean), size, size], "float32"
+        meaning = f"face crops, {spec.colour}, each channel (pixel - mean) * scale with pixels from 0 to 255"
+    return {
+        "normalization_in_graph": raw_input,
+        "input": {"name": INPUT, "shape": shape, "type": kind, "meaning": meaning},
+        "output": {
+            "name": OUTPUT,
+            "shape": ["N", num_landmarks, 2],
+            "type": "float32",
+            "meaning": "fractions of the crop, x then y",
+        },
+        "use": {
+            "crop": "a square about the centre of the face's landmark box (x0, y0, x1, y1), black outside the photo, "
+            f"scaled to {size} x {size} pixels; side = (1 + {margin}) * max(x1 - x0, y1 - y0); pixel centres are whole",
+            "fraction_to_crop": f"x_crop = fraction * {size} - 0.5",
+            "crop_to_image": f"x_image = (x0 + x1 - side) / 2 + (x_crop + 0.5) * side / {size} - 0.5, and y alike",
+        },
+    }

@@ -1,0 +1,147 @@
+"""Landmarks of every face of an image: a face detector and a landmark network joined."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+from datasets.markups import MARKUPS, Markup
+from gluon_models import load_weights, shipped_weights
+from inference.detectors import Detection, FaceDetector, get_detector
+from inference.pipeline import PointPredictor, locate
+
+
+class LocatedFace(NamedTuple):
+    """One face of an image; pixels count from 0 and may lie beyond the border.
+
+    Attributes:
+        box: (4,) float64 x0, y0, x1, y1, the box the landmarks were sought in.
+        points: (K, 2) float64, x then y.
+        score: of the detector, larger is surer; 1 for given boxes.
+    """
+
+    box: np.ndarray
+    points: np.ndarray
+    score: float
+
+
+class LandmarkDetector:
+    """Finds faces and their landmarks.
+
+    Args:
+        predictor: the landmark network.
+        detector: finds the faces; it must answer with the box the network was trained on.
+        markup: of the network's points.
+    """
+
+    def __init__(self, predictor: PointPredictor, detector: FaceDetector, markup: Markup) -> None:
+        self.detector, self.markup = detector, markup
+        self._predictor = predictor
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        detector: str | FaceDetector = "haar",
+        ctx: Any = None,
+        model: str | None = None,
+    ) -> LandmarkDetector:
+        """Joins trained weights and a detector.
+
+        Args:
+            name_or_path: a network whose weights ship, such as "resnet18_slim", or a .params file, its .json beside it.
+            detector: a name that `get_detector` takes, or a detector of your own.
+            ctx: one MXNet context; CPU by default.
+            model: the network that the weights must be of; any if None.
+
+        Raises:
+            ValueError, FileNotFoundError: weights or a detector that are not there, or damaged weights.
+        """
+        net, info = load_weights(find_weights(name_or_path), model, ctx)
+        net.hybridize(static_alloc=True, static_shape=True)
+        found_by = get_detector(detector) if isinstance(detector, str) else detector
+        return cls(PointPredictor(net, info.spec, ctx), found_by, _markup_named(info.markup))
+
+    def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:
+        """Faces of an image with their landmarks, in the detector's order.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            name: of the image's file, for boxes that are given by name.
+
+        Raises:
+            ValueError: the array is no such image.
+        """
+        check_image(image)
+        return self._landmarks(image, self.detector(image, name))
+
+    def detect(self, image: np.ndarray, boxes: Sequence[Sequence[float]] | np.ndarray) -> list[LocatedFace]:
+        """Landmarks in given boxes, all sent through the network together.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            boxes: (n, 4) x0, y0, x1, y1 in its pixels, tight around the landmarks; they may cross the border.
+
+        Raises:
+            ValueError: the array is no such image, or a box has no area or lies outside it.
+        """
+        check_image(image)
+        given = np.asarray(boxes, np.float64).reshape(-1, 4)
+        return self._landmarks(image, [Detection(box, 1.0) for box in given])
+
+    def _landmarks(self, image: np.ndarray, found: Sequence[Detection]) -> list[LocatedFace]:
+        if not found:
+            return []
+        for box, _ in found:
+            _check_overlap(box, image)
+        points_image = locate(self._predictor, image, [box for box, _ in found])
+        if not np.isfinite(points_image).all():
+            raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
+        return [LocatedFace(box, points, score) for (box, score), points in zip(found, points_image)]
+
+
+def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
+    """The weights file that a path or the name of shipped weights stands for.
+
+    Raises:
+        FileNotFoundError: a path that does not exist.
+        ValueError: no weights ship under the name, or they are damaged.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".params" or path.is_file():
+        return path
+    return shipped_weights(str(name_or_path))
+
+
+def check_image(image: Any) -> None:
+    """ValueError, with what to do about it, unless `image` is (H, W, 3) uint8 with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"the image is a {type(image).__name__}: pass the array of datasets.images.read_image(path)")
+    if image.size == 0:
+        raise ValueError(f"the image is empty, {image.shape}: pass one with at least one pixel")
+    if image.ndim == 2:
+        raise ValueError(f"the image is gray, {image.shape}: make it RGB with np.stack([image] * 3, axis=-1)")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"the image has shape {image.shape}: pass one RGB image (height, width, 3)")
+    if image.dtype != np.uint8:
+        raise ValueError(f"the image is {image.dtype}: make it uint8; if it is 0 to 1, (image * 255).astype(np.uint8)")
+
+
+def _check_overlap(box: np.ndarray, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = box
+    # A crop of the box from 0 to W shows W whole pixels, so a box that ends at 0 shows none.
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        shown = [round(float(value), 1) for value in box]
+        raise ValueError(f"face box {shown} lies outside the image of {width} x {height} pixels: give it in its pixels")
+
+
+def _markup_named(name: str) -> Markup:
+    for markup in MARKUPS:
+        if markup.name == name:
+            return markup
+    known = ", ".join(markup.name for markup in MARKUPS)
+    raise ValueError(f"the weights are of markup '{name}', which is not known: choose weights of {known}")

@@ -1,0 +1,215 @@
+"""Batches: every byte the same whatever the number of workers, each face once in an epoch, and a worker's death."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.augment import Augmentation, TrainingCrop, with_photometric
+from datasets.cache import CachedFaces
+from datasets.faces import Face
+from datasets.loader import Loader
+from datasets.markups import IBUG_68
+from datasets.synthetic import SyntheticFaces
+
+SEED = 7
+COUNT = 23
+BATCH = 5
+
+
+class NumberedFaces:
+    """Faces whose pixels and points hold their number; `on_read` is called with it."""
+
+    markup = IBUG_68
+
+    def __init__(self, count=COUNT, on_read=lambda index: None):
+        self.names = [str(index) for index in range(count)]
+        self._on_read = on_read
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        self._on_read(index)
+        points = np.full((68, 2), float(index))
+        return Face(np.full((4, 4, 3), index, np.uint8), points, np.array([0.0, 0.0, 3.0, 3.0]), self.names[index])
+
+
+def number_and_draw(face, rng):
+    """The picture as it is, and the first point replaced by a draw, which tells generators apart."""
+    points = face.points_image.copy()
+    points[0] = rng.random(2)
+    return face.image, points
+
+
+def collect(loader, epoch=0):
+    with loader:
+        return list(loader.epoch(epoch))
+
+
+def assert_same(batches, others):
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others):
+        np.testing.assert_array_equal(batch.crops, other.crops)
+        np.testing.assert_array_equal(batch.points_crop, other.points_crop)
+
+
+def order_of(batches):
+    return np.concatenate([batch.crops[:, 0, 0, 0] for batch in batches]).tolist()
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return CachedFaces(SyntheticFaces(COUNT, seed=1, size=96))
+
+
+@pytest.fixture(scope="module")
+def transform():
+    return TrainingCrop(64, 0.25, IBUG_68, with_photometric(Augmentation(30.0, 0.2, 0.08, 0.05, 0.5)))
+
+
+@pytest.fixture(scope="module")
+def alone(faces, transform):
+    """Epochs 0 and 1 as one process makes them."""
+    loader = Loader(faces, transform, BATCH, SEED)
+    return [list(loader.epoch(epoch)) for epoch in (0, 1)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_no_byte(faces, transform, alone, workers):
+    with Loader(faces, transform, BATCH, SEED, workers) as loader:
+        for epoch in (0, 1):
+            assert_same(list(loader.epoch(epoch)), alone[epoch])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_restart_at_an_epoch_gives_the_same_epoch(faces, transform, alone, workers):
+    assert_same(collect(Loader(faces, transform, BATCH, SEED, workers), epoch=1), alone[1])
+
+
+def test_an_epoch_left_halfway_does_not_disturb_the_next(faces, transform, alone):
+    with Loader(faces, transform, BATCH, SEED, workers=2) as loader:
+        begun = loader.epoch(0)
+        assert_same([next(begun)], alone[0][:1])
+        begun.close()
+        assert_same(list(loader.epoch(1)), alone[1])
+
+
+def test_the_batch_size_changes_no_crop(faces, transform, alone):
+    whole = collect(Loader(faces, transform, COUNT, SEED))
+    assert len(whole) == 1
+    np.testing.assert_array_equal(whole[0].crops, np.concatenate([batch.crops for batch in alone[0]]))
+
+
+def test_shapes_and_the_last_smaller_batch(alone):
+    assert [batch.crops.shape for batch in alone[0]] == [(5, 64, 64, 3)] * 4 + [(3, 64, 64, 3)]
+    assert [batch.points_crop.shape for batch in alone[0]] == [(5, 68, 2)] * 4 + [(3, 68, 2)]
+    assert alone[0][0].crops.dtype == np.uint8
+    assert alone[0][0].points_crop.dtype == np.float32
+
+
+@pytest.mark.parametrize(("count", "batches"), [(23, 5), (20, 4), (1, 1)])
+def test_length_is_the_number_of_batches(count, batches):
+    loader = Loader(NumberedFaces(count), number_and_draw, BATCH)
+    assert len(loader) == batches == len(list(loader.epoch(0)))
+
+
+def test_each_face_once_in_an_epoch_and_another_order_in_the_next():
+    loader = Loader(NumberedFaces(), number_and_draw, BATCH, SEED)
+    orders = [order_of(loader.epoch(epoch)) for epoch in range(3)]
+    for order in orders:
+        assert sorted(order) == list(range(COUNT))
+    assert orders[0] != orders[1] != orders[2]
+    assert orders[0] != list(range(COUNT))
+    assert orders[0] != order_of(Loader(NumberedFaces(), number_and_draw, BATCH, SEED + 1).epoch(0))
+
+
+def test_no_two_crops_of_a_run_draw_the_same():
+    loader = Loader(NumberedFaces(), number_and_draw, BATCH, SEED)
+    draws = np.concatenate([batch.points_crop[:, 0, 0] for epoch in range(4) for batch in loader.epoch(epoch)])
+    assert len(np.unique(draws)) == 4 * COUNT
+
+
+def test_an_order_may_repeat_faces():
+    order = np.array([2, 2, 2, 9])
+    assert sorted(order_of(Loader(NumberedFaces(), number_and_draw, 3, SEED, order=order).epoch(0))) == [2, 2, 2, 9]
+
+
+def test_no_faces_at_all():
+    with pytest.raises(ValueError, match="holds no face"):
+        Loader(NumberedFaces(0), number_and_draw, BATCH)
+
+
+def end_at_11(index):
+    if index == 11:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_death_of_a_worker_is_said_in_one_line():
+    with pytest.raises(OSError, match="loading process was ended.*--workers") as caught:
+        collect(Loader(NumberedFaces(on_read=end_at_11), number_and_draw, BATCH, SEED, workers=2))
+    assert "\n" not in str(caught.value)
+
+
+PROGRAM = """
+import multiprocessing, os, signal
+from datasets.loader import Loader
+from datasets.synthetic import SyntheticFaces
+
+loader = Loader(SyntheticFaces(8, size=64), lambda face, rng: (face.image, face.points_image), 2, workers=2)
+next(loader.epoch(0))
+print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc, which Linux has")
+def test_workers_do_not_outlive_a_killed_run(tmp_path):
+    root = Path(__file__).resolve().parent.parent
+    with open(tmp_path / "out", "w+") as out:
+        # A file, not a pipe: a pipe would stay open as long as a worker lives.
+        ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root, stdout=out, timeout=60, check=False)
+        assert ended.returncode == -signal.SIGKILL
+        out.seek(0)
+        workers = out.read().split()
+    assert len(workers) == 2
+    patience = time.monotonic() + 20
+    while any(map(is_running, workers)):
+        assert time.monotonic() < patience, f"processes {workers} go on without the run that started them"
+        time.sleep(0.1)
+
+
+def damaged_at_11(index):
+    if index == 11:
+        raise ValueError("11.jpg: the image is damaged; copy it again or remove it")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_photo_names_itself(workers):
+    with pytest.raises(ValueError, match=r"^11\.jpg: the image is damaged"):
+        collect(Loader(NumberedFaces(on_read=damaged_at_11), number_and_draw, BATCH, SEED, workers))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_cache_holds_what_the_data_set_reads(workers):
+    source = SyntheticFaces(3, seed=2, size=64)
+    reads = []
+    cached = CachedFaces(source, workers, lambda faces, count: (reads.append(face.name) or face for face in faces))
+    assert len(cached) == 3
+    assert reads == list(cached.names) == list(source.names)
+    for index in range(3):
+        for kept, fresh in zip(cached[index], source[index]):
+            np.testing.assert_array_equal(kept, fresh)
+    assert cached[1].image is cached[1].image

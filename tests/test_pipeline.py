@@ -1,0 +1,203 @@
+"""The way of a face through crops and back, with stand-in networks whose answers are known, and one real network."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from datasets.faces import Face
+from datasets.geometry import invert, transform_points
+from datasets.markups import AFLW_19
+from gluon_models import InputSpec, get_model, get_spec
+from inference.pipeline import (
+    PointPredictor,
+    crop_dataset,
+    crop_faces,
+    locate,
+    points_from_fractions,
+    predict_cropped,
+    predict_dataset,
+)
+
+
+def make_spec(size=8, margin=0.0, mean=(0.0, 0.0, 0.0), scale=(1.0, 1.0, 1.0)):
+    return InputSpec(size=size, colour="rgb", mean=mean, scale=scale, box_margin=margin, output="points")
+
+
+class FixedPoints:
+    """Answers the same fractions (K, 2) for every crop and remembers its inputs."""
+
+    def __init__(self, *fractions):
+        self.fractions, self.inputs = np.array(fractions, np.float32), []
+
+    def __call__(self, faces):
+        self.inputs.append(faces.asnumpy())
+        return mx.nd.array(np.repeat(self.fractions[None], faces.shape[0], axis=0))
+
+
+class Centroid:
+    """Answers the centre of brightness of each crop, and each crop's brightest value as a second point."""
+
+    def __call__(self, faces):
+        light = faces.asnumpy().sum(axis=1)
+        cells = (np.arange(light.shape[-1]) + 0.5) / light.shape[-1]
+        total = light.sum(axis=(1, 2))
+        x, y = (light.sum(axis=1) @ cells) / total, (light.sum(axis=2) @ cells) / total
+        brightest = light.max(axis=(1, 2))
+        return mx.nd.array(np.stack([np.stack([x, y], -1), np.stack([brightest, brightest], -1)], axis=1))
+
+
+def with_spots(height, width, *centres):
+    """A black photo with a smooth spot of light, 3 px wide, about each centre."""
+    y, x = np.mgrid[:height, :width]
+    light = sum(np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 3.0**2)) for cx, cy in centres)
+    return np.repeat((200 * light).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_fractions_count_from_the_outer_edge_of_the_crop():
+    # Eight pixels span -0.5 to 7.5.
+    np.testing.assert_array_equal(points_from_fractions(np.array([[0, 0.5], [1, 0.0625]]), 8), [[-0.5, 3.5], [7.5, 0]])
+
+
+# For each box the square the network sees, worked out by hand; x = x0 + fraction * side - 0.5.
+@pytest.mark.parametrize(
+    ("box", "margin", "corner", "side"),
+    [
+        ((10, 20, 26, 36), 0.0, (10, 20), 16),
+        ((10, 20, 26, 36), 0.25, (8, 18), 20),
+        ((10, 20, 14, 36), 0.0, (4, 20), 16),  # narrow: the longer side counts
+        ((-6, -10, 10, 6), 0.0, (-6, -10), 16),  # across the top left border
+        ((50, 30, 66, 46), 0.5, (46, 26), 24),  # across the bottom right border
+        ((-100, -100, 164, 140), 0.0, (-100, -112), 264),  # larger than the photo
+    ],
+)
+def test_known_fractions_land_where_the_box_says(box, margin, corner, side):
+    net = FixedPoints((0, 0), (0.5, 0.25), (1, 1))
+    found = locate(
+        PointPredictor(net, make_spec(margin=margin)), np.zeros((40, 60, 3), np.uint8), [np.array(box, float)]
+    )
+    (x, y), end = corner, side - 0.5
+    expected = [[x - 0.5, y - 0.5], [x + side / 2 - 0.5, y + side / 4 - 0.5], [x + end, y + end]]
+    np.testing.assert_allclose(found, [expected], atol=1e-4)
+
+
+@pytest.mark.parametrize("centre", [(70.3, 52.8), (4.0, 50.0), (140.0, 96.5)], ids=["inside", "left", "bottom right"])
+@pytest.mark.parametrize("side", [25, 40, 90])
+def test_a_spot_of_light_is_found_where_it_is(centre, side):
+    # The box is not centred on the spot, so that a shift or a flip of crop against points shows.
+    x0, y0 = centre[0] - 0.45 * side, centre[1] - 0.6 * side
+    photo = with_spots(110, 150, centre)
+    predictor = PointPredictor(Centroid(), make_spec(size=64))
+    found = locate(predictor, photo, [np.array([x0, y0, x0 + side, y0 + side])])[0, 0]
+    full = min(centre[0], 149 - centre[0], centre[1], 109 - centre[1]) > 9
+    # Where the border cuts the spot, its centre of brightness moves inwards by at most the tail of a 3 px Gaussian.
+    np.testing.assert_allclose(found, centre, atol=0.1 if full else 1.0)
+
+
+def test_each_face_comes_back_through_its_own_matrix():
+    centres = [(30.0, 30.0), (100.0, 40.0), (60.0, 80.0)]
+    boxes = [np.array([x - 14, y - 12, x + 12, y + 14]) for x, y in centres]
+    found = locate(PointPredictor(Centroid(), make_spec(size=32), batch_size=2), with_spots(110, 150, *centres), boxes)
+    np.testing.assert_allclose(found[:, 0], centres, atol=0.1)
+
+
+def test_crops_are_black_beyond_the_border():
+    white = np.full((20, 20, 3), 255, np.uint8)
+    crops, matrices = crop_faces(white, [np.array([-8.0, 0, 8, 16])], make_spec(size=16))
+    assert crops.shape == (1, 16, 16, 3)
+    assert crops.dtype == np.uint8
+    assert (crops[0, :, :8] == 0).all()
+    assert (crops[0, :, 8:] == 255).all()
+    np.testing.assert_allclose(transform_points(np.array([[0.0, 0.0]]), matrices[0]), [[8, 0]])
+    np.testing.assert_allclose(transform_points(np.array([[8.0, 0.0]]), invert(matrices[0])), [[0, 0]], atol=1e-12)
+
+
+def test_the_network_sees_normalised_rgb_planes():
+    net = FixedPoints((0.5, 0.5))
+    spec = make_spec(size=4, mean=(10.0, 20.0, 30.0), scale=(1.0, 0.5, 0.25))
+    photo = np.full((9, 9, 3), (110, 220, 31), np.uint8)
+    locate(PointPredictor(net, spec), photo, [np.array([2.0, 2, 6, 6])])
+    assert net.inputs[0].shape == (1, 3, 4, 4)
+    for plane, value in zip(net.inputs[0][0], (100, 100, 0.25)):
+        np.testing.assert_allclose(plane, value)
+
+
+def test_many_faces_run_in_batches_and_keep_their_order():
+    net = Centroid()
+    crops = np.zeros((7, 8, 8, 3), np.uint8)
+    crops[:, 4, 4] = np.arange(10, 80, 10)[:, None]
+    found = PointPredictor(net, make_spec(), batch_size=3)(crops)
+    assert found.shape == (7, 2, 2)
+    # The brightest value, three channels of it, read as fractions of eight pixels.
+    np.testing.assert_allclose(found[:, 1, 0], 3 * np.arange(10, 80, 10) * 8 - 0.5)
+    counted = FixedPoints((0, 0))
+    PointPredictor(counted, make_spec(), batch_size=3)(crops)
+    assert [len(batch) for batch in counted.inputs] == [3, 3, 1]
+
+
+def test_a_real_network_answers_the_same_in_a_batch_and_one_by_one():
+    mx.random.seed(1)
+    net = get_model("resnet18_slim", num_landmarks=19)
+    net.initialize(mx.init.Xavier())
+    net.hybridize(static_alloc=True, static_shape=True)
+    crops = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8)
+    spec = get_spec("resnet18_slim")
+    together, pairs = (PointPredictor(net, spec, batch_size=size)(crops) for size in (64, 2))
+    alone = np.concatenate([PointPredictor(net, spec)(crop[None]) for crop in crops])
+    assert np.ptp(together, axis=0).max() > 0.1  # the faces do differ
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+    np.testing.assert_allclose(pairs, alone, atol=1e-3)
+
+
+class SpotFaces:
+    """Four photos with a spot of light; the third cannot be read."""
+
+    markup = AFLW_19
+    names = ("a", "b", "c", "d")
+    centres = ((30.0, 30.0), (34.5, 28.0), (0.0, 0.0), (27.0, 36.0))
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        if self.names[index] == "c":
+            raise ValueError("c.jpg: cut short")
+        points = np.repeat([self.centres[index]], 19, axis=0)
+        return Face(with_spots(64, 64, self.centres[index]), points, np.array([15.0, 15, 47, 47]), self.names[index])
+
+
+class AllAtTheCentroid(Centroid):
+    def __call__(self, faces):
+        return mx.nd.repeat(super().__call__(faces)[:, :1], 19, axis=1)
+
+
+def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
+    faces = SpotFaces()
+    boxes = lambda index, image: None if index == 1 else np.array([10.0, 10, 50, 50])  # noqa: E731
+    points, skipped = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), faces, boxes)
+    assert points.shape == (4, 19, 2)
+    assert skipped == {"b": "no face was found", "c": "c.jpg: cut short"}
+    assert np.isnan(points[1:3]).all()
+    for index in (0, 3):
+        np.testing.assert_allclose(points[index], np.repeat([faces.centres[index]], 19, axis=0), atol=0.1)
+
+
+def test_a_box_without_area_leaves_one_face_out():
+    boxes = lambda index, image: np.array([10.0, 10, 50, 50 if index else 10])  # noqa: E731
+    points, skipped = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), SpotFaces(), boxes)
+    assert set(skipped) == {"a", "c"}
+    assert "no area" in skipped["a"]
+    assert np.isfinite(points[[1, 3]]).all()
+
+
+def test_cropped_faces_and_the_data_set_itself_give_the_same_points():
+    faces = SpotFaces()
+    faces.names = ("a", "b", "x", "d")  # all readable
+    faces.centres = (*faces.centres[:2], (31.0, 31.0), faces.centres[3])
+    predictor = PointPredictor(AllAtTheCentroid(), make_spec(size=32, margin=0.25))
+    cropped = crop_dataset(faces, predictor.spec)
+    assert cropped.crops.shape == (4, 32, 32, 3)
+    np.testing.assert_allclose(cropped.truth_image[:, 0], faces.centres)
+    one_by_one, skipped = predict_dataset(predictor, faces)
+    assert skipped == {}
+    np.testing.assert_allclose(predict_cropped(predictor, cropped), one_by_one, atol=1e-4)
+    np.testing.assert_allclose(one_by_one[:, 0], faces.centres, atol=0.1)
