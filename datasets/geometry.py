@@ -85,12 +85,29 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     Shrinking to less than half averages first, or single pixels would decide.
     """
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    image, matrix = _window(image, matrix, size, border=2 + int(1 / zoom))
+    if image.size == 0:
+        return np.zeros((size, size, *image.shape[2:]), np.uint8)
     if zoom < 0.5:
-        factor = int(1 / zoom)
-        height, width = image.shape[:2]
-        small_size = (max(1, width // factor), max(1, height // factor))
-        fx, fy = small_size[0] / width, small_size[1] / height
-        image = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
-        to_small = np.array([[fx, 0.0, 0.5 * fx - 0.5], [0.0, fy, 0.5 * fy - 0.5]])
-        matrix = compose(matrix, invert(to_small))
+        image, matrix = _shrunk(image, matrix, int(1 / zoom))
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def _window(image: np.ndarray, matrix: np.ndarray, size: int, border: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that a crop shows, and the matrix from there: OpenCV warps no side above 32,767 pixels."""
+    corners_crop = np.array([[-0.5, -0.5], [size, -0.5], [-0.5, size], [size, size]])
+    corners = transform_points(corners_crop, invert(matrix))
+    limits = (image.shape[1], image.shape[0])
+    x0, y0 = np.clip(np.floor(corners.min(axis=0)) - border, 0, limits).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(axis=0)) + border, 0, limits).astype(int)
+    return image[y0:y1, x0:x1], compose(matrix, np.array([[1.0, 0.0, x0], [0.0, 1.0, y0]]))
+
+
+def _shrunk(image: np.ndarray, matrix: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image averaged over cells of about `factor` pixels, and the matrix from there."""
+    height, width = image.shape[:2]
+    small_size = (max(1, width // factor), max(1, height // factor))
+    fx, fy = small_size[0] / width, small_size[1] / height
+    to_small = np.array([[fx, 0.0, 0.5 * fx - 0.5], [0.0, fy, 0.5 * fy - 0.5]])
+    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
+    return small, compose(matrix, invert(to_small))

@@ -31,9 +31,18 @@ def _one_line(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
+class _HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser whose --help shows defaults."""
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    return argparse.ArgumentParser(description=description, formatter_class=_HelpWithDefaults)
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:

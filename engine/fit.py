@@ -170,8 +170,8 @@ class Fit:
         if self._options.clip_norm:
             self._clip(count)
         self._trainer.update(count)
-        # A hybridized backward pass writes the running statistics of batch normalisation without telling the engine that
-        # orders reads after writes, so whoever reads them next must wait for everything.
+        # A hybridized backward pass writes the running statistics of batch normalisation without telling the engine
+        # that orders reads after writes, so whoever reads them next must wait for everything.
         mx.nd.waitall()
         if self._average is not None:
             self._average.update()

@@ -65,8 +65,10 @@ def save_weights(net: nn.HybridBlock, path: str | os.PathLike[str], info: Weight
 def _save_parameters(net: nn.HybridBlock, path: str) -> None:
     try:
         net.save_parameters(path)
+        # Where the last few kilobytes find no room, MXNet says so only when it reads them.
+        mx.nd.load(path)
     except mx.MXNetError as error:
-        raise OSError(f"cannot write {path}: is the disk full?") from error
+        raise OSError("the disk is full") from error
 
 
 def _replace(path: Path, write: Any) -> None:
@@ -75,7 +77,7 @@ def _replace(path: Path, write: Any) -> None:
         write(part)
         os.replace(part, path)
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OSError(f"cannot write {path}: {error.strerror or error}; make room or name another folder") from error
     finally:
         if os.path.exists(part):
             os.remove(part)
@@ -96,7 +98,7 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
         values = json.loads(beside.read_text(encoding="utf-8"))
         spec = InputSpec.from_dict(values["spec"])
         return WeightsInfo(values["model"], values["overrides"], spec, values["markup"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{beside} does not describe weights ({error}): copy it again from where it came") from error
 
 
@@ -116,7 +118,10 @@ def load_weights(
     info = read_info(path)
     if model is not None and model != info.model:
         raise ValueError(f"{path} holds weights of {info.model}, not of {model}: pass --model {info.model}")
-    net = get_model(info.model, **info.overrides)
+    try:
+        net = get_model(info.model, **info.overrides)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{info_path(path)} describes no network of this project: {error}") from error
     fill(net, path, ctx)
     return net, info
 
@@ -146,7 +151,10 @@ def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
     Raises:
         ValueError: none ships under that name, or the file is not the one of the index.
     """
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    listing = folder / "index.json"
+    if not listing.is_file():
+        raise FileNotFoundError(f"{listing} is not there, so no weights ship with this copy: pass --weights FILE")
+    index = json.loads(listing.read_text(encoding="utf-8"))
     if name not in index:
         raise ValueError(f"no weights ship for '{name}', but for {', '.join(sorted(index))}: pass --weights FILE")
     path = folder / index[name]["file"]

@@ -1,5 +1,6 @@
 """The one matrix of a crop: against the written formula, and by looking where a drawn spot ends up in the picture."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -77,6 +78,19 @@ def test_outside_the_image_is_black():
     assert crop[:19, :].max() == 0
     assert crop[:, :19].max() == 0
     assert crop[21:, 21:].min() == 255
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cutting_out_before_warping_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    turn = similarity_matrix((100, 75), rng.uniform(-180, 180), rng.uniform(0.6, 3), (0, 0))
+    matrix = compose(np.array([[1, 0, rng.uniform(-150, 0)], [0, 1, rng.uniform(-100, 0)]]), turn)
+    expected = cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    # OpenCV counts positions in 32nds of a pixel, so single roundings may differ.
+    difference = np.abs(warp_image(image, matrix, SIZE).astype(int) - expected)
+    assert np.mean(difference) < 0.5
+    assert np.mean(difference > 16) < 0.002
 
 
 def test_similarity_turns_clockwise_enlarges_and_moves():
@@ -166,3 +180,12 @@ def test_a_symmetric_face_is_its_own_mirror_image(markup):
         points[[k, other]] = [[MIDDLE - away, 3 * k], [MIDDLE + away, 3 * k]]
     mirrored = transform_points(points[list(markup.flip_order)], mirror_matrix(SIZE))
     np.testing.assert_allclose(mirrored, points, atol=1e-12)
+
+
+def test_a_photo_longer_than_opencv_can_warp_is_cropped_all_the_same():
+    image = np.zeros((8, 40_000, 3), np.uint8)
+    image[4, 39_990] = 255
+    matrix = np.array([[1.0, 0.0, 5 - 39_990], [0.0, 1.0, 3 - 4]])
+    crop = warp_image(image, matrix, 10)
+    assert crop[3, 5].tolist() == [255, 255, 255]
+    assert int(crop.sum()) == 3 * 255

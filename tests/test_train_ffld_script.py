@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import train_ffld
+from engine import cli
 from gluon_models import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--recipe", "cpu", "--rendered-count", "24", "--epochs", "3", "--batch-size", "10", "--workers", "1", "--gpus", "none"]
+SMALL = "--recipe cpu --rendered-count 24 --epochs 3 --batch-size 10 --workers 1 --gpus none".split()
 
 
 def command(*words):
@@ -66,14 +68,11 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
         (["--data", "{new}", "--out", "{new}"], "there is no such folder"),
         (["--out", "{new}", "--gpus", "17"], "GPUs here; run make check-gpu"),
         (["--out", "{new}", "--loss", "wing"], "unknown loss 'wing': choose one of normalized_l2, l2, l1"),
-        (["--out", "{new}", "--init", "{new}.params"], "is not there"),
+        (["--out", "{new}", "--init", "{new}.params"], "no such weights file"),
         (["--resume", "{new}"], "--resume takes the folder of a run"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
-    import train_ffld
-    from engine import cli
-
     new = str(tmp_path / "new")
     filled = [word.replace("{new}", new) for word in words]
     with pytest.raises(SystemExit) as stopped:

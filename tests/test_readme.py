@@ -1,0 +1,83 @@
+"""What the README promises: its commands parse, its links lead somewhere, its numbers are those of the recorded results."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import evaluate
+import export
+import predict
+import train_ffld
+from datasets import ibug_300w
+from datasets.catalog import DATASETS
+from engine import training
+from evaluation.published import find
+from gluon_models.weights import SHIPPED_FOLDER, file_sha256
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
+
+
+def parse_training(words):
+    return training.parse(training.make_parser("", train_ffld.MODELS, DATASETS, train_ffld.RECIPES), words)
+
+
+PARSERS = {
+    "train_ffld.py": parse_training,
+    "evaluate.py": evaluate.parse,
+    "predict.py": predict.parse,
+    "export.py": export.make_parser().parse_args,
+}
+
+
+def commands(script):
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    return [shlex.split(words) for words in re.findall(rf"python {re.escape(script)} ([^`\n#|]+)", text)]
+
+
+@pytest.mark.parametrize("script", sorted(PARSERS))
+def test_every_command_parses(script):
+    found = [words for words in commands(script) if "--resume" not in words]
+    assert found
+    for words in found:
+        PARSERS[script](words)
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) | set(re.findall(r"`make ([a-z-]+)", README))
+    assert {"demo", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(document):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_counts_of_300w_are_the_readers():
+    data = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for part, count in ibug_300w.PARTS.items():
+        assert f"| `{part}/` | {count:,} |" in data
+
+
+@pytest.mark.parametrize("name", sorted(INDEX))
+def test_a_shipped_file_is_the_one_of_its_row_and_record(name):
+    entry = INDEX[name]
+    assert file_sha256(SHIPPED_FOLDER / entry["file"]) == entry["sha256"]
+    metrics = json.loads((ROOT / entry["metrics"]).read_text(encoding="utf-8"))
+    assert metrics["record"]["weights_sha256"] == entry["sha256"]
+    run = json.loads((ROOT / entry["run"] / "run.json").read_text(encoding="utf-8"))
+    assert run["arguments"]["seed"] == entry["seed"]
+    figure = metrics["normalizers"]["outer_eye"]["mean"]
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` "))
+    assert f"| {100 * figure:.2f} % |" in row
+    common = next(cell for cell in find("resnet18_slim", "300w", "common") if cell.normalizer == "outer_eye")
+    assert f"{common.percent:.2f} %" in row
