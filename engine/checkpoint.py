@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import zipfile
@@ -54,12 +55,14 @@ def save_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightA
         arrays.update({f"average/{i}": value.asnumpy() for i, value in enumerate(average.values.values())})
     arrays["optimizer"] = np.frombuffer(_optimizer_bytes(trainer), np.uint8)
     arrays["progress"] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
-    write_whole(folder / LAST, lambda part: _save_arrays(part, arrays))
+    # Into memory first: a zip file that a full disk cut short complains once more when it is collected.
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_whole(folder / LAST, lambda part: _write_bytes(part, buffer.getvalue()))
 
 
-def _save_arrays(part: str, arrays: dict[str, Any]) -> None:
-    with open(part, "wb") as file:
-        np.savez(file, **arrays)
+def _write_bytes(part: str, data: bytes) -> None:
+    Path(part).write_bytes(data)
 
 
 def _optimizer_bytes(trainer: Trainer) -> bytes:

@@ -44,7 +44,7 @@ class FitOptions:
         clip_norm: largest norm of the gradient over all parameters, per sample; 0 for no clipping.
         average_decay: of the weight average; 0 for none.
         patience: epochs without a better validation before the run stops; 0 for never.
-        amp: float16 where the device has it.
+        amp: scale the loss for float16, which `mxnet.contrib.amp.init` has prepared.
         validate_every: epochs between validations; the last epoch is always validated.
         seed: of what is random inside the network, such as dropout.
     """
@@ -93,8 +93,7 @@ class Fit:
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
         self._trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
         self._average = WeightAverage(net, options.average_decay) if options.average_decay else None
-        self._scales_loss = options.amp and contexts[0].device_type == "gpu"
-        if self._scales_loss:
+        if options.amp:
             amp.init_trainer(self._trainer)
 
     def run(self, folder: Path, record: RunRecord, arguments: dict[str, Any], resume: bool = False) -> Progress:
@@ -157,10 +156,10 @@ class Fit:
                 part_terms = self._objective(self._net, part, context)
                 terms.append({name: weight * term for name, term in part_terms.items()})
             losses = [sum(each.values()) for each in terms]
-            if self._scales_loss:
+            if self._options.amp:
                 with amp.scale_loss(losses, self._trainer) as scaled:
                     autograd.backward(scaled)
-        if not self._scales_loss:
+        if not self._options.amp:
             autograd.backward(losses)
         total = sum(float(loss.sum().asscalar()) for loss in losses)
         if not math.isfinite(total):

@@ -68,13 +68,12 @@ class RunRecord:
     def start(self, history: list[dict[str, Any]]) -> None:
         """Writes run.json, and the log of the epochs that are already done."""
         self._write_values()
-        write_text(self._folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+        self._write_log(history)
 
     def epoch(self, history: list[dict[str, Any]]) -> None:
         """Adds the last epoch of `history` to the log, the events and the curve."""
         line = history[-1]
-        with open(self._folder / "log.jsonl", "a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        self._write_log(history)
         for key, value in line.items():
             if key != "epoch":
                 self._events.add_scalar(key, value, line["epoch"])
@@ -86,6 +85,9 @@ class RunRecord:
         self._values.update(finished=_now(), result=result)
         self._write_values()
         self._events.close()
+
+    def _write_log(self, history: list[dict[str, Any]]) -> None:
+        write_text(self._folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in history))
 
     def _write_values(self) -> None:
         write_text(self._folder / "run.json", json.dumps(self._values, indent=2) + "\n")

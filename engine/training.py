@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import mxnet as mx
+from mxnet.contrib import amp
 from mxnet.gluon import HybridBlock
 
 from engine import cli
@@ -61,6 +62,15 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     if arguments.dataset == "rendered":
         print("training on rendered faces; pass --dataset and --data for photos")
     return arguments
+
+
+def use_amp(arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
+    """Prepares float16 where --amp asks for it and the devices have it; to be called before the network is built."""
+    if arguments.amp and contexts[0].device_type != "gpu":
+        print("--amp: a CPU has no float16, training in float32")
+        arguments.amp = False
+    if arguments.amp:
+        amp.init()
 
 
 def start_folder(arguments: argparse.Namespace) -> Path:

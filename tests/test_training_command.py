@@ -2,6 +2,7 @@
 
 import json
 
+import mxnet as mx
 import pytest
 
 from engine import training
@@ -58,3 +59,14 @@ def test_resume_takes_the_runs_own_settings_but_for_the_machine(tmp_path, monkey
     resumed = training.parse(parser(), ["--resume", str(tmp_path), "--workers", "1", "--lr", "9"])
     assert (resumed.learning_rate, resumed.seed, resumed.workers) == (0.25, 7, 1)
     assert resumed.out == resumed.resume == str(tmp_path)
+
+
+def test_amp_is_prepared_on_a_gpu_and_declined_on_a_cpu(monkeypatch, capsys):
+    prepared = []
+    monkeypatch.setattr(training.amp, "init", lambda: prepared.append(1))
+    arguments = parser().parse_args(["--amp"])
+    training.use_amp(arguments, [mx.gpu(0)])
+    assert (prepared, arguments.amp) == ([1], True)
+    training.use_amp(arguments, [mx.cpu()])
+    assert (prepared, arguments.amp) == ([1], False)
+    assert "no float16" in capsys.readouterr().out
