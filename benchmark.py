@@ -24,9 +24,9 @@ from datasets import pts_folder
 from datasets.augment import TrainingCrop
 from datasets.cache import CachedFaces
 from datasets.faces import FaceDataset
-from datasets.ibug_300w import write_pts
 from datasets.images import write_image
 from datasets.loader import Batch, Loader
+from datasets.pts_files import write_pts
 from datasets.synthetic import SyntheticFaces
 from engine import cli, devices, training
 from gluon_models import InputSpec, get_model, get_spec

@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Mapping, Sequence
+from typing import Iterable
 
-import numpy as np
-
-from datasets.faces import Face
-from datasets.geometry import landmark_box
-from datasets.ibug_300w import IMAGE_SUFFIXES, read_annotations, read_pts
-from datasets.images import read_image
-from datasets.markups import Markup, get_markup
+from datasets.images import PathLike
+from datasets.markups import get_markup
+from datasets.pts_files import IMAGE_SUFFIXES, AnnotatedPhotos, read_annotations, read_pts
 
 
-@dataclass(frozen=True)
-class PtsFolder:
-    """Faces by number; see `datasets.faces.FaceDataset`.
-
-    Attributes:
-        names: the face's path below the folder, without extension.
-        image_paths: the photo of each face.
-        points: (n, K, 2) float64, x then y in pixels of the photo, counted from 0.
-        markup: of the points, known by their number.
-        damaged: what is wrong with a face's annotation, by the face's name; its points are NaN.
-    """
-
-    names: tuple[str, ...]
-    image_paths: tuple[Path, ...]
-    points: np.ndarray
-    markup: Markup
-    damaged: Mapping[str, str] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Face:
-        """Reads the photo as it is stored; the box is the tight box of the landmarks.
-
-        Raises:
-            ValueError: the photo or its annotation is damaged.
-        """
-        if self.names[index] in self.damaged:
-            raise ValueError(self.damaged[self.names[index]])
-        points = self.points[index]
-        image = read_image(self.image_paths[index], apply_orientation=False)
-        return Face(image, points, landmark_box(points), self.names[index])
-
-    def subset(self, indices: Sequence[int]) -> PtsFolder:
-        """The faces with these numbers, in this order."""
-        chosen = [int(index) for index in indices]
-        return replace(
-            self,
-            names=tuple(self.names[k] for k in chosen),
-            image_paths=tuple(self.image_paths[k] for k in chosen),
-            points=self.points[chosen],
-        )
-
-
-def load(root: str | os.PathLike[str], keep_damaged: bool = False) -> PtsFolder:
-    """All photos with a `.pts` file below a folder, sorted by path.
+def load(root: PathLike, keep_damaged: bool = False) -> AnnotatedPhotos:
+    """All photos with a `.pts` file below a folder, sorted by path; a face's name is its path without extension.
 
     Args:
         root: the folder.
@@ -80,16 +30,20 @@ def load(root: str | os.PathLike[str], keep_damaged: bool = False) -> PtsFolder:
         raise FileNotFoundError(f"{home}: no photo has a .pts file of the same name beside it; put them there")
     names = tuple(path.relative_to(home).with_suffix("").as_posix() for path in photos)
     annotations = {name: path.with_suffix(".pts") for name, path in zip(names, photos)}
-    markup = get_markup(_first_count(annotations.values()))
+    first, count = _first_readable(annotations.values())
+    try:
+        markup = get_markup(count)
+    except ValueError as error:
+        raise ValueError(f"{first}: {error}") from None
     points, damaged = read_annotations(annotations, markup.num_landmarks, keep_damaged)
-    return PtsFolder(names, tuple(photos), points, markup, damaged)
+    return AnnotatedPhotos(names, tuple(photos), points, markup, damaged)
 
 
-def _first_count(paths: Iterable[Path]) -> int:
-    """How many points the first readable file has; the error of the last one if none is."""
+def _first_readable(paths: Iterable[Path]) -> tuple[Path, int]:
+    """The first readable file and how many points it has; the error of the last one if none is."""
     for path in paths:
         try:
-            return len(read_pts(path))
+            return path, len(read_pts(path))
         except ValueError as error:
             reason = error
     raise reason

@@ -12,9 +12,9 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from datasets.ibug_300w import write_pts
 from datasets.images import write_image
 from datasets.markups import Markup
+from datasets.pts_files import write_pts
 from inference.drawing import draw_faces
 from inference.landmark_detector import LocatedFace
 

@@ -1,4 +1,4 @@
-"""What the README promises: its commands parse, its links lead somewhere, its numbers are those of the recorded results."""
+"""What the README promises: its commands parse, its links lead somewhere, its numbers are those on record."""
 
 import json
 import re

@@ -1,0 +1,151 @@
+"""Photos that each have a `.pts` file, of 300-W or your own: the format, and the faces by number."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Mapping, Sequence, TypeVar
+
+import numpy as np
+
+from datasets.faces import Face
+from datasets.geometry import landmark_box
+from datasets.images import PathLike, read_image, write_whole
+from datasets.markups import Markup
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+Photos = TypeVar("Photos", bound="AnnotatedPhotos")
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedPhotos:
+    """Faces by number; see `datasets.faces.FaceDataset`.
+
+    Attributes:
+        names: One per face.
+        image_paths: The photo of each face.
+        points: (n, K, 2) float64, x then y in pixels of the photo, counted from 0.
+        markup: Of the points.
+        damaged: What is wrong with a face's annotation, by the face's name; its points are NaN.
+    """
+
+    names: tuple[str, ...]
+    image_paths: tuple[Path, ...]
+    points: np.ndarray
+    markup: Markup
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Face:
+        """Reads the photo; the box is the tight box of the landmarks.
+
+        Raises:
+            ValueError: The photo or its annotation is damaged.
+        """
+        if self.names[index] in self.damaged:
+            raise ValueError(self.damaged[self.names[index]])
+        points = self.points[index]
+        # The annotations count in the stored pixels, whatever way up a viewer would turn them.
+        image = read_image(self.image_paths[index], apply_orientation=False)
+        return Face(image, points, landmark_box(points), self.names[index])
+
+    def subset(self: Photos, indices: Sequence[int]) -> Photos:
+        """The faces with these numbers, in this order."""
+        chosen = [int(index) for index in indices]
+        return replace(
+            self,
+            names=tuple(self.names[k] for k in chosen),
+            image_paths=tuple(self.image_paths[k] for k in chosen),
+            points=self.points[chosen],
+        )
+
+
+def read_annotations(
+    paths: Mapping[str, Path], num_landmarks: int, keep_damaged: bool
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Points (n, num_landmarks, 2) of `.pts` files by face name, and what is wrong with those that are damaged.
+
+    Raises:
+        ValueError: A file is damaged, unless `keep_damaged`, which leaves its points NaN.
+    """
+    points = np.full((len(paths), num_landmarks, 2), np.nan)
+    damaged: dict[str, str] = {}
+    for index, (name, path) in enumerate(paths.items()):
+        try:
+            points[index] = read_pts(path, num_landmarks)
+        except ValueError as error:
+            if not keep_damaged:
+                raise
+            damaged[name] = str(error)
+    return points, damaged
+
+
+def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
+    """Reads a `.pts` file, whose pixels count from 1.
+
+    Args:
+        path: The file.
+        num_landmarks: How many points it must have; whatever its own header says if None.
+
+    Returns:
+        (k, 2) float64, x then y in pixels counted from 0.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or has another number of points.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: there is no such .pts file; check the path")
+    text = Path(path).read_bytes().decode("utf-8", errors="replace")
+    try:
+        points = _parse_pts(text)
+        if num_landmarks is not None and len(points) != num_landmarks:
+            raise ValueError(f"it has {len(points)} points, not {num_landmarks}")
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable .pts file: {error}; restore it from the original data") from None
+    return points - 1
+
+
+def write_pts(path: PathLike, points: np.ndarray) -> None:
+    """Writes points (k, 2), in pixels counted from 0, as a `.pts` file, whose pixels count from 1; whole or not at all.
+
+    Raises:
+        ValueError: The points are not (k, 2), or not all finite, which the format has no way to say.
+    """
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise ValueError(f"{path}: points to write are finite and (k, 2), these are {points.shape}")
+    rows = "".join(f"{x:.6f} {y:.6f}\n" for x, y in points + 1)
+    write_whole(path, f"version: 1\nn_points: {len(points)}\n{{\n{rows}}}\n".encode("ascii"))
+
+
+def _parse_pts(text: str) -> np.ndarray:
+    """Points (k, 2) as they stand in the text; ValueError says what is wrong with it."""
+    if not text.strip():
+        raise ValueError("it is empty")
+    header, opening, rest = text.partition("{")
+    body, closing, _ = rest.partition("}")
+    if not (opening and closing):
+        raise ValueError("its points do not stand between { and }")
+    points = np.array([_parse_row(row) for row in body.splitlines() if row.strip()], dtype=np.float64)
+    declared = _declared_count(header)
+    if len(points) == 0 or (declared is not None and len(points) != declared):
+        raise ValueError(f"it has {len(points)} points where its header says {declared}")
+    return points
+
+
+def _parse_row(row: str) -> list[float]:
+    try:
+        numbers = [float(word) for word in row.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 2 or not np.isfinite(numbers).all():
+        raise ValueError(f"the line '{row.strip()[:40]}' is not two numbers")
+    return numbers
+
+
+def _declared_count(header: str) -> int | None:
+    declared = re.search(r"n_points\s*:\s*(\d+)", header, re.IGNORECASE)
+    return int(declared.group(1)) if declared else None
