@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Callable, Iterable, NamedTuple, Optional, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -124,9 +124,14 @@ def picture(faces: SeenFaces, index: int, predicted: np.ndarray, error: float) -
     return Picture(warp_image(face.image, matrix, PICTURE_SIDE), *points, face.name, error)
 
 
+def show_progress(indices: Iterable[int]) -> Iterable[int]:
+    """A bar over the faces, where there is a terminal to show it."""
+    return tqdm(indices, "evaluating", unit="face", disable=None)
+
+
 def predict(predictor: PointPredictor, faces: SeenFaces, boxes: BoxRule | None) -> tuple[np.ndarray, dict[str, str]]:
     """Points (n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
-    predicted, skipped = predict_dataset(predictor, faces, boxes, lambda each: tqdm(each, "evaluating", unit="face"))
+    predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress)
     if np.isnan(predicted[[name not in skipped for name in faces.names]]).any():
         raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
     return predicted, skipped

@@ -82,7 +82,7 @@ def main(words: Sequence[str] | None = None) -> int:
     files.check(photos)
     bad: list[str] = []
     found = 0
-    for path in tqdm(photos, "predicting", unit="photo", disable=only_one):
+    for path in tqdm(photos, "predicting", unit="photo", disable=only_one or None):
         try:
             image, faces = find_faces(detector, path)
         except (ValueError, OSError) as error:

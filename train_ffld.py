@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Callable, Iterable, Sequence
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import DATASETS, training_pair
-from datasets.faces import FaceDataset
+from datasets.faces import Face, FaceDataset
 from datasets.loader import Loader
 from engine import cli, devices, training
 from engine.fit import Fit
@@ -38,6 +38,11 @@ def augmentation(recipe: Recipe) -> Augmentation:
         flip_probability=recipe.flip_probability,
     )
     return with_photometric(geometry) if recipe.photometric else geometry
+
+
+def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:
+    """A bar over faces that are read, where there is a terminal to show it."""
+    return tqdm(faces, "reading", total=count, unit="face", disable=None)
 
 
 def make_validate(
@@ -71,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
         fill(net, arguments.init, contexts)
     print(f"{len(faces)} training faces, {len(validation)} for validation")
     if arguments.cache:
-        faces = CachedFaces(faces, arguments.workers, lambda each, count: tqdm(each, "reading", count, unit="face"))
+        faces = CachedFaces(faces, arguments.workers, show_progress)
     crop = TrainingCrop(info.spec.size, info.spec.box_margin, faces.markup, augmentation(recipe))
     with Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers) as batches:
         fit = Fit(

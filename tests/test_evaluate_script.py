@@ -131,6 +131,15 @@ def test_a_photo_that_cannot_be_read_is_listed_and_the_others_are_measured(weigh
     assert metrics_of(tmp_path / "out")["skipped"].keys() == {"helen/testset/2"}
 
 
+def test_an_annotation_of_67_points_is_listed_and_the_others_are_measured(weights, photos, tmp_path, capsys):
+    write_pts(photos / "helen" / "testset" / "1.pts", np.ones((67, 2)))
+    assert evaluate.main(on_photos(weights, tmp_path / "out", photos)) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out:")]
+    assert len(lines) == 1
+    assert "1.pts: not a readable .pts file: it has 67 points, not 68" in lines[0]
+    np.testing.assert_array_equal(np.isnan(np.load(tmp_path / "out" / "errors.npy")), [False, True, False, False])
+
+
 def test_missing_weights_are_one_line_and_exit_code_2(tmp_path):
     done = run(words(tmp_path / "nothing.params", tmp_path / "out"))
     assert done.returncode == 2
