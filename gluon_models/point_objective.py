@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
 from gluon_models.spec import InputSpec, Normalize
+
+
+class PointTargets(NamedTuple):
+    """What points are compared with.
+
+    Attributes:
+        truth: (N, K, 2) in pixels of the crop, 0 where not annotated.
+        known: (N, K, 1), 1 where annotated, else 0.
+        eye_distance: (N,) between the outer corners of right and left eye, in pixels of the crop.
+    """
+
+    truth: mx.nd.NDArray
+    known: mx.nd.NDArray
+    eye_distance: mx.nd.NDArray
+
+
+def point_targets(
+    points_crop: np.ndarray, eye_corners: Sequence[int], normalized: bool, context: mx.Context
+) -> PointTargets:
+    """Annotated points (N, K, 2), NaN where not annotated, as a loss takes them.
+
+    Raises:
+        ValueError: the loss is `normalized`, and a face has no eye corners to normalise by.
+    """
+    known = np.isfinite(points_crop).all(axis=2, keepdims=True)
+    corners = points_crop[:, list(eye_corners)]
+    eye_distance = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
+    if normalized and not np.isfinite(eye_distance).all():
+        raise ValueError("a training face has no outer eye corners: leave such faces out, or use --loss l1 or l2")
+    arrays = np.where(known, points_crop, 0), known, eye_distance
+    return PointTargets(*(mx.nd.array(array, context) for array in arrays))
 
 
 class PointObjective:
@@ -25,19 +56,13 @@ class PointObjective:
     def __init__(
         self, loss: HybridBlock, spec: InputSpec, eye_corners: tuple[int, int], contexts: Sequence[mx.Context]
     ) -> None:
-        self._loss, self._size, self._eye_corners = loss, spec.size, list(eye_corners)
+        self._loss, self._size, self._eye_corners = loss, spec.size, eye_corners
         self._normalize = Normalize(spec)
         self._normalize.initialize(ctx=list(contexts))
 
     def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"points": (N,)}."""
         crops, points_crop = arrays
-        known = np.isfinite(points_crop).all(axis=2, keepdims=True)
-        corners = points_crop[:, self._eye_corners]
-        eye_distance = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
-        if self._loss.normalized and not np.isfinite(eye_distance).all():
-            raise ValueError("a training face has no outer eye corners: leave such faces out, or use --loss l1 or l2")
+        targets = point_targets(points_crop, self._eye_corners, self._loss.normalized, context)
         predicted = net(self._normalize(mx.nd.array(crops, context, dtype="uint8"))) * self._size - 0.5
-        truth = mx.nd.array(np.where(known, points_crop, 0), context)
-        loss = self._loss(predicted, truth, mx.nd.array(known, context), mx.nd.array(eye_distance, context))
-        return {"points": loss}
+        return {"points": self._loss(predicted, *targets)}

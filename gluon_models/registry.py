@@ -16,6 +16,8 @@ class _Entry(NamedTuple):
 
 
 _MODELS = {
+    "ffld_resnet18": _Entry(ffld.ffld_resnet18, ffld.SPEC),
+    "ffld_resnet50": _Entry(ffld.ffld_resnet50, ffld.SPEC),
     "resnet18_slim": _Entry(ffld.resnet18_slim, ffld.SPEC),
     "resnet50_slim": _Entry(ffld.resnet50_slim, ffld.SPEC),
 }
