@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Sequence
 
-import predict
 from matplotlib import cbook
 
 import evaluate
 import export
+import predict
 from engine import cli
 from engine.files import make_folder
 
