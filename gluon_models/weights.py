@@ -105,7 +105,7 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
 def load_weights(
     path: str | os.PathLike[str], model: str | None = None, ctx: Any = None
 ) -> tuple[nn.HybridBlock, WeightsInfo]:
-    """Builds the network that a weights file belongs to and fills it.
+    """Builds the network that a weights file belongs to, fills it and hybridizes it.
 
     Args:
         path: the .params file, its .json beside it.
@@ -123,6 +123,7 @@ def load_weights(
     except (ValueError, TypeError) as error:
         raise ValueError(f"{info_path(path)} describes no network of this project: {error}") from error
     fill(net, path, ctx)
+    net.hybridize(static_alloc=True, static_shape=True)
     return net, info
 
 

@@ -61,7 +61,6 @@ class LandmarkDetector:
             ValueError, FileNotFoundError: weights or a detector that are not there, or damaged weights.
         """
         net, info = load_weights(find_weights(name_or_path), model, ctx)
-        net.hybridize(static_alloc=True, static_shape=True)
         found_by = get_detector(detector) if isinstance(detector, str) else detector
         return cls(PointPredictor(net, info.spec, ctx), found_by, _markup_named(info.markup))
 

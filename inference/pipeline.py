@@ -29,13 +29,13 @@ class PointPredictor:
     def __init__(self, net: HybridBlock, spec: InputSpec, ctx: Any = None, batch_size: int = 64) -> None:
         self.net, self.spec = net, spec
         self._ctx = ctx or mx.cpu()
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._normalize = Normalize(spec)
         self._normalize.initialize(ctx=self._ctx)
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
-        parts = [crops[i : i + self._batch_size] for i in range(0, len(crops), self._batch_size)]
+        parts = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)]
         fractions = [self.net(self._normalize(mx.nd.array(part, self._ctx, dtype="uint8"))).asnumpy() for part in parts]
         return points_from_fractions(np.concatenate(fractions).astype(np.float64), self.spec.size)
 
@@ -114,8 +114,16 @@ def predict_dataset(
     Returns:
         points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name.
     """
-    found: dict[int, np.ndarray] = {}
+    points = np.full((len(dataset), dataset.markup.num_landmarks, 2), np.nan)
     skipped: dict[str, str] = {}
+    waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def answer() -> None:
+        if waiting:
+            indices, crops, matrices = zip(*waiting)
+            points[list(indices)] = to_image(predictor(np.stack(crops)), np.stack(matrices))
+            waiting.clear()
+
     for index in progress(range(len(dataset))):
         try:
             face = dataset[index]
@@ -123,10 +131,11 @@ def predict_dataset(
             if box is None:
                 skipped[dataset.names[index]] = "no face was found"
                 continue
-            found[index] = locate(predictor, face.image, [box])[0]
+            crops, matrices = crop_faces(face.image, [box], predictor.spec)
+            waiting.append((index, crops[0], matrices[0]))
         except (OSError, ValueError) as error:
             skipped[dataset.names[index]] = str(error)
-    points = np.full((len(dataset), dataset.markup.num_landmarks, 2), np.nan)
-    for index, located in found.items():
-        points[index] = located
+        if len(waiting) == predictor.batch_size:
+            answer()
+    answer()
     return points, skipped
