@@ -73,10 +73,10 @@ def test_a_shipped_file_is_the_one_of_its_row_and_record(name):
     entry = INDEX[name]
     assert file_sha256(SHIPPED_FOLDER / entry["file"]) == entry["sha256"]
     metrics = json.loads((ROOT / entry["metrics"]).read_text(encoding="utf-8"))
-    assert metrics["record"]["weights_sha256"] == entry["sha256"]
+    assert metrics["weights_sha256"] == entry["sha256"]
     run = json.loads((ROOT / entry["run"] / "run.json").read_text(encoding="utf-8"))
     assert run["arguments"]["seed"] == entry["seed"]
-    figure = metrics["normalizers"]["outer_eye"]["mean"]
+    figure = metrics["results"]["outer_eye"]["mean"]
     row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` "))
     assert f"| {100 * figure:.2f} % |" in row
     common = next(cell for cell in find("resnet18_slim", "300w", "common") if cell.normalizer == "outer_eye")
