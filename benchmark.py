@@ -110,6 +110,7 @@ def report(what: str, faces_per_second: float) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs all measurements."""
     arguments = make_parser().parse_args(words)
+    print(devices.idle_cores_advice(devices.contexts(arguments.gpus)) or "MXNet works on all cores")
     ctx, spec, seconds = devices.contexts(arguments.gpus)[0], get_spec(arguments.model), arguments.seconds
     print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} at the start, network on {ctx}")
     workers = f"{arguments.workers} workers"

@@ -64,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = training.parse(parser, words)
     recipe = chosen_recipe(arguments, RECIPES)
     contexts = devices.contexts(arguments.gpus)
-    training.use_amp(arguments, contexts)
+    training.prepare(arguments, contexts)
     faces, validation = training_pair(
         arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import mxnet as mx
 
 
@@ -14,11 +17,11 @@ def contexts(gpus: str | None) -> list[mx.Context]:
     Raises:
         ValueError: a GPU that is not there, or text that is no number.
     """
-    if gpus == "none":
+    available = 0 if gpus == "none" else _gpu_count()
+    if gpus == "none" or (gpus is None and not available):
         return [mx.cpu()]
-    available = _gpu_count()
     if gpus is None:
-        return [mx.gpu(0)] if available else [mx.cpu()]
+        return [mx.gpu(0)]
     try:
         numbers = [int(part) for part in gpus.split(",")]
     except ValueError:
@@ -27,6 +30,23 @@ def contexts(gpus: str | None) -> list[mx.Context]:
         if not 0 <= number < available:
             raise ValueError(f"--gpus {gpus}: there are {available} GPUs here; run make check-gpu, or pass --gpus none")
     return [mx.gpu(number) for number in numbers]
+
+
+def idle_cores_advice(contexts: list[mx.Context]) -> str | None:
+    """What to do where MXNet leaves cores idle: it takes half of the processors, as if each core were two of them."""
+    used, cores = max(1, (os.cpu_count() or 1) // 2), physical_cores()
+    if contexts[0].device_type != "cpu" or "OMP_NUM_THREADS" in os.environ or used >= cores:
+        return None
+    return f"MXNet works on {used} of {cores} cores; with OMP_NUM_THREADS={cores} in the environment it works on all"
+
+
+def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> int:
+    """Cores among the processors that this process may use, two hyperthreads counting as one."""
+    processors = os.sched_getaffinity(0)
+    siblings = [topology / f"cpu{number}" / "topology" / "thread_siblings_list" for number in processors]
+    if not all(path.is_file() for path in siblings):
+        return len(processors)
+    return len({path.read_text(encoding="ascii").strip() for path in siblings})
 
 
 def _gpu_count() -> int:

@@ -13,6 +13,7 @@ from mxnet.gluon import HybridBlock
 
 from engine import cli
 from engine.checkpoint import read_progress
+from engine.devices import idle_cores_advice
 from engine.files import make_folder
 from engine.fit import FitOptions
 from engine.recipe import add_recipe_arguments, chosen_recipe
@@ -64,8 +65,11 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     return arguments
 
 
-def use_amp(arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
-    """Prepares float16 where --amp asks for it and the devices have it; to be called before the network is built."""
+def prepare(arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
+    """Says if cores stay idle, and prepares float16 where --amp asks for it; call it before building the network."""
+    advice = idle_cores_advice(contexts)
+    if advice:
+        print(advice)
     if arguments.amp and contexts[0].device_type != "gpu":
         print("--amp: a CPU has no float16, training in float32")
         arguments.amp = False

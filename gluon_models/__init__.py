@@ -1,11 +1,12 @@
 """The networks of the five papers and their losses, by name."""
 
 from gluon_models.registry import get_model, get_spec, list_models
-from gluon_models.spec import InputSpec, Normalize
+from gluon_models.spec import InputSpec, NetworkInput, Normalize
 from gluon_models.weights import WeightsInfo, describe, file_sha256, load_weights, save_weights, shipped_weights
 
 __all__ = [
     "InputSpec",
+    "NetworkInput",
     "Normalize",
     "WeightsInfo",
     "describe",

@@ -45,7 +45,7 @@ class Recipe:
     schedule: str = "step"  # Sec. 6.6
     decay_factor: float = 0.3  # Sec. 6.6
     decay_epochs: int = 50  # Sec. 6.6
-    warmup_epochs: float = 0.0
+    warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 5e-4  # Sec. 6.6
     loss: str = "normalized_l2"  # Sec. 4.1, Eq. 1
     rotation_degrees: float = 20.0  # Sec. 6.6, printed as a percentage [F3]

@@ -11,7 +11,7 @@ from mxnet.gluon import nn
 from gluon_models.ffld import FFLD, PointLoss
 from gluon_models.patch_crop import AlignLoss
 from gluon_models.point_objective import point_targets
-from gluon_models.spec import InputSpec, Normalize
+from gluon_models.spec import InputSpec, NetworkInput
 
 ALIGN = "align"
 STAGE_LOSSES = (*PointLoss.KINDS, ALIGN)
@@ -93,8 +93,7 @@ class RefinementObjective:
         contexts: Sequence[mx.Context],
     ) -> None:
         self._eye_corners = eye_corners
-        self._normalize = Normalize(spec)
-        self._normalize.initialize(ctx=list(contexts))
+        self._input = NetworkInput(spec, contexts)
         self._losses = StageLosses(net, losses, spec.size)
         self._losses.hybridize(static_alloc=True, static_shape=True)
 
@@ -110,7 +109,7 @@ class RefinementObjective:
         crops, points_crop = arrays
         targets = point_targets(points_crop, self._eye_corners, self._losses.normalized, context)
         used = targets if self._losses.normalized else targets[:2]
-        terms = self._losses(self._normalize(mx.nd.array(crops, context, dtype="uint8")), *used)
+        terms = self._losses(self._input(crops, context), *used)
         return dict(zip(self._losses.names, terms))
 
 

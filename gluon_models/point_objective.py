@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from gluon_models.spec import InputSpec, Normalize
+from gluon_models.spec import InputSpec, NetworkInput
 
 
 class PointTargets(NamedTuple):
@@ -57,12 +57,11 @@ class PointObjective:
         self, loss: HybridBlock, spec: InputSpec, eye_corners: tuple[int, int], contexts: Sequence[mx.Context]
     ) -> None:
         self._loss, self._size, self._eye_corners = loss, spec.size, eye_corners
-        self._normalize = Normalize(spec)
-        self._normalize.initialize(ctx=list(contexts))
+        self._input = NetworkInput(spec, contexts)
 
     def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"points": (N,)}."""
         crops, points_crop = arrays
         targets = point_targets(points_crop, self._eye_corners, self._loss.normalized, context)
-        predicted = net(self._normalize(mx.nd.array(crops, context, dtype="uint8"))) * self._size - 0.5
+        predicted = net(self._input(crops, context)) * self._size - 0.5
         return {"points": self._loss(predicted, *targets)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Sequence
 
 import mxnet as mx
+import numpy as np
+from mxnet import autograd
 from mxnet.gluon import nn
 
 
@@ -61,3 +63,23 @@ class Normalize(nn.HybridBlock):
         if self._gray:
             pixels = F.sum(F.broadcast_mul(pixels, luma), axis=1, keepdims=True)
         return F.broadcast_mul(F.broadcast_sub(pixels, mean), scale)
+
+
+class NetworkInput:
+    """Turns crops in NumPy into a network's input on a device; no gradient is recorded on the way.
+
+    Args:
+        spec: how the network sees a face.
+        contexts: devices that inputs will be asked for on.
+    """
+
+    def __init__(self, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
+        self._normalize = Normalize(spec)
+        self._normalize.initialize(ctx=list(contexts))
+        # Operator by operator every step would allocate a batch of its own, which takes longer than the arithmetic.
+        self._normalize.hybridize(static_alloc=True, static_shape=True)
+
+    def __call__(self, crops: np.ndarray, context: mx.Context) -> mx.nd.NDArray:
+        """Crops (N, S, S, 3) uint8 RGB -> (N, C, S, S) float32 on the device."""
+        with autograd.pause():
+            return self._normalize(mx.nd.array(crops, context, dtype="uint8"))

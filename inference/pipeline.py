@@ -13,7 +13,7 @@ from mxnet.gluon import HybridBlock
 
 from datasets.faces import FaceDataset
 from datasets.geometry import crop_matrix, invert, square_box, transform_points, warp_image
-from gluon_models.spec import InputSpec, Normalize
+from gluon_models.spec import InputSpec, NetworkInput
 
 
 class PointPredictor:
@@ -30,13 +30,12 @@ class PointPredictor:
         self.net, self.spec = net, spec
         self._ctx = ctx or mx.cpu()
         self.batch_size = batch_size
-        self._normalize = Normalize(spec)
-        self._normalize.initialize(ctx=self._ctx)
+        self._input = NetworkInput(spec, [self._ctx])
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
         parts = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)]
-        fractions = [self.net(self._normalize(mx.nd.array(part, self._ctx, dtype="uint8"))).asnumpy() for part in parts]
+        fractions = [self.net(self._input(part, self._ctx)).asnumpy() for part in parts]
         return points_from_fractions(np.concatenate(fractions).astype(np.float64), self.spec.size)
 
 

@@ -65,8 +65,8 @@ def test_amp_is_prepared_on_a_gpu_and_declined_on_a_cpu(monkeypatch, capsys):
     prepared = []
     monkeypatch.setattr(training.amp, "init", lambda: prepared.append(1))
     arguments = parser().parse_args(["--amp"])
-    training.use_amp(arguments, [mx.gpu(0)])
+    training.prepare(arguments, [mx.gpu(0)])
     assert (prepared, arguments.amp) == ([1], True)
-    training.use_amp(arguments, [mx.cpu()])
+    training.prepare(arguments, [mx.cpu()])
     assert (prepared, arguments.amp) == ([1], False)
     assert "no float16" in capsys.readouterr().out
