@@ -21,12 +21,12 @@ HELP = {
     "decay_epochs": "epochs between two such steps",
     "warmup_epochs": "epochs over which the rate rises from 0",
     "weight_decay": "of the optimizer",
-    "loss": "what is minimised",
+    "loss": "what is minimised; another name lists them all",
     "rotation_degrees": "augmentation: largest turn to either side, in degrees",
     "scale_fraction": "augmentation: largest change of the face's size, as a fraction",
     "shift_fraction": "augmentation: largest shift, as a fraction of the crop's side",
     "flip_probability": "augmentation: share of mirrored faces",
-    "photometric": "augmentation: colour, blur, noise and occluding boxes",
+    "photometric": "augmentation: colour, blur, noise and occluding boxes, on or off",
     "average_decay": "of the moving average of the weights; 0 for none",
 }
 

@@ -19,6 +19,7 @@ from engine.fit import FitOptions
 from engine.recipe import add_recipe_arguments, chosen_recipe
 from engine.schedule import Schedule
 
+SMALLEST = {"epochs": 1, "batch_size": 1, "rendered_count": 1, "validate_every": 1, "workers": 0, "patience": 0}
 MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every")
 
 
@@ -48,7 +49,7 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     """Reads the command line; with --resume the settings are those the run was started with.
 
     Raises:
-        ValueError: neither --out nor --resume is given, or --data is missing.
+        ValueError: neither --out nor --resume is given, or a number is too small.
         FileNotFoundError: there is no run to resume.
     """
     arguments = parser.parse_args(words)
@@ -56,6 +57,9 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
         stored = read_progress(Path(arguments.resume)).arguments
         kept = {name: value for name, value in stored.items() if name not in MAY_CHANGE_ON_RESUME}
         arguments = argparse.Namespace(**{**vars(arguments), **kept, "out": arguments.resume})
+    for name, least in SMALLEST.items():
+        if getattr(arguments, name, least) < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
     if not arguments.out:
         raise ValueError("--out RUN is missing: name a folder for the run")
     if arguments.dataset is None:

@@ -44,6 +44,12 @@ def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
     assert "rendered faces" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["--epochs", "0"], ["--batch-size", "0"], ["--workers", "-1"]])
+def test_numbers_that_cannot_be_are_refused(words):
+    with pytest.raises(ValueError, match=f"{words[0]} must be at least"):
+        training.parse(parser(), ["--out", "o", *words])
+
+
 def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
     with pytest.raises(ValueError, match="--out RUN is missing"):
         training.parse(parser(), [])
