@@ -75,6 +75,7 @@ class Fit:
         save_best: called with the network when validation improved.
         options: how the run goes.
         contexts: devices; a batch is divided among them.
+        before_epoch: told the log of the epochs so far before each epoch, also by a resumed run.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class Fit:
         save_best: Callable[[HybridBlock], None],
         options: FitOptions,
         contexts: list[mx.Context],
+        before_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None,
     ) -> None:
         self._net, self._batches, self._objective = net, batches, objective
+        self._before_epoch = before_epoch
         self._validate, self._save_best = validate, save_best
         self._options, self._contexts = options, contexts
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
@@ -128,6 +131,7 @@ class Fit:
         # Seeded anew each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
         mx.random.seed(1_000_003 * self._options.seed + state.epoch)
         start, samples, total = monotonic(), 0, 0.0
+        self._before_epoch(state.history)
         for number, arrays in enumerate(self._batches.epoch(state.epoch)):
             self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
             loss = self._step(arrays, state.epoch)

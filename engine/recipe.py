@@ -22,25 +22,33 @@ HELP = {
     "warmup_epochs": "epochs over which the rate rises from 0",
     "weight_decay": "of the optimizer",
     "loss": "what is minimised; another name lists them all",
+    "gaussian_patience": "epochs without a lower loss after which Align Loss no longer smooths",
     "rotation_degrees": "augmentation: largest turn to either side, in degrees",
     "scale_fraction": "augmentation: largest change of the face's size, as a fraction",
     "shift_fraction": "augmentation: largest shift, as a fraction of the crop's side",
     "flip_probability": "augmentation: share of mirrored faces",
     "photometric": "augmentation: colour, blur, noise and occluding boxes, on or off",
+    "balance_poses": "repeat faces of rare poses until all are as frequent, on or off",
     "average_decay": "of the moving average of the weights; 0 for none",
 }
 
 
-def add_recipe_arguments(parser: argparse.ArgumentParser, recipes: Mapping[str, Any]) -> None:
-    """Adds --recipe and an option for each value of the recipes, with every recipe's value in --help."""
+def add_recipe_arguments(parser: argparse.ArgumentParser, recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Adds --recipe and an option for each value of the recipes, with every recipe's value in --help.
+
+    Args:
+        parser: gets the options.
+        recipes: by name, then by what is trained; "" stands for everything else.
+    """
     names = list(recipes)
     parser.add_argument("--recipe", choices=names, default=names[0], help="whose values below are taken if not given")
-    for field in fields(next(iter(recipes.values()))):
-        values = ", ".join(f"{name} {getattr(recipe, field.name)}" for name, recipe in recipes.items())
+    first = recipes[names[0]][""]
+    for field in fields(first):
+        values = ", ".join(f"{name} {_values(variants, field.name)}" for name, variants in recipes.items())
         parser.add_argument(
             "--" + FLAGS.get(field.name, field.name.replace("_", "-")),
             dest=field.name,
-            type=_parser_of(getattr(next(iter(recipes.values())), field.name)),
+            type=_parser_of(getattr(first, field.name)),
             default=argparse.SUPPRESS,
             metavar=field.name.rpartition("_")[2].upper(),
             help=f"{HELP[field.name]} ({values})",
@@ -48,9 +56,16 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, recipes: Mapping[str, 
 
 
 def chosen_recipe(arguments: argparse.Namespace, recipes: Mapping[str, Any]) -> Any:
-    """The recipe of --recipe with what the command line changes in it."""
+    """The recipe of --recipe, by name, with what the command line changes in it."""
     recipe = recipes[arguments.recipe]
     return replace(recipe, **{f.name: getattr(arguments, f.name) for f in fields(recipe) if hasattr(arguments, f.name)})
+
+
+def _values(variants: Mapping[str, Any], name: str) -> str:
+    """A recipe's value, and where it differs for something that is trained."""
+    usual = getattr(variants[""], name)
+    others = [f"{kind} {getattr(each, name)}" for kind, each in variants.items() if getattr(each, name) != usual]
+    return f"{usual} [{'; '.join(others)}]" if others else str(usual)
 
 
 def _parser_of(value: Any) -> Any:

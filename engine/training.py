@@ -16,14 +16,16 @@ from engine.checkpoint import read_progress
 from engine.devices import idle_cores_advice
 from engine.files import make_folder
 from engine.fit import FitOptions
-from engine.recipe import add_recipe_arguments, chosen_recipe
+from engine.recipe import add_recipe_arguments
 from engine.schedule import Schedule
 
 SMALLEST = {"epochs": 1, "batch_size": 1, "rendered_count": 1, "validate_every": 1, "workers": 0, "patience": 0}
 MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every")
 
 
-def make_parser(description: str, models: Sequence[str], datasets: Sequence[str], recipes: Mapping[str, Any]):
+def make_parser(
+    description: str, models: Sequence[str], datasets: Sequence[str], recipes: Mapping[str, Mapping[str, Any]]
+) -> argparse.ArgumentParser:
     """The parser of a training script: what to train, on what, by which recipe, and where it goes."""
     parser = cli.make_parser(description)
     parser.add_argument("--model", choices=models, default=models[0])
@@ -102,9 +104,8 @@ def initialise(net: HybridBlock, input_shape: Sequence[int], contexts: list[mx.C
         net(mx.nd.zeros(input_shape, ctx=context))
 
 
-def fit_options(arguments: argparse.Namespace, recipes: Mapping[str, Any]) -> FitOptions:
-    """How the run goes, from the command line and the recipe it names."""
-    recipe = chosen_recipe(arguments, recipes)
+def fit_options(arguments: argparse.Namespace, recipe: Any) -> FitOptions:
+    """How the run goes, from the command line and the recipe that was chosen."""
     schedule = Schedule(
         kind=recipe.schedule,
         learning_rate=recipe.learning_rate,

@@ -8,7 +8,8 @@ The baseline network (Sec. 3.1), a ResNet with a quarter of the channels, finds 
 (Sec. 3.2) then looks at patches about them, in ever finer maps of that same ResNet, and answers a correction.
 Paper: the baseline 80 epochs on 300W-LP, then 350 on 300-W, 4.38 % inter-ocular NME on the common subset with
 ResNet-18; then all of it 400 epochs on 300-W, 3.18 % (Table 1). 130 faces per second on a GTX 1080 Ti (Sec. 6.5).
-Here:  python train_ffld.py --model resnet18_slim --dataset 300w --data DIR
+Here:  python train_ffld.py --model resnet18_slim --dataset 300w --data DIR --out BASELINE
+       python train_ffld.py --model ffld_resnet18 --init BASELINE/best.params --dataset 300w --data DIR --out RUN
 
 Numbers in brackets, such as [F3], point into docs/ffld.md, where each detail the paper leaves open is settled.
 """
@@ -16,7 +17,7 @@ Numbers in brackets, such as [F3], point into docs/ffld.md, where each detail th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Sequence
 
 from mxnet.gluon import nn
@@ -37,7 +38,7 @@ SPEC = InputSpec(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the baseline network is trained; every value has its section, or the ledger entry that chose it."""
+    """How a network is trained, by default the baseline; each value has its section, or the entry that chose it."""
 
     epochs: int = 350  # Sec. 6.6, on 300-W
     batch_size: int = 64  # Sec. 6.6
@@ -48,15 +49,23 @@ class Recipe:
     warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 5e-4  # Sec. 6.6
     loss: str = "normalized_l2"  # Sec. 4.1, Eq. 1
+    gaussian_patience: int = 10  # Sec. 6.6: "once the loss stops going down" [F23]
     rotation_degrees: float = 20.0  # Sec. 6.6, printed as a percentage [F3]
     scale_fraction: float = 0.2  # Sec. 6.6
     shift_fraction: float = 0.1  # Sec. 6.6
     flip_probability: float = 0.0  # not stated [F4]
     photometric: bool = False  # not stated [F4]
+    balance_poses: bool = False  # Sec. 6.6: on AFLW
     average_decay: float = 0.0  # no weight averaging is stated
 
 
 RECIPE = Recipe()
+LARGE_POSE_RECIPE = replace(RECIPE, epochs=80, learning_rate=2e-4, schedule="constant")
+"""Pre-training of the baseline on 300W-LP (Sec. 6.6)."""
+AFLW_RECIPE = replace(RECIPE, epochs=56, decay_epochs=8, balance_poses=True)
+"""The baseline on AFLW (Sec. 6.6)."""
+REFINEMENT_RECIPE = replace(RECIPE, epochs=400, learning_rate=5e-4, decay_epochs=80, loss="normalized_l2/l2/l1/align")
+"""All of FFLD, from a trained baseline (Sec. 6.6); the losses are those of Table 5's best column."""
 
 CPU_RECIPE = Recipe(
     epochs=240,
@@ -73,7 +82,27 @@ CPU_RECIPE = Recipe(
     photometric=True,
     average_decay=0.998,
 )
-"""Trains well from random weights on a CPU; what differs from the paper and why is [F5]."""
+"""Trains the baseline well from random weights on a CPU; what differs from the paper and why is [F5]."""
+CPU_REFINEMENT_RECIPE = replace(
+    CPU_RECIPE,
+    loss="normalized_l1/normalized_l1/normalized_l1/normalized_l1",
+    rotation_degrees=20.0,
+    scale_fraction=0.12,
+    shift_fraction=0.05,
+)
+"""The same for all of FFLD, from a trained baseline [F5]."""
+
+RECIPES = {
+    "paper": {"": RECIPE, "300w_lp": LARGE_POSE_RECIPE, "aflw": AFLW_RECIPE, "ffld": REFINEMENT_RECIPE},
+    "cpu": {"": CPU_RECIPE, "ffld": CPU_REFINEMENT_RECIPE},
+}
+"""By name, then by what is trained; "" is the baseline on any other data set."""
+
+
+def recipes_for(model: str, dataset: str) -> dict[str, Recipe]:
+    """What each name of `RECIPES` means for a network and a data set, by the names of the command line."""
+    kind = "ffld" if model.startswith("ffld") else dataset
+    return {name: variants.get(kind, variants[""]) for name, variants in RECIPES.items()}
 
 
 class SlimResNet(nn.HybridBlock):

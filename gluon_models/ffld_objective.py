@@ -82,6 +82,9 @@ class RefinementObjective:
         spec: how the network sees a face.
         eye_corners: the outer corners of right and left eye, whose distance normalises some of the losses.
         contexts: devices that batches will come on.
+
+    Attributes:
+        smooths: whether Align Loss is among the losses and smooths the patches.
     """
 
     def __init__(
@@ -96,10 +99,12 @@ class RefinementObjective:
         self._input = NetworkInput(spec, contexts)
         self._losses = StageLosses(net, losses, spec.size)
         self._losses.hybridize(static_alloc=True, static_shape=True)
+        self.smooths = any(ALIGN in kinds.split("+") for kinds in losses)
 
     def remove_gaussian(self) -> None:
         """From now on Align Loss compares the patches as they are (Sec. 6.6)."""
         self._losses.remove_gaussian()
+        self.smooths = False
 
     def __call__(self, net: FFLD, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"stage 0 l1": (N,), ...}.

@@ -68,7 +68,9 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
         (["--data", "{new}", "--out", "{new}"], "there is no such folder"),
         (["--out", "{new}", "--gpus", "17"], "GPUs here; run make check-gpu"),
         (["--out", "{new}", "--loss", "wing"], "unknown loss 'wing': choose one of normalized_l2, l2, l1"),
-        (["--out", "{new}", "--init", "{new}.params"], "no such weights file"),
+        (["--out", "{new}", "--init", "{new}.params"], "new.params is not there"),
+        (["--out", "{new}", "--model", "ffld_resnet18", "--loss", "l2/wing"], "unknown loss 'wing'"),
+        (["--out", "{new}", "--model", "ffld_resnet18", "--loss", "l2"], "1 to 3 refinement stages, not 0"),
         (["--resume", "{new}"], "--resume takes the folder of a run"),
     ],
 )

@@ -8,9 +8,10 @@ import pytest
 from engine import training
 from engine.checkpoint import Progress
 from engine.recipe import chosen_recipe
-from gluon_models.ffld import CPU_RECIPE, RECIPE
+from gluon_models.ffld import AFLW_RECIPE, CPU_RECIPE, RECIPE
 
-RECIPES = {"paper": RECIPE, "cpu": CPU_RECIPE}
+RECIPES = {"paper": {"": RECIPE, "aflw": AFLW_RECIPE}, "cpu": {"": CPU_RECIPE}}
+CHOICES = {"paper": RECIPE, "cpu": CPU_RECIPE}
 
 
 def parser():
@@ -18,7 +19,7 @@ def parser():
 
 
 def test_the_defaults_are_the_papers():
-    recipe = chosen_recipe(parser().parse_args([]), RECIPES)
+    recipe = chosen_recipe(parser().parse_args([]), CHOICES)
     # FFLD, Sec. 6.6.
     assert (recipe.epochs, recipe.learning_rate, recipe.decay_factor, recipe.decay_epochs) == (350, 1e-4, 0.3, 50)
     assert (recipe.batch_size, recipe.weight_decay, recipe.schedule) == (64, 5e-4, "step")
@@ -27,7 +28,7 @@ def test_the_defaults_are_the_papers():
 
 def test_an_option_changes_one_value_of_the_named_recipe():
     arguments = parser().parse_args(["--recipe", "cpu", "--lr", "0.5", "--photometric", "off"])
-    recipe = chosen_recipe(arguments, RECIPES)
+    recipe = chosen_recipe(arguments, CHOICES)
     assert (recipe.learning_rate, recipe.photometric) == (0.5, False)
     assert (recipe.epochs, recipe.loss) == (CPU_RECIPE.epochs, CPU_RECIPE.loss)
 
@@ -36,6 +37,7 @@ def test_help_shows_every_recipes_value_and_unit():
     text = " ".join(parser().format_help().split())
     assert "--lr RATE at the start (paper 0.0001, cpu 0.001)" in text
     assert "in degrees (paper 20.0, cpu 30.0)" in text
+    assert "--epochs EPOCHS passes over the training faces (paper 350 [aflw 56], cpu 240)" in text
 
 
 def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
