@@ -146,6 +146,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.init:
         start_from(net, info.model, arguments.init, contexts)
     print(f"{len(faces)} training faces, {len(validation)} for validation")
+    print(training.memory_words(net, info.spec.size, recipe.batch_size, contexts))
     if arguments.cache:
         faces = CachedFaces(faces, arguments.workers, show_progress)
     crop = TrainingCrop(info.spec.size, info.spec.box_margin, faces.markup, augmentation(recipe))

@@ -16,6 +16,7 @@ from engine.checkpoint import read_progress
 from engine.devices import idle_cores_advice
 from engine.files import make_folder
 from engine.fit import FitOptions
+from engine.memory import training_megabytes
 from engine.recipe import add_recipe_arguments
 from engine.schedule import Schedule
 
@@ -102,6 +103,13 @@ def initialise(net: HybridBlock, input_shape: Sequence[int], contexts: list[mx.C
     net.hybridize(static_alloc=True, static_shape=True)
     for context in contexts:
         net(mx.nd.zeros(input_shape, ctx=context))
+
+
+def memory_words(net: HybridBlock, size: int, batch_size: int, contexts: list[mx.Context]) -> str:
+    """What a training step will take of each device's memory."""
+    share = -(-batch_size // len(contexts))
+    gigabytes = training_megabytes(net, (share, 3, size, size)) / 1024
+    return f"a step takes about {gigabytes:.1f} GB for {share} faces of {size} px on each device"
 
 
 def fit_options(arguments: argparse.Namespace, recipe: Any) -> FitOptions:

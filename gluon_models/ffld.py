@@ -61,11 +61,13 @@ class Recipe:
 
 RECIPE = Recipe()
 LARGE_POSE_RECIPE = replace(RECIPE, epochs=80, learning_rate=2e-4, schedule="constant")
-"""Pre-training of the baseline on 300W-LP (Sec. 6.6)."""
+"""Pre-training of the baseline on 300W-LP (Sec. 6.6) [F24]."""
 AFLW_RECIPE = replace(RECIPE, epochs=56, decay_epochs=8, balance_poses=True)
 """The baseline on AFLW (Sec. 6.6)."""
 REFINEMENT_RECIPE = replace(RECIPE, epochs=400, learning_rate=5e-4, decay_epochs=80, loss="normalized_l2/l2/l1/align")
 """All of FFLD, from a trained baseline (Sec. 6.6); the losses are those of Table 5's best column."""
+AFLW_REFINEMENT_RECIPE = replace(REFINEMENT_RECIPE, balance_poses=True)
+"""The same on AFLW [F25]."""
 
 CPU_RECIPE = Recipe(
     epochs=240,
@@ -93,16 +95,23 @@ CPU_REFINEMENT_RECIPE = replace(
 """The same for all of FFLD, from a trained baseline [F5]."""
 
 RECIPES = {
-    "paper": {"": RECIPE, "300w_lp": LARGE_POSE_RECIPE, "aflw": AFLW_RECIPE, "ffld": REFINEMENT_RECIPE},
+    "paper": {
+        "": RECIPE,
+        "300w_lp": LARGE_POSE_RECIPE,
+        "aflw": AFLW_RECIPE,
+        "ffld": REFINEMENT_RECIPE,
+        "ffld aflw": AFLW_REFINEMENT_RECIPE,
+    },
     "cpu": {"": CPU_RECIPE, "ffld": CPU_REFINEMENT_RECIPE},
 }
-"""By name, then by what is trained; "" is the baseline on any other data set."""
+"""By name, then by network and data set; "" is the baseline on any that is not named."""
 
 
 def recipes_for(model: str, dataset: str) -> dict[str, Recipe]:
     """What each name of `RECIPES` means for a network and a data set, by the names of the command line."""
-    kind = "ffld" if model.startswith("ffld") else dataset
-    return {name: variants.get(kind, variants[""]) for name, variants in RECIPES.items()}
+    network = "ffld" if model.startswith("ffld") else ""
+    kinds = (f"{network} {dataset}".strip(), network)
+    return {name: next(recipes[kind] for kind in (*kinds, "") if kind in recipes) for name, recipes in RECIPES.items()}
 
 
 class SlimResNet(nn.HybridBlock):
