@@ -1,0 +1,196 @@
+"""Runs one of the papers' ablation studies: every cell trained with several seeds at the same small budget.
+
+Each run is an ordinary training run in OUT/<cell>-<seed>; one that was interrupted goes on, one that is finished is not
+repeated. Options that are not listed here, such as --data, go to the training script. All runs are judged on the
+validation faces. Writes study.json, study.md and study.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from matplotlib.figure import Figure
+
+from engine import cli
+from engine.checkpoint import LAST
+from engine.files import make_folder, write_text, write_whole
+
+ROOT = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a published table: what it adds to the command, and the figure printed in it, in per cent."""
+
+    name: str
+    words: str
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """An ablation study.
+
+    Attributes:
+        title: what is compared, and where the paper does.
+        published_on: what the printed figures were measured on.
+        command: script and options of every run.
+        cells: what is compared.
+    """
+
+    title: str
+    published_on: str
+    command: str
+    cells: tuple[Cell, ...]
+
+
+_FFLD = (
+    "train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/resnet18_slim.params --epochs 4 --validate-every 4"
+)
+STUDIES = {
+    "ffld_losses": Study(
+        "losses and number of refinement stages (FFLD, Table 5)",
+        "300-W full, inter-ocular",
+        _FFLD,
+        (
+            Cell("L2/L2", "--loss normalized_l2/l2/l2", 3.85),
+            Cell("L2/L1", "--loss normalized_l2/l2/l1", 3.77),
+            Cell("L2/L2/L2", "--loss normalized_l2/l2/l2/l2", 3.81),
+            Cell("L1/L1/L1", "--loss normalized_l2/l1/l1/l1", 3.76),
+            Cell("AL/AL/AL", "--loss normalized_l2/align/align/align", 3.95),
+            Cell("L2/L1/AL", "--loss normalized_l2/l2/l1/align", 3.66),
+            Cell("all L1 over the inter-ocular distance (cpu recipe)", ""),
+        ),
+    ),
+    "ffld_gradients": Study(
+        "gradients from the refinements to the baseline (FFLD, Table 6)",
+        "300-W full, inter-ocular",
+        f"{_FFLD} --loss normalized_l2/l2/l1/align",
+        (
+            Cell("neither", "--map-gradient off --location-gradient off", 3.78),
+            Cell("crop location", "--map-gradient off", 3.74),
+            Cell("low level", "--location-gradient off", 3.69),
+            Cell("both", "", 3.66),
+        ),
+    ),
+}
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; what it does not know goes to the training script."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("--seeds", default="0,1,2", help="of the runs of each cell")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    arguments, further = parser.parse_known_args(words)
+    arguments.further = further
+    try:
+        arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        raise ValueError(f"--seeds {arguments.seeds}: give numbers such as 0,1,2") from None
+    return arguments
+
+
+def folder_name(cell: Cell, seed: int) -> str:
+    """Where a cell's run with one seed lies."""
+    return "".join(each if each.isalnum() else "_" for each in cell.name) + f"-{seed}"
+
+
+def run_words(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
+    """The command of one run, or how it goes on where it was interrupted."""
+    script, *common = shlex.split(study.command)
+    if (folder / LAST).exists():
+        return [script, "--resume", str(folder)]
+    return [script, *common, *shlex.split(cell.words), *further, "--seed", str(seed), "--out", str(folder)]
+
+
+def result_of(folder: Path) -> float | None:
+    """The validation NME that a finished run ended with, else None."""
+    path = folder / "run.json"
+    result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
+    return result["best_nme"] if result else None
+
+
+def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
+    """Trains one cell with one seed unless that is done already; its validation NME.
+
+    Raises:
+        ValueError: the training failed; its own message stands above.
+    """
+    folder = out / folder_name(cell, seed)
+    if result_of(folder) is None:
+        words = run_words(study, cell, seed, further, folder)
+        print(shlex.join(words), flush=True)
+        if subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:
+            raise ValueError(f"cell '{cell.name}' with seed {seed} failed, see above; the runs before it are kept")
+    found = result_of(folder)
+    assert found is not None
+    return found
+
+
+def row(cell: Cell, values: Sequence[float]) -> dict:
+    """What the table says of one cell; per cent."""
+    return {
+        "cell": cell.name,
+        "options": cell.words,
+        "nme": [100 * value for value in values],
+        "mean": 100 * statistics.mean(values),
+        "deviation": 100 * statistics.stdev(values) if len(values) > 1 else None,
+        "published": cell.published,
+    }
+
+
+def markdown(study: Study, seeds: Sequence[int], rows: Sequence[dict]) -> str:
+    """The table as Markdown."""
+    heads = ["cell", *(f"seed {seed}" for seed in seeds), "mean ± deviation", f"paper ({study.published_on})"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for each in rows:
+        spread = "" if each["deviation"] is None else f" ± {each['deviation']:.2f}"
+        published = "" if each["published"] is None else f"{each['published']:.2f} %"
+        values = [f"{value:.2f} %" for value in each["nme"]]
+        lines.append("| " + " | ".join([each["cell"], *values, f"{each['mean']:.2f}{spread} %", published]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
+    """One line per cell: a dot for each seed, a bar at their mean."""
+    figure = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, each in enumerate(rows):
+        axes.plot(each["nme"], [place] * len(each["nme"]), "o", color="tab:blue", alpha=0.7)
+        axes.plot([each["mean"]], [place], "|", color="black", markersize=18, markeredgewidth=2)
+    axes.set_yticks(range(len(rows)), [each["cell"] for each in rows])
+    axes.invert_yaxis()
+    axes.set(xlabel="validation NME, inter-ocular (%): dots are seeds, bars their mean", title=study.title)
+    axes.grid(axis="x", alpha=0.3)
+    write_whole(path, lambda part: figure.savefig(part, format="png", dpi=110))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the study, seed by seed, so that an early look already compares all cells."""
+    arguments = parse(words)
+    study, out = STUDIES[arguments.study], make_folder(arguments.out)
+    values: dict[str, list[float]] = {cell.name: [] for cell in study.cells}
+    for number, seed in enumerate(arguments.seeds, start=1):
+        for cell in study.cells:
+            values[cell.name].append(complete(study, cell, seed, arguments.further, out))
+        rows = [row(cell, values[cell.name]) for cell in study.cells]
+        table = markdown(study, arguments.seeds[:number], rows)
+        report = {"study": arguments.study, "command": study.command, "seeds": arguments.seeds[:number], "rows": rows}
+        write_text(out / "study.json", json.dumps(report, indent=2) + "\n")
+        write_text(out / "study.md", table)
+        draw(out / "study.png", study, rows)
+    print(f"{study.title}\n\n{table}\nopen {out / 'study.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

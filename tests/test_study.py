@@ -1,0 +1,107 @@
+"""study.py: the command of every run, what is not run again, and the table by hand."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import study
+import train_ffld
+from engine import cli
+from engine.recipe import chosen_recipe
+from gluon_models.ffld import recipes_for
+
+CELLS = (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
+TINY = study.Study(
+    "tiny", "somewhere", "train_x.py --model m", (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
+)
+SCORES = {("A/A", 0): 0.04, ("A/A", 1): 0.05, ("B", 0): 0.031, ("B", 1): 0.033}
+
+
+class Trainings:
+    """Stands in for subprocess.run: writes the record of a run that ended with the NME of SCORES."""
+
+    def __init__(self, fails=()):
+        self.commands, self._fails = [], fails
+
+    def __call__(self, words, cwd, check):
+        self.commands.append(words[1:])
+        folder = Path(words[words.index("--out" if "--out" in words else "--resume") + 1])
+        if folder.name in self._fails:
+            return SimpleNamespace(returncode=2)
+        cell, seed = folder.name.rsplit("-", 1)
+        folder.mkdir(exist_ok=True)
+        score = SCORES[cell.replace("_", "/"), int(seed)]
+        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": score}}))
+        return SimpleNamespace(returncode=0)
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    monkeypatch.setitem(study.STUDIES, "tiny", TINY)
+    made = Trainings()
+    monkeypatch.setattr(study.subprocess, "run", made)
+    return made
+
+
+def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, capsys):
+    out = tmp_path / "out"
+    study.main(["tiny", "--seeds", "0,1", "--out", str(out), "--data", "d"])
+    assert trainings.commands[0] == [
+        *"train_x.py --model m --loss a --data d --seed 0 --out".split(),
+        str(out / "A_A-0"),
+    ]
+    assert [Path(words[-1]).name for words in trainings.commands] == ["A_A-0", "B-0", "A_A-1", "B-1"]
+    # Means 4.5 and 3.2; deviations of two values are their difference over sqrt(2).
+    assert (out / "study.md").read_text().splitlines() == [
+        "| cell | seed 0 | seed 1 | mean ± deviation | paper (somewhere) |",
+        "|---|---|---|---|---|",
+        "| A/A | 4.00 % | 5.00 % | 4.50 ± 0.71 % |  |",
+        "| B | 3.10 % | 3.30 % | 3.20 ± 0.14 % | 3.50 % |",
+    ]
+    assert json.loads((out / "study.json").read_text())["rows"][1]["mean"] == pytest.approx(3.2)
+    assert (out / "study.png").stat().st_size > 5000
+    assert "4.50 ± 0.71" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_path):
+    finished, interrupted = tmp_path / "A_A-0", tmp_path / "B-0"
+    for folder in (finished, interrupted):
+        folder.mkdir()
+    (finished / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02}}))
+    (interrupted / "run.json").write_text(json.dumps({}))
+    (interrupted / study.LAST).write_bytes(b"")
+    study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
+    assert trainings.commands == [["train_x.py", "--resume", str(interrupted)]]
+    assert json.loads((tmp_path / "study.json").read_text())["rows"][0]["nme"] == [2.0]
+
+
+def test_a_training_that_fails_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(study.STUDIES, "tiny", TINY)
+    monkeypatch.setattr(study.subprocess, "run", Trainings(fails=("B-0",)))
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]))
+    assert stopped.value.code == 2
+    assert "cell 'B' with seed 0 failed" in capsys.readouterr().err
+    assert study.result_of(tmp_path / "A_A-0") == 0.04
+
+
+def test_seeds_are_numbers(tmp_path):
+    with pytest.raises(ValueError, match="--seeds a: give numbers"):
+        study.main(["ffld_losses", "--seeds", "a", "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["ffld_losses", "ffld_gradients"])
+def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
+    found = study.STUDIES[name]
+    budgets = set()
+    for cell in found.cells:
+        script, *words = study.run_words(found, cell, 0, ["--data", "d"], Path("nowhere"))
+        assert script == "train_ffld.py"
+        arguments = train_ffld.parse(words)
+        recipe = chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
+        budgets.add((recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.rotation_degrees, arguments.init))
+    assert len(budgets) == 1
+    # FFLD, Tables 5 and 6: the best cell of both is the whole method's.
+    assert min(cell.published for cell in found.cells if cell.published) == 3.66
