@@ -29,11 +29,11 @@ from datasets.loader import Batch, Loader
 from datasets.pts_files import write_pts
 from datasets.synthetic import SyntheticFaces
 from engine import cli, devices, training
+from engine.fit import Objective
 from gluon_models import InputSpec, get_model, get_spec
-from gluon_models.ffld import CPU_RECIPE, PointLoss
-from gluon_models.point_objective import PointObjective
+from gluon_models.ffld import Recipe, recipes_for
 from inference.pipeline import PointPredictor, crop_dataset
-from train_ffld import MODELS, augmentation
+from train_ffld import MODELS, TRAINING
 
 PHOTOS, PHOTO_SIZE = 64, 490
 EPOCH = 8192  # faces; photos repeat, so that workers do not pause between epochs
@@ -67,10 +67,11 @@ def write_photos(folder: Path, seed: int) -> pts_folder.PtsFolder:
     return pts_folder.load(folder)
 
 
-def make_loader(faces: FaceDataset, spec: InputSpec, workers: int, seed: int) -> Loader:
-    """Batches as in training with the cpu recipe."""
-    crop = TrainingCrop(spec.size, spec.box_margin, faces.markup, augmentation(CPU_RECIPE))
-    return Loader(faces, crop, CPU_RECIPE.batch_size, seed, workers, np.resize(np.arange(len(faces)), EPOCH))
+def make_loader(faces: FaceDataset, spec: InputSpec, recipe: Recipe, arguments: argparse.Namespace) -> Loader:
+    """Batches as in training with the recipe."""
+    crop = TrainingCrop(spec.size, spec.box_margin, faces.markup, TRAINING.augmentation(recipe))
+    order = np.resize(np.arange(len(faces)), EPOCH)
+    return Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers, order)
 
 
 def len_of(batch: Batch) -> int:
@@ -90,12 +91,12 @@ def predictions(predict: Callable[[np.ndarray], Any], crops: np.ndarray) -> Iter
         yield len(crops)
 
 
-def updates(net: HybridBlock, batches: Iterator[Batch], objective: PointObjective, ctx: mx.Context) -> Iterator[int]:
+def updates(net: HybridBlock, batches: Iterator[Batch], objective: Objective, ctx: mx.Context) -> Iterator[int]:
     """Trains on each batch in turn, at a learning rate of 0."""
     trainer = Trainer(net.collect_params(), "adam", {"learning_rate": 0.0})
     for batch in batches:
         with autograd.record():
-            loss = objective(net, batch, ctx)["points"]
+            loss = sum(objective(net, batch, ctx).values())
         loss.backward()
         trainer.step(len(batch.crops))
         mx.nd.waitall()
@@ -113,13 +114,14 @@ def main(words: Sequence[str] | None = None) -> int:
     print(devices.idle_cores_advice(devices.contexts(arguments.gpus)) or "MXNet works on all cores")
     ctx, spec, seconds = devices.contexts(arguments.gpus)[0], get_spec(arguments.model), arguments.seconds
     print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} at the start, network on {ctx}")
+    recipe = recipes_for(arguments.model, "300w")["cpu"]
     workers = f"{arguments.workers} workers"
     with tempfile.TemporaryDirectory() as folder:
         photos = write_photos(Path(folder), arguments.seed)
-        with make_loader(photos, spec, arguments.workers, arguments.seed) as loader:
+        with make_loader(photos, spec, recipe, arguments) as loader:
             report(f"loading from JPEG files, {workers}", rate(map(len_of, endless(loader)), seconds))
         faces = CachedFaces(photos)
-    with make_loader(faces, spec, arguments.workers, arguments.seed) as loader:
+    with make_loader(faces, spec, recipe, arguments) as loader:
         report(f"loading from memory (--cache), {workers}", rate(map(len_of, endless(loader)), seconds))
 
     net = get_model(arguments.model, num_landmarks=faces.markup.num_landmarks)
@@ -128,10 +130,10 @@ def main(words: Sequence[str] | None = None) -> int:
     for size in PREDICTION_BATCHES:
         rounds = predictions(PointPredictor(net, spec, ctx, size), crops[:size])
         report(f"prediction by {arguments.model}, batch {size}", rate(rounds, seconds))
-    objective = PointObjective(PointLoss(CPU_RECIPE.loss), spec, faces.markup.outer_eye_corners, [ctx])
-    with make_loader(faces, spec, arguments.workers, arguments.seed) as loader:
+    objective = TRAINING.make_objective(net, recipe, spec, faces.markup, [ctx])
+    with make_loader(faces, spec, recipe, arguments) as loader:
         steps = updates(net, endless(loader), objective, ctx)
-        report(f"training of {arguments.model}, batch {CPU_RECIPE.batch_size}, from memory", rate(steps, seconds))
+        report(f"training of {arguments.model}, batch {recipe.batch_size}, from memory", rate(steps, seconds))
     own, worker = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"memory at most {own:.0f} MB in this process, {worker:.0f} MB in a worker, most of it shared")
     return 0

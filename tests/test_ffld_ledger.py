@@ -35,7 +35,7 @@ def test_every_test_that_the_ledger_names_exists():
 
 
 def test_the_paper_recipe_neither_mirrors_nor_changes_colours():
-    setting = train_ffld.augmentation(RECIPE)
+    setting = train_ffld.TRAINING.augmentation(RECIPE)
     assert (setting.rotation_degrees, setting.scale_fraction, setting.shift_fraction) == (20.0, 0.2, 0.1)
     others = {name: value for name, value in vars(setting).items() if name.endswith(("probability", "colour"))}
     assert set(others.values()) == {0.0}
@@ -46,7 +46,7 @@ def test_the_cpu_recipe_is_the_one_of_the_ledger():
     row = re.search(r"^\| F5 \|.*$", LEDGER, re.MULTILINE).group()
     assert f"{CPU_RECIPE.epochs} epochs, batch {CPU_RECIPE.batch_size}, Adam 1e-3" in row
     assert (CPU_RECIPE.learning_rate, CPU_RECIPE.schedule, CPU_RECIPE.loss) == (1e-3, "cosine", "normalized_l1")
-    setting = train_ffld.augmentation(CPU_RECIPE)
+    setting = train_ffld.TRAINING.augmentation(CPU_RECIPE)
     assert setting.flip_probability == 0.5
     assert min(setting.blur_probability, setting.noise_probability, setting.occlusion_probability) > 0
     assert CPU_RECIPE.average_decay > 0

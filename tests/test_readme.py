@@ -12,8 +12,6 @@ import export
 import predict
 import train_ffld
 from datasets import ibug_300w
-from datasets.catalog import DATASETS
-from engine import training
 from evaluation.published import find
 from gluon_models.weights import SHIPPED_FOLDER, file_sha256
 
@@ -23,12 +21,8 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT /
 INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 
 
-def parse_training(words):
-    return training.parse(training.make_parser("", train_ffld.MODELS, DATASETS, train_ffld.RECIPES), words)
-
-
 PARSERS = {
-    "train_ffld.py": parse_training,
+    "train_ffld.py": train_ffld.TRAINING.parse,
     "evaluate.py": evaluate.parse,
     "predict.py": predict.parse,
     "export.py": export.make_parser().parse_args,

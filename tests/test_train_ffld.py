@@ -1,5 +1,7 @@
 """What train_ffld.py makes of a command line: recipe, network, losses, starting weights, balance of poses."""
 
+from dataclasses import replace
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from datasets.synthetic import SyntheticFaces
 from engine import training
 from engine.recipe import chosen_recipe
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.ffld import PointLoss, recipes_for
+from gluon_models.ffld import RECIPE, PointLoss, recipes_for
 from gluon_models.ffld_objective import RefinementObjective
 from gluon_models.point_objective import PointObjective
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
@@ -20,13 +22,13 @@ CPU = [mx.cpu()]
 
 
 def recipe_of(*words):
-    arguments = train_ffld.parse(["--out", "run", *words])
+    arguments = train_ffld.TRAINING.parse(["--out", "run", *words])
     return arguments, chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
 
 
 def network(*words, num_landmarks=68):
     arguments, recipe = recipe_of("--model", "ffld_resnet18", *words)
-    info = train_ffld.describe_network(arguments, recipe, get_markup(num_landmarks))
+    info = train_ffld.TRAINING.describe_network(arguments, recipe, get_markup(num_landmarks))
     net = get_model(info.model, **info.overrides)
     training.initialise(net, (1, 3, 224, 224), CPU, seed=0)
     return net, info, recipe
@@ -63,11 +65,11 @@ def test_the_number_of_losses_is_that_of_the_stages_and_both_switches_reach_the_
 
 def test_a_baseline_is_trained_on_its_points_and_ffld_on_those_of_all_stages():
     net, info, recipe = network()
-    objective = train_ffld.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+    objective = train_ffld.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
     assert isinstance(objective, RefinementObjective)
     assert list(objective(net, *_faces(2))) == ["stage 0 normalized_l2", "stage 1 l2", "stage 2 l1", "stage 3 align"]
     _, plain = recipe_of("--model", "resnet18_slim")
-    objective = train_ffld.make_objective(net.cascade.baseline, plain, info.spec, get_markup(68), CPU)
+    objective = train_ffld.TRAINING.make_objective(net.cascade.baseline, plain, info.spec, get_markup(68), CPU)
     assert isinstance(objective, PointObjective)
     assert list(objective(net.cascade.baseline, *_faces(2))) == ["points"]
 
@@ -82,7 +84,7 @@ def test_the_weights_of_a_baseline_fill_that_of_ffld(tmp_path):
     training.initialise(baseline, (1, 3, 224, 224), CPU, seed=5)
     save_weights(baseline, tmp_path / "base.params", describe("resnet18_slim", "ibug_68", num_landmarks=68))
     net, info, _ = network()
-    train_ffld.start_from(net, "ffld_resnet18", str(tmp_path / "base.params"), CPU)
+    train_ffld.TRAINING.start_from(net, "ffld_resnet18", str(tmp_path / "base.params"), CPU)
     faces = mx.nd.random.uniform(-1, 1, (2, 3, 224, 224))
     expected = baseline(faces).asnumpy()
     # The CropNets' last layers start at zero (Sec. 6.6), so every stage answers what the baseline does.
@@ -91,10 +93,10 @@ def test_the_weights_of_a_baseline_fill_that_of_ffld(tmp_path):
 
     save_weights(net, tmp_path / "whole.params", info)
     again, _, _ = network()
-    train_ffld.start_from(again, "ffld_resnet18", str(tmp_path / "whole.params"), CPU)
+    train_ffld.TRAINING.start_from(again, "ffld_resnet18", str(tmp_path / "whole.params"), CPU)
     np.testing.assert_allclose(again(faces).asnumpy(), expected, atol=1e-6)
     with pytest.raises(ValueError, match="belongs to another network"):
-        train_ffld.start_from(again, "ffld_resnet50", str(tmp_path / "base.params"), CPU)
+        train_ffld.TRAINING.start_from(again, "ffld_resnet50", str(tmp_path / "base.params"), CPU)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_the_gaussian_goes_once_the_loss_stops_falling(losses, patience, expecte
     assert train_ffld.plateau(history, patience) is expected
     net = get_model("ffld_resnet18", num_landmarks=3, num_stages=1)
     objective = RefinementObjective(net, ("l1", "l1+align"), SPEC, (0, 1), CPU)
-    before_epoch = train_ffld.make_before_epoch(objective, patience)
+    before_epoch = train_ffld.TRAINING.make_before_epoch(objective, replace(RECIPE, gaussian_patience=patience))
     before_epoch(history)
     before_epoch(history)
     assert objective.smooths is not expected
@@ -124,8 +126,9 @@ def test_the_gaussian_goes_once_the_loss_stops_falling(losses, patience, expecte
 def test_nothing_is_removed_where_nothing_is_smoothed(capsys):
     net = get_model("ffld_resnet18", num_landmarks=3, num_stages=1)
     objective = RefinementObjective(net, ("l1", "l2"), SPEC, (0, 1), CPU)
-    train_ffld.make_before_epoch(objective, 1)([{"loss": 1}, {"loss": 1}])
-    train_ffld.make_before_epoch(PointObjective(PointLoss("l2"), SPEC, (0, 1), CPU), 1)([{"loss": 1}, {"loss": 1}])
+    for each in (objective, PointObjective(PointLoss("l2"), SPEC, (0, 1), CPU)):
+        before_epoch = train_ffld.TRAINING.make_before_epoch(each, replace(RECIPE, gaussian_patience=1))
+        before_epoch([{"loss": 1}, {"loss": 1}])
     assert capsys.readouterr().out == ""
 
 
@@ -134,7 +137,7 @@ def test_validation_measures_every_stage():
     for refinement in net.cascade.refinements:
         refinement.cropnet.offsets.bias.set_data(mx.nd.ones(136))
     faces = SyntheticFaces(3, 0, 128)
-    measured = train_ffld.make_validate(faces, info.spec, CPU[0])(net)
+    measured = train_ffld.TRAINING.make_validate(faces, info.spec, CPU[0])(net)
     assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1", "nme_stage_2"]
     assert len(set(measured.values())) == 3
     assert measured["nme"] == measured["nme_stage_2"]
@@ -144,4 +147,4 @@ def test_validation_measures_every_stage():
     eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
     expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
     assert measured["nme"] == pytest.approx(expected)
-    assert list(train_ffld.make_validate(faces, info.spec, CPU[0])(net.cascade.baseline)) == ["nme"]
+    assert list(train_ffld.TRAINING.make_validate(faces, info.spec, CPU[0])(net.cascade.baseline)) == ["nme"]

@@ -77,8 +77,9 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
 def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
     new = str(tmp_path / "new")
     filled = [word.replace("{new}", new) for word in words]
+    filled += [] if "--resume" in words else ["--rendered-count", "8"]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train_ffld.main([*filled, "--rendered-count", "8"] if "--resume" not in words else filled))
+        cli.run(lambda: train_ffld.TRAINING.main(filled))
     lines = capsys.readouterr().err.strip().splitlines()
     assert stopped.value.code == 2
     assert len(lines) == 1

@@ -1,0 +1,142 @@
+"""What the training scripts of all landmark networks share: faces in, weights out. Not a command of its own."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import HybridBlock
+from tqdm import tqdm
+
+from datasets.augment import Augmentation, TrainingCrop, with_photometric
+from datasets.cache import CachedFaces
+from datasets.catalog import DATASETS, training_pair
+from datasets.faces import Face, FaceDataset
+from datasets.loader import Loader
+from datasets.markups import Markup
+from engine import devices, training
+from engine.fit import Fit, Objective
+from engine.recipe import chosen_recipe
+from engine.record import RunRecord
+from evaluation.metrics import nme
+from gluon_models import InputSpec, describe, get_model, save_weights
+from gluon_models.weights import WeightsInfo, fill
+from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+
+Recipe = Any  # the frozen dataclass of a paper's file
+Validate = Callable[[HybridBlock], "dict[str, float]"]
+
+
+class LandmarkTraining:
+    """One system's training; a script's subclass says what is particular to its paper.
+
+    Args:
+        description: of the command.
+        models: names of the networks.
+        recipes: by name, then by what is trained; "" stands for everything else.
+    """
+
+    def __init__(self, description: str, models: Sequence[str], recipes: Mapping[str, Mapping[str, Recipe]]) -> None:
+        self.description, self.models, self.recipes = description, models, recipes
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds options that only this system has."""
+
+    def recipes_for(self, model: str, dataset: str) -> Mapping[str, Recipe]:
+        """What each recipe's name means for a network and a data set."""
+        return {name: variants[""] for name, variants in self.recipes.items()}
+
+    def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
+        """The network that the command line asks for."""
+        return describe(arguments.model, markup.name, num_landmarks=markup.num_landmarks)
+
+    def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
+        """Fills the network with the weights of --init."""
+        fill(net, path, contexts)
+
+    def make_objective(
+        self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
+    ) -> Objective:
+        """What the network is trained on."""
+        raise NotImplementedError
+
+    def augmentation(self, recipe: Recipe) -> Augmentation:
+        """The recipe's augmentation, with photometric changes where it asks for them."""
+        geometry = Augmentation(
+            rotation_degrees=recipe.rotation_degrees,
+            scale_fraction=recipe.scale_fraction,
+            shift_fraction=recipe.shift_fraction,
+            flip_probability=recipe.flip_probability,
+        )
+        return with_photometric(geometry) if recipe.photometric else geometry
+
+    def all_stages(self, net: HybridBlock) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
+        """What validation runs: the network, or the answers of its stages one after another along the second axis."""
+        return net
+
+    def make_validate(self, dataset: FaceDataset, spec: InputSpec, context: mx.Context) -> Validate:
+        """Inter-ocular NME on the validation faces, cropped once, and that of every stage where there are several."""
+        faces = crop_dataset(dataset, spec)
+
+        def validate(net: HybridBlock) -> dict[str, float]:
+            predicted = predict_cropped(PointPredictor(self.all_stages(net), spec, context), faces)
+            stages = np.split(predicted, predicted.shape[1] // faces.truth_image.shape[1], axis=1)
+            errors = [float(nme(points, faces.truth_image, "outer_eye").mean()) for points in stages]
+            each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
+            return {"nme": errors[-1], **(each if len(errors) > 1 else {})}
+
+        return validate
+
+    def make_before_epoch(self, objective: Objective, recipe: Recipe) -> Callable[[list[dict[str, Any]]], None]:
+        """What is done before each epoch, told the log of those before it."""
+        return lambda history: None
+
+    def parse(self, words: Sequence[str] | None = None) -> argparse.Namespace:
+        """Reads the command line."""
+        parser = training.make_parser(self.description, self.models, DATASETS, self.recipes)
+        self.add_options(parser)
+        return training.parse(parser, words)
+
+    def main(self, words: Sequence[str] | None = None) -> int:
+        """Trains one network as the command line says."""
+        arguments = self.parse(words)
+        recipe = chosen_recipe(arguments, self.recipes_for(arguments.model, arguments.dataset))
+        contexts = devices.contexts(arguments.gpus)
+        training.prepare(arguments, contexts)
+        faces, validation = training_pair(
+            arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
+        )
+        info = self.describe_network(arguments, recipe, faces.markup)
+        net = get_model(info.model, **info.overrides)
+        folder = training.start_folder(arguments)
+        training.initialise(net, (1, len(info.spec.mean), info.spec.size, info.spec.size), contexts, arguments.seed)
+        objective = self.make_objective(net, recipe, info.spec, faces.markup, contexts)
+        if arguments.init:
+            self.start_from(net, info.model, arguments.init, contexts)
+        print(f"{len(faces)} training faces, {len(validation)} for validation")
+        print(training.memory_words(net, info.spec.size, recipe.batch_size, contexts))
+        if arguments.cache:
+            faces = CachedFaces(faces, arguments.workers, show_progress)
+        crop = TrainingCrop(info.spec.size, info.spec.box_margin, faces.markup, self.augmentation(recipe))
+        with Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers) as batches:
+            fit = Fit(
+                net,
+                batches,
+                objective,
+                self.make_validate(validation, info.spec, contexts[0]),
+                lambda best: save_weights(best, folder / "best.params", info),
+                training.fit_options(arguments, recipe),
+                contexts,
+                self.make_before_epoch(objective, recipe),
+            )
+            record = RunRecord(folder, vars(arguments), [str(context) for context in contexts])
+            state = fit.run(folder, record, vars(arguments), resume=bool(arguments.resume))
+        print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
+        return 0
+
+
+def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:
+    """A bar over faces that are read, where there is a terminal to show it."""
+    return tqdm(faces, "reading", total=count, unit="face", disable=None)
