@@ -99,7 +99,7 @@ def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
     for cell in found.cells:
         script, *words = study.run_words(found, cell, 0, ["--data", "d"], Path("nowhere"))
         assert script == "train_ffld.py"
-        arguments = train_ffld.parse(words)
+        arguments = train_ffld.TRAINING.parse(words)
         recipe = chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
         budgets.add((recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.rotation_degrees, arguments.init))
     assert len(budgets) == 1

@@ -1,0 +1,148 @@
+"""Takes a run's best weights into weights/, with all that says where they come from.
+
+Copies best.params with its .json, adds the entry of weights/index.json with SHA-256 and commands, puts the run's record
+into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json. Paths of this machine become DIR or
+runs/..., names of faces are left out. Prints the row for README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any, Sequence
+
+from engine import cli
+from engine.files import make_folder, write_text
+from gluon_models import file_sha256
+from gluon_models.weights import read_info
+
+ROOT = Path(__file__).resolve().parent
+LARGEST = 60 * 10**6  # bytes of a file that ships
+SCRIPT_FOLDER = re.compile(r"\S*/(?=\w+\.py )")
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("--name", required=True, help="of the files; the model's own makes them its default weights")
+    parser.add_argument("--results", metavar="DIR", required=True, help="what evaluate.py wrote about these weights")
+    parser.add_argument("--trained-on", metavar="TEXT", required=True, help="the faces, in words")
+    parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help="of the weights")
+    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    return parser.parse_args(words)
+
+
+def public_path(path: str) -> str:
+    """A path as the records name it: what ships as weights/FILE, a run or a file of one as runs/..."""
+    parts = Path(path).parts
+    if "weights" in parts:
+        return "/".join(parts[parts.index("weights") :])
+    return "/".join(("runs", *parts[-2 if Path(path).suffix else -1 :]))
+
+
+def public_command(command: str) -> str:
+    """A command of a run record without the paths of the machine it ran on."""
+    words = shlex.split(SCRIPT_FOLDER.sub("", command))
+    for i, option in enumerate(words[:-1]):
+        if option in ("--init", "--out", "--resume", "--weights"):
+            words[i + 1] = public_path(words[i + 1])
+        if option == "--data":
+            words[i + 1] = "DIR"
+    return shlex.join(words)
+
+
+def public_record(record: dict[str, Any]) -> dict[str, Any]:
+    """run.json without the paths of the machine."""
+    arguments = dict(record["arguments"])
+    for name in ("init", "out", "resume"):
+        arguments[name] = arguments[name] and public_path(arguments[name])
+    arguments["data"] = arguments["data"] and "DIR"
+    return {**record, "command": public_command(record["command"]), "arguments": arguments}
+
+
+def public_results(results: dict[str, Any]) -> dict[str, Any]:
+    """metrics.json without the paths of the machine and the names of faces."""
+    return {**results, "command": public_command(results["command"]), "skipped": {}, "missing": []}
+
+
+def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
+    """The commands that made a run's weights, those of the weights it started from first."""
+    record = _read(run / "run.json")
+    start = record["arguments"]["init"]
+    before: list[str] = []
+    if start:
+        shipped = index.get(Path(start).stem)
+        before = shipped["commands"] if shipped else commands_of(Path(start).parent, index)
+    return [*before, public_command(record["command"])]
+
+
+def check(run: Path, record: dict[str, Any], results: dict[str, Any]) -> None:
+    """Refuses what may not ship.
+
+    Raises:
+        ValueError: the run is not finished, the file is too large, or the figures are of other weights.
+    """
+    weights = run / "best.params"
+    if "result" not in record:
+        raise ValueError(f"{run} is not finished: go on with --resume {run}")
+    if weights.stat().st_size > LARGEST:
+        raise ValueError(f"{weights} is larger than {LARGEST // 10**6} MB: it cannot ship")
+    if results["weights_sha256"] != file_sha256(weights):
+        raise ValueError(f"the evaluation is not of {weights}: evaluate it with --weights {weights}")
+
+
+def readme_row(name: str, trained_on: str, results: dict[str, Any]) -> str:
+    """The row of the results table, without the paper's figures."""
+    eyes, pupils = results["results"]["outer_eye"], results["results"]["pupil"]
+    above, area = eyes["failure_rate"]["0.08"], eyes["auc"]["0.08"]["exact"]
+    figures = (
+        f"{100 * eyes['mean']:.2f} % | | {100 * pupils['mean']:.2f} % | | {100 * above:.1f} % | {100 * area:.1f} %"
+    )
+    return f"| `{name}` | {trained_on} | {figures} |"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Checks first, then writes; the index last, so that it never names a file that is not there."""
+    arguments = parse(words)
+    run, root, name = Path(arguments.run), arguments.root, arguments.name
+    record, results = _read(run / "run.json"), _read(Path(arguments.results) / "metrics.json")
+    check(run, record, results)
+    info = read_info(run / "best.params")
+    index = _read(root / "weights" / "index.json")
+    commands = commands_of(run, index)
+    record_folder = make_folder(root / "docs" / "runs" / name)
+    write_text(record_folder / "run.json", json.dumps(public_record(record), indent=2) + "\n")
+    for file in ("log.jsonl", "curve.png"):
+        shutil.copyfile(run / file, record_folder / file)
+    make_folder(root / "docs" / "results")
+    write_text(root / "docs" / "results" / f"{name}.json", json.dumps(public_results(results), indent=1) + "\n")
+    for suffix in (".params", ".json"):
+        shutil.copyfile((run / "best.params").with_suffix(suffix), root / "weights" / (name + suffix))
+    index[name] = {
+        "file": f"{name}.params",
+        "sha256": results["weights_sha256"],
+        "model": info.model,
+        "commands": commands,
+        "seed": record["arguments"]["seed"],
+        "data": arguments.trained_on,
+        "validation_nme": record["result"]["best_nme"],
+        "terms": arguments.terms,
+        "run": f"docs/runs/{name}",
+        "metrics": f"docs/results/{name}.json",
+    }
+    write_text(root / "weights" / "index.json", json.dumps(index, indent=2) + "\n")
+    print(readme_row(name, arguments.trained_on, results))
+    return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,94 @@
+"""ship.py: what enters weights/ and docs/, and what is refused."""
+
+import json
+
+import pytest
+
+import ship
+from gluon_models import file_sha256
+
+COMMAND = "{run}/train_x.py --model m --init {init} --data {run}/photos --gpus none --out {run}"
+
+
+def make_run(folder, init, finished=True):
+    folder.mkdir(parents=True)
+    (folder / "best.params").write_bytes(str(folder).encode())
+    (folder / "best.json").write_text(
+        json.dumps({"model": "resnet18_slim", "overrides": {}, "spec": _SPEC, "markup": "ibug_68"})
+    )
+    (folder / "log.jsonl").write_text('{"epoch": 1}\n')
+    (folder / "curve.png").write_bytes(b"png")
+    record = {
+        "command": COMMAND.format(run=folder, init=init),
+        "arguments": {"init": init, "out": str(folder), "resume": None, "data": f"{folder}/photos", "seed": 7},
+    }
+    record.update({"result": {"best_nme": 0.03}} if finished else {})
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+_SPEC = ship.read_info(ship.ROOT / "weights" / "resnet18_slim.params").spec.as_dict()
+
+
+def make_results(folder, sha256):
+    folder.mkdir()
+    figures = {"mean": 0.0312, "failure_rate": {"0.08": 0.004}, "auc": {"0.08": {"exact": 0.6123}}}
+    results = {"outer_eye": figures, "pupil": {**figures, "mean": 0.0433}}
+    command = f"evaluate.py --model m --weights {folder}/run/best.params --data {folder}/photos --out {folder}"
+    skipped = {"helen/testset/1": "damaged"}
+    values = {"command": command, "weights_sha256": sha256, "skipped": skipped, "missing": ["a"], "results": results}
+    (folder / "metrics.json").write_text(json.dumps(values))
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "root" / "weights").mkdir(parents=True)
+    index = {"m_base": {"commands": ["train_x.py --model base"]}}
+    (tmp_path / "root" / "weights" / "index.json").write_text(json.dumps(index))
+    return tmp_path / "root"
+
+
+def words(run, results, root):
+    return [str(run), "--name", "m", "--results", str(results), "--trained-on", "photos", "--root", str(root)]
+
+
+def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root, capsys):
+    first = make_run(tmp_path / "work" / "first", f"{root}/weights/m_base.params")
+    second = make_run(tmp_path / "work" / "second", f"{first}/best.params")
+    results = make_results(tmp_path / "eval", file_sha256(second / "best.params"))
+    ship.main(words(second, results, root))
+    entry = json.loads((root / "weights" / "index.json").read_text())["m"]
+    assert entry["commands"] == [
+        "train_x.py --model base",
+        "train_x.py --model m --init weights/m_base.params --data DIR --gpus none --out runs/first",
+        "train_x.py --model m --init runs/first/best.params --data DIR --gpus none --out runs/second",
+    ]
+    assert (entry["sha256"], entry["seed"], entry["validation_nme"]) == (file_sha256(second / "best.params"), 7, 0.03)
+    assert file_sha256(root / "weights" / "m.params") == entry["sha256"]
+    assert (root / entry["run"] / "log.jsonl").read_text() == '{"epoch": 1}\n'
+    texts = [path.read_text() for path in root.rglob("*.json")]
+    assert len(texts) == 4
+    assert not any(str(tmp_path) in text or "helen/testset/1" in text for text in texts)
+    assert json.loads((root / entry["run"] / "run.json").read_text())["arguments"]["out"] == "runs/second"
+    assert capsys.readouterr().out == "| `m` | photos | 3.12 % | | 4.33 % | | 0.4 % | 61.2 % |\n"
+
+
+@pytest.mark.parametrize(
+    ("finished", "sha256", "message"),
+    [(False, None, "is not finished"), (True, "other", "the evaluation is not of")],
+)
+def test_what_may_not_ship_leaves_everything_as_it_was(tmp_path, root, finished, sha256, message):
+    run = make_run(tmp_path / "work" / "run", f"{root}/weights/m_base.params", finished)
+    results = make_results(tmp_path / "eval", sha256 or file_sha256(run / "best.params"))
+    with pytest.raises(ValueError, match=message):
+        ship.main(words(run, results, root))
+    assert [path.name for path in root.rglob("*") if path.is_file()] == ["index.json"]
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path, root, monkeypatch):
+    monkeypatch.setattr(ship, "LARGEST", 3)
+    run = make_run(tmp_path / "work" / "run", f"{root}/weights/m_base.params")
+    results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
+    with pytest.raises(ValueError, match="cannot ship"):
+        ship.main(words(run, results, root))
