@@ -1,6 +1,7 @@
 """AFLW with 19 points, as `AFLWinfo_release.mat` of Zhu et al. (CVPR 2016, "CCL") lists its faces, boxes and split.
 
-The protocols AFLW-Full and AFLW-Frontal of FFLD Sec. 6.1 are the subsets "full" and "frontal".
+The protocols AFLW-Full and AFLW-Frontal of FFLD Sec. 6.1 are the subsets "full" and "frontal". All 21 points, of
+AFLW's own database, are in `datasets.aflw21`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from datasets.faces import Face
-from datasets.ibug_300w import is_validation
 from datasets.images import PathLike, read_image
 from datasets.markups import AFLW_19, Markup
 
-__all__ = ["LIST_NAME", "PHOTO_FOLDERS", "SUBSETS", "Aflw", "load", "split_validation"]
+__all__ = ["LIST_NAME", "PHOTO_FOLDERS", "SUBSETS", "Aflw", "load", "photo_of"]
 
 LIST_NAME = "AFLWinfo_release.mat"
 SUBSETS = {"train": 20000, "full": 4386, "frontal": 1314}
@@ -145,14 +145,14 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
     path = Path(root) / LIST_NAME
     listed = read_list(path)
     rows = listed.rows(subset)
-    folder = _photo_folder(Path(root), listed.photos)
+    folder = find_photos(Path(root), listed.photos)
     present = np.array([row for row in rows if (folder / listed.photos[row]).is_file()], dtype=np.intp)
-    missing = _missing(folder, [listed.photos[row] for row in np.setdiff1d(rows, present)])
+    missing = missing_photos(folder, [listed.photos[row] for row in np.setdiff1d(rows, present)])
     if len(rows) != SUBSETS[subset]:
         missing = (f"the list itself has {len(rows)}", *missing)
     if not present.size or (missing and not allow_missing):
-        raise FileNotFoundError(_incomplete(path, subset, present.size, missing))
-    names = tuple(f"{Path(listed.photos[row]).with_suffix('').as_posix()}-{row}" for row in present)
+        raise FileNotFoundError(incomplete(path, subset, present.size, SUBSETS[subset], missing))
+    names = tuple(face_name(listed.photos[row], row) for row in present)
     points, boxes = listed.points[present], listed.boxes[present]
     damaged = _damaged(path, names, points, listed.visible[present], boxes)
     if damaged and not keep_damaged:
@@ -171,14 +171,9 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
     )
 
 
-def split_validation(dataset: Aflw) -> tuple[Aflw, Aflw]:
-    """Parts a training set into (train, validation) by `is_validation` of the photo; its faces stay together."""
-    held_out = [is_validation(name.rpartition("-")[0]) for name in dataset.names]
-    numbers = range(len(dataset))
-    return (
-        dataset.subset([k for k in numbers if not held_out[k]]),
-        dataset.subset([k for k in numbers if held_out[k]]),
-    )
+def photo_of(name: str) -> str:
+    """The photo that a face's name is of, its path without extension."""
+    return name.rpartition("-")[0]
 
 
 def read_list(path: PathLike) -> FaceList:
@@ -248,8 +243,17 @@ def _photo_name(cell: object, row: int) -> str:
     return text
 
 
-def _photo_folder(root: Path, photos: Sequence[str]) -> Path:
-    """The one of `PHOTO_FOLDERS` that holds a folder the list names."""
+def face_name(photo: str, number: int) -> str:
+    """A unique name for a face, from which `photo_of` finds the photo."""
+    return f"{Path(photo).with_suffix('').as_posix()}-{number}"
+
+
+def find_photos(root: Path, photos: Sequence[str]) -> Path:
+    """The one of `PHOTO_FOLDERS` that holds a folder of these photos.
+
+    Raises:
+        FileNotFoundError: None does.
+    """
     tops = sorted({photo.partition("/")[0] for photo in photos})
     for place in PHOTO_FOLDERS:
         if any((root / place / top).exists() for top in tops):
@@ -270,11 +274,13 @@ def _damaged(
     return faults
 
 
-def _missing(folder: Path, photos: Sequence[str]) -> tuple[str, ...]:
+def missing_photos(folder: Path, photos: Sequence[str]) -> tuple[str, ...]:
+    """What lacks where these photos are not there, one line each."""
     return tuple(f"{folder / photo} is not there" for photo in sorted(set(photos)))
 
 
-def _incomplete(path: Path, subset: str, count: int, missing: Sequence[str]) -> str:
+def incomplete(path: Path, subset: str, count: int, expected: int, missing: Sequence[str]) -> str:
+    """The message for a subset of which not all faces are there."""
     shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
     remedy = "complete it, or allow missing faces" if count else "put the photos there"
-    return f"{path}: AFLW {subset} has {count} of {SUBSETS[subset]} faces ({shown}): {remedy}"
+    return f"{path}: AFLW {subset} has {count} of {expected} faces ({shown}): {remedy}"

@@ -9,8 +9,7 @@ import scipy.io
 from PIL import Image
 
 from datasets import aflw
-from datasets.aflw import Aflw, load, read_list, split_validation
-from datasets.ibug_300w import is_validation
+from datasets.aflw import Aflw, load, photo_of, read_list
 from datasets.markups import AFLW_19
 from evaluation.metrics import nme
 
@@ -88,6 +87,7 @@ class TestLoad:
         assert [path.relative_to(copy).as_posix() for path in faces.image_paths] == [
             f"data/flickr/{PHOTOS[int(name[-1])]}" for name in names
         ]
+        assert [photo_of(name) for name in names] == [PHOTOS[int(name[-1])][:-4] for name in names]
 
     def test_points_are_all_x_then_all_y_and_not_shifted(self, copy):
         points = load(copy, "full").points
@@ -312,24 +312,6 @@ class TestDamage:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"not a readable MATLAB 5 file \(.*\); download it again$"):
             read_list(path)
-
-
-def test_the_faces_of_a_photo_stay_on_one_side_of_the_validation_split(tmp_path, monkeypatch):
-    photos = [f"0/image{number // 2:05}.jpg" for number in range(80)]
-    zeros = np.zeros((80, 19))
-    faces = Aflw(
-        names=tuple(f"{photo[:-4]}-{row}" for row, photo in enumerate(photos)),
-        image_paths=tuple(tmp_path / photo for photo in photos),
-        points=np.stack([zeros, zeros], axis=2),
-        visible=zeros == 0,
-        boxes=np.tile([0.0, 0, 1, 1], (80, 1)),
-    )
-    train, validation = split_validation(faces)
-    held_out = {photo for photo in photos if is_validation(photo[:-4])}
-    assert 0 < len(held_out) < 12
-    assert {path.relative_to(tmp_path).as_posix() for path in validation.image_paths} == held_out
-    assert len(validation) == 2 * len(held_out)
-    assert sorted((*train.names, *validation.names)) == sorted(faces.names)
 
 
 @pytest.mark.data
