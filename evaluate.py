@@ -10,13 +10,12 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, Iterable, NamedTuple, Optional, Sequence
+from typing import Callable, Iterable, Optional, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from datasets import ibug_300w, pts_folder
-from datasets.catalog import DATASETS
+from datasets.catalog import CATALOG, TEST_DATASETS, SubsetInfo, chosen_subset, load_subset
 from datasets.faces import Face, FaceDataset
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
 from datasets.synthetic import SyntheticFaces
@@ -35,8 +34,8 @@ from inference.pipeline import PointPredictor, predict_dataset
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
 PICTURE_SIDE = 192  # pixels
 PICTURE_MARGIN = 0.6  # of the longer side of the face's true box
-BOXES_HELP = """what a face is cropped by: the tight box of its true landmarks, a detector's box, or a JSON file
-{"name": [x0, y0, x1, y1], ...} in pixels"""
+BOXES_HELP = """what a face is cropped by: its true box, which is the tight one of its landmarks or AFLW's own, a
+detector's, or a JSON file {"name": [x0, y0, x1, y1], ...} in pixels"""
 BoxRule = Callable[[int, np.ndarray], Optional[np.ndarray]]
 
 
@@ -62,9 +61,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", choices=list_models(), required=True, help="the network")
     parser.add_argument("--weights", metavar="FILE", help="a .params with its .json; the shipped one if left out")
-    parser.add_argument("--dataset", choices=DATASETS, help="300w if --data is given, else rendered")
+    parser.add_argument("--dataset", choices=TEST_DATASETS, help="300w if --data is given, else rendered")
     parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
-    parser.add_argument("--subset", choices=sorted(ibug_300w.SUBSETS), default="common", help="part of 300w")
+    parser.add_argument("--subset", help=f"part of the data set, the first if left out. {_subsets_help()}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
     parser.add_argument("--allow-missing", action="store_true", help="measure the part of the subset that is there")
     parser.add_argument("--count", type=int, default=500, help="rendered faces")
@@ -76,36 +75,26 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         if getattr(arguments, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
+    arguments.subset = chosen_subset(arguments.dataset, arguments.subset)
     return arguments
 
 
-class Subset(NamedTuple):
-    """The faces to measure, the name of their subset, how many it has when complete, and what it lacks, in words."""
-
-    faces: FaceDataset
-    name: str
-    expected: int
-    missing: Sequence[str] = ()
+def _subsets_help() -> str:
+    return "; ".join(f"{name}: {', '.join(entry.subsets)}" for name, entry in CATALOG.items())
 
 
-def load_subset(arguments: argparse.Namespace) -> Subset:
+def load_faces(arguments: argparse.Namespace) -> tuple[FaceDataset, SubsetInfo]:
     """The faces that the command line asks for."""
     if arguments.dataset == "rendered":
         print(f"without --data: on {arguments.count} rendered faces", file=sys.stderr)
-        return Subset(SyntheticFaces(arguments.count, TEST_SEED + arguments.seed), "test", arguments.count)
-    if arguments.data is None:
-        raise ValueError(f"--dataset {arguments.dataset} needs --data DIR, the folder that holds it")
-    if arguments.dataset == "pts":
-        own = pts_folder.load(arguments.data, keep_damaged=True)
-        return Subset(own, "all", len(own))
-    faces = ibug_300w.load(arguments.data, arguments.subset, arguments.allow_missing, keep_damaged=True)
-    return Subset(faces, arguments.subset, faces.expected_count, faces.missing)
+        return SyntheticFaces(arguments.count, TEST_SEED + arguments.seed), SubsetInfo(arguments.count)
+    return load_subset(arguments.dataset, arguments.data, arguments.subset, arguments.allow_missing)
 
 
-def box_rule(boxes: str, faces: SeenFaces) -> tuple[str, BoxRule | None]:
+def box_rule(boxes: str, faces: SeenFaces, true_boxes: str) -> tuple[str, BoxRule | None]:
     """What --boxes asks for: its kind, and (index, image) -> box or None, which is None itself for the true boxes."""
     if boxes == "truth":
-        return "truth", None
+        return true_boxes, None
     kind, choose = ("detector", closest_box) if boxes == "detector" else ("file", given_box)
     detect = get_detector("haar") if kind == "detector" else get_detector("file", boxes)
 
@@ -143,15 +132,25 @@ def main(words: Sequence[str] | None = None) -> int:
     context = devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights) if arguments.weights else shipped_weights(arguments.model)
     net, info = load_weights(weights, arguments.model, context)
-    subset = load_subset(arguments)
-    faces = SeenFaces(subset.faces)
+    protocol = get_protocol(arguments.dataset, arguments.subset)
+    stored, about = load_faces(arguments)
+    faces = SeenFaces(stored)
     if info.markup != faces.markup.name:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
-    rule, boxes = box_rule(arguments.boxes, faces)
+    rule, boxes = box_rule(arguments.boxes, faces, protocol.true_boxes)
     out = make_folder(arguments.out)
     predicted, skipped = predict(PointPredictor(net, info.spec, context, arguments.batch_size), faces, boxes)
-    protocol = get_protocol(arguments.dataset, subset.name)
-    result = Evaluation(arguments.model, protocol, faces.names, predicted, faces.truth, skipped, subset.expected)
+    result = Evaluation(
+        model=arguments.model,
+        protocol=protocol,
+        names=faces.names,
+        predicted=predicted,
+        truth=faces.truth,
+        skipped=skipped,
+        expected=about.expected,
+        present=about.present,
+        face_sizes=about.face_sizes,
+    )
     errors = result.errors(protocol.normalizer)
     shown = [[picture(faces, k, predicted[k], errors[k]) for k in indices] for indices in extreme_faces(errors)]
     record = {
@@ -163,7 +162,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "device": str(context),
         "versions": versions(),
         "git": git_state(),
-        "missing": list(subset.missing),
+        "missing": list(about.missing),
     }
     print(write_report(out, result, record, box_words(rule, info.spec.box_margin), *shown))
     print(f"\nopen {out / 'report.html'}")

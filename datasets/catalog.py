@@ -1,20 +1,161 @@
-"""Data sets by the name that command lines use."""
+"""Data sets by the name that command lines use: what each is called, what parts it has, and which reader loads it.
+
+A further data set is one reader, one function here and one line of `CATALOG`.
+"""
 
 from __future__ import annotations
 
-from datasets import ibug_300w, pts_folder
+from dataclasses import dataclass
+from typing import Callable, NamedTuple, Protocol, Sequence, Tuple
+
+import numpy as np
+
+from datasets import aflw, aflw21, cofw, ibug_300w, pts_folder, w300_lp, w300_vw
 from datasets.faces import FaceDataset
 from datasets.synthetic import SyntheticFaces
 
-DATASETS = ("rendered", "300w", "pts")
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
 RENDERED_SIDE = 320  # pixels: a face is then about as large as the 224 px crop that most networks take
+VIDEO_STEP = 10  # of the frames of a video to train on, as neighbours hardly differ
+
+
+class StoredFaces(FaceDataset, Protocol):
+    """Faces that lie on a disk and can be parted."""
+
+    def subset(self, indices: Sequence[int]) -> FaceDataset:
+        """The faces with these numbers."""
+        ...
+
+
+class SubsetInfo(NamedTuple):
+    """What is to be known of a subset beside its faces.
+
+    Attributes:
+        expected: How many faces it has when complete, as far as that can be known.
+        missing: What it lacks, in words, one line each.
+        present: What is there where missing faces cannot be counted, such as "20 of 31 videos"; "" where they can.
+        face_sizes: (n,) pixels, the size that the data set itself gives each face that is there, or None.
+    """
+
+    expected: int
+    missing: Sequence[str] = ()
+    present: str = ""
+    face_sizes: np.ndarray | None = None
+
+
+class Request(NamedTuple):
+    """What to load; see the readers."""
+
+    root: str
+    subset: str
+    allow_missing: bool
+    keep_damaged: bool
+
+
+Loaded = Tuple[StoredFaces, SubsetInfo]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set.
+
+    Attributes:
+        load: Its reader.
+        subsets: What it can be measured on; the first is meant where none is named.
+        training: What is trained on, or "" if nothing is.
+        photo_of: What `is_validation` is asked about by a face's name, so that faces of one photo stay together.
+    """
+
+    load: Callable[[Request], Loaded]
+    subsets: tuple[str, ...]
+    training: str = ""
+    photo_of: Callable[[str], str] = str
+
+
+def _ibug_300w(asked: Request) -> Loaded:
+    faces = ibug_300w.load(*asked)
+    return faces, SubsetInfo(faces.expected_count, faces.missing)
+
+
+def _w300_lp(asked: Request) -> Loaded:
+    faces = w300_lp.load(asked.root, "2d", allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged)
+    return faces, SubsetInfo(faces.expected_count, faces.missing)
+
+
+def _w300_lp_photo(name: str) -> str:
+    """The photo of 300-W that a face is a turned copy of: of AFW/AFW_134212_1_3 it is afw/134212_1.
+
+    Pre-training so holds out the turned copies of the photos that training on 300-W holds out.
+    """
+    part, _, copy = name.partition("/")
+    photo = copy[len(part.replace("_Flip", "")) + 1 :].rpartition("_")[0]
+    return f"{part.replace('_Flip', '').lower()}/{photo.replace('image_train_', 'image_')}"
+
+
+def _aflw2000(asked: Request) -> Loaded:
+    faces = w300_lp.load_aflw2000(asked.root, asked.allow_missing, asked.keep_damaged)
+    if asked.subset == "all":
+        return faces, SubsetInfo(faces.expected_count, faces.missing)
+    group = faces.subset(w300_lp.yaw_groups(faces.yaw)[asked.subset].tolist())
+    lost = faces.expected_count - len(faces)
+    present = f"{len(faces)} of {faces.expected_count} faces of all yaws" if lost else ""
+    return group, SubsetInfo(len(group), faces.missing, present)
+
+
+def _aflw(asked: Request) -> Loaded:
+    faces = aflw.load(*asked)
+    return faces, SubsetInfo(faces.expected_count, faces.missing, face_sizes=faces.face_sizes)
+
+
+def _aflw21(asked: Request) -> Loaded:
+    faces = aflw21.load(*asked)
+    return faces, SubsetInfo(faces.expected_count, faces.missing, face_sizes=faces.face_sizes)
+
+
+def _cofw(asked: Request) -> Loaded:
+    faces = cofw.load(asked.root, asked.subset, asked.keep_damaged)
+    return faces, SubsetInfo(faces.expected_count, face_sizes=faces.face_sizes)
+
+
+def _w300_vw(asked: Request) -> Loaded:
+    every = VIDEO_STEP if asked.subset == "train" else 1
+    faces = w300_vw.load(asked.root, asked.subset, every, asked.allow_missing, asked.keep_damaged)
+    present = f"{len(faces.videos)} of {faces.expected_videos} videos" if faces.missing else ""
+    return faces, SubsetInfo(len(faces), faces.missing, present)
+
+
+def _own(asked: Request) -> Loaded:
+    faces = pts_folder.load(asked.root, asked.keep_damaged)
+    return faces, SubsetInfo(len(faces))
+
+
+CATALOG: dict[str, Entry] = {
+    "300w": Entry(
+        _ibug_300w, ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"), training="train"
+    ),
+    "300w_lp": Entry(_w300_lp, ("all",), training="all", photo_of=_w300_lp_photo),
+    "aflw2000_3d": Entry(_aflw2000, ("all", *w300_lp.YAW_GROUPS)),
+    "aflw": Entry(_aflw, ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
+    "aflw21": Entry(_aflw21, ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),
+    "cofw": Entry(_cofw, ("test", "train"), training="train"),
+    "300vw": Entry(
+        _w300_vw,
+        ("category_1", "category_2", "category_3", "test", "train"),
+        training="train",
+        photo_of=lambda name: name.partition("/")[0],  # its video
+    ),
+    "pts": Entry(_own, ("all",), training="all"),
+}
+
+RENDERED_SUBSETS = ("test",)
+TEST_DATASETS = ("rendered", *CATALOG)
+DATASETS = ("rendered", *(name for name, entry in CATALOG.items() if entry.training))
 
 
 def training_pair(
     name: str, root: str | None, allow_missing: bool = False, rendered_count: int = 2000, seed: int = 0
 ) -> tuple[FaceDataset, FaceDataset]:
-    """Training and validation faces.
+    """Training and validation faces; the latter are chosen by `ibug_300w.is_validation`, in every data set.
 
     Args:
         name: one of `DATASETS`; "pts" is a folder of your own.
@@ -26,24 +167,54 @@ def training_pair(
     Raises:
         ValueError, FileNotFoundError: an unknown name, or data that is not there.
     """
+    _check_name(name, DATASETS)
     if name == "rendered":
         held_out = min(max(16, rendered_count // 10), 300)
         return (
             SyntheticFaces(rendered_count, seed, RENDERED_SIDE),
             SyntheticFaces(held_out, VALIDATION_SEED, RENDERED_SIDE),
         )
-    folder = _needed(name, root)
-    if name == "300w":
-        return ibug_300w.split_validation(ibug_300w.load(folder, "train", allow_missing))
-    faces = pts_folder.load(folder)
-    validates = [ibug_300w.is_validation(face) for face in faces.names]
+    entry = CATALOG[name]
+    faces, _ = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))
+    validates = [ibug_300w.is_validation(entry.photo_of(face)) for face in faces.names]
     numbers = range(len(faces))
     return faces.subset([k for k in numbers if not validates[k]]), faces.subset([k for k in numbers if validates[k]])
 
 
+def chosen_subset(name: str, subset: str | None) -> str:
+    """The subset of a data set that is meant; its first where None is named.
+
+    Raises:
+        ValueError: an unknown data set, or one that has no such subset; the message lists those there are.
+    """
+    _check_name(name, TEST_DATASETS)
+    known = RENDERED_SUBSETS if name == "rendered" else CATALOG[name].subsets
+    if subset not in (None, *known):
+        raise ValueError(f"--dataset {name} has no subset '{subset}': choose one of {', '.join(known)}")
+    return subset or known[0]
+
+
+def load_subset(name: str, root: str | None, subset: str, allow_missing: bool = False) -> Loaded:
+    """The faces of one subset to measure; damaged ones are kept, and say so when they are asked for.
+
+    Args:
+        name: one of `CATALOG`.
+        root: where the data lies.
+        subset: one of the data set's.
+        allow_missing: take the part of it that is there.
+
+    Raises:
+        ValueError, FileNotFoundError: an unknown name, or data that is not there.
+    """
+    return CATALOG[name].load(Request(_needed(name, root), chosen_subset(name, subset), allow_missing, True))
+
+
+def _check_name(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ValueError(f"unknown data set '{name}': choose one of {', '.join(known)}")
+
+
 def _needed(name: str, root: str | None) -> str:
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set '{name}': choose one of {', '.join(DATASETS)}")
     if root is None:
         raise ValueError(f"--dataset {name} needs --data DIR, the folder that holds it; see docs/data.md")
     return root

@@ -10,6 +10,7 @@ from evaluation.published import Published, find
 from evaluation.summary import Evaluation, Figures
 
 NORMALIZER_WORDS = {
+    "face_size": "face size",
     "outer_eye": "outer eye corners",
     "pupil": "pupils",
     "eye_midpoint": "eye midpoints",
@@ -26,7 +27,8 @@ class Row(NamedTuple):
         quantity: What is measured, in words.
         ours: The figure measured here, NaN if there is none.
         paper: The published figure, or None.
-        delta: Ours minus the paper's, in points of per cent; None where the two are not of the same faces.
+        delta: Ours minus the paper's, in points of per cent; None where the two are not of the same faces, or not
+            known to be over the same length.
         source: Where the paper's figure stands, or "".
     """
 
@@ -45,7 +47,7 @@ def compare(evaluation: Evaluation, results: Mapping[str, Figures]) -> list[Row]
         results: Those of `evaluation.summary.summarise`.
     """
     protocol = evaluation.protocol
-    cells = {cell.normalizer: cell for cell in _cells(evaluation)}
+    cells = {name: cell for cell in _cells(evaluation) for name in (*cell.also, cell.normalizer)}
     rows = [_mean_row(evaluation, name, figures, cells.get(name)) for name, figures in results.items()]
     record = results[protocol.normalizer]
     rows.append(Row("median, " + NORMALIZER_WORDS[protocol.normalizer], 100 * record.median))
@@ -64,8 +66,8 @@ def _mean_row(evaluation: Evaluation, normalizer: str, figures: Figures, cell: P
     quantity, ours = "NME, " + NORMALIZER_WORDS[normalizer], 100 * figures.mean
     if cell is None:
         return Row(quantity, ours)
-    same_faces = evaluation.is_complete and not evaluation.protocol.part_of
-    return Row(quantity, ours, cell.percent, ours - cell.percent if same_faces else None, f"{cell.paper}, {cell.table}")
+    same = evaluation.is_complete and not evaluation.protocol.part_of and normalizer == cell.normalizer
+    return Row(quantity, ours, cell.percent, ours - cell.percent if same else None, f"{cell.paper}, {cell.table}")
 
 
 def remarks(evaluation: Evaluation, rows: Sequence[Row], box_words: str) -> list[str]:
@@ -77,7 +79,7 @@ def remarks(evaluation: Evaluation, rows: Sequence[Row], box_words: str) -> list
         box_words: What the faces were cropped by, a clause.
     """
     protocol, count = evaluation.protocol, len(evaluation.names)
-    said = []
+    said = [f"{evaluation.present} of {protocol.subset} are here"] if evaluation.present else []
     if count != evaluation.expected:
         said.append(f"{count} of the {evaluation.expected} faces of {protocol.subset} are here")
     missed = count - int(evaluation.found.sum())
@@ -86,7 +88,7 @@ def remarks(evaluation: Evaluation, rows: Sequence[Row], box_words: str) -> list
     said += [words for words in (protocol.differs, box_words) if words]
     cells = _cells(evaluation)
     said += dict.fromkeys(_source(cell) for cell in cells)
-    if cells and all(row.delta is None for row in rows):
+    if cells and (protocol.part_of or not evaluation.is_complete):
         subset = cells[0].subset
         said.append(f"the paper's figures, in brackets, are of the whole {subset} subset: no difference is taken")
     return said
@@ -110,7 +112,7 @@ def our_figure(row: Row) -> str:
 
 
 def paper_figure(row: Row) -> str:
-    """The paper's figure as it is shown: in brackets where it is of other faces, empty where there is none."""
+    """The paper's figure as it is shown: in brackets where no difference is taken, empty where there is none."""
     if row.paper is None:
         return ""
     return f"{row.paper:.2f} " if row.delta is not None else f"({row.paper:.2f})"

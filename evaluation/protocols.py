@@ -12,11 +12,14 @@ class Protocol:
     Attributes:
         dataset: Name of the data set, such as "300w".
         subset: Name of its part, such as "common".
-        normalizer: The normaliser of record: errors.npy is in it. A name of evaluation.metrics.NORMALIZERS.
+        normalizer: The normaliser of record: errors.npy is in it. A name of evaluation.metrics.NORMALIZERS, or
+            "face_size", the size that the data set itself gives each face.
         failure_threshold: A face fails above this error, a fraction in the normaliser of record.
         auc_threshold: The CED's area is taken up to this error, a fraction in the normaliser of record.
         differs: What sets these faces apart from those the papers report on, or "".
         part_of: A published subset that this one is a part of, or "": its figures are shown, but not subtracted.
+        true_boxes: What the faces' true boxes are: "truth" for the tight ones of their landmarks, or "listed".
+        has_profiles: Whether faces are turned so far that lengths between the eyes mean nothing; none is shown then.
     """
 
     dataset: str
@@ -26,11 +29,14 @@ class Protocol:
     auc_threshold: float
     differs: str = ""
     part_of: str = ""
+    true_boxes: str = "truth"
+    has_profiles: bool = False
 
 
 # Papers differ among themselves here, and seldom say all of it.
 _BOX_WORDS = {
     "truth": "the tight box of their true landmarks, which helps: many papers start from the boxes of a detector",
+    "listed": "the boxes that come with the data set",
     "detector": "the boxes of OpenCV's bundled detector, brought to the tight box of landmarks",
     "file": "the boxes of a file",
 }
@@ -40,7 +46,7 @@ def box_words(rule: str, margin: float) -> str:
     """What the faces were cropped by, as a clause.
 
     Args:
-        rule: "truth", "detector" or "file".
+        rule: "truth", "listed", "detector" or "file".
         margin: The crop is a square of side (1 + margin) times the box's longer side.
     """
     return f"faces are cropped with a margin of {100 * margin:.0f} % about {_BOX_WORDS[rule]}"
@@ -58,8 +64,30 @@ def get_protocol(dataset: str, subset: str) -> Protocol:
     return PROTOCOLS[dataset, subset]
 
 
+_TRAINING = "these are the training faces: the figures say nothing about new ones"
+_ALL_CATEGORIES = "these are the frames of all three categories, which papers report one by one"
+_NO_PARTS = "no training and test parts are published for AFLW's 21 points"
+_PRE_TRAINING = "these are faces to train on; turned copies of 300-W's test photos are among them"
+
+
 def _ibug_300w(subset: str, differs: str = "", part_of: str = "") -> Protocol:
     return Protocol("300w", subset, "outer_eye", 0.08, 0.08, differs, part_of)
+
+
+def _aflw2000(subset: str) -> Protocol:
+    return Protocol("aflw2000_3d", subset, "box_geometric", 0.08, 0.08, has_profiles=True)
+
+
+def _aflw(dataset: str, subset: str, differs: str = "") -> Protocol:
+    return Protocol(dataset, subset, "face_size", 0.08, 0.08, differs, true_boxes="listed", has_profiles=True)
+
+
+def _cofw(subset: str, differs: str = "") -> Protocol:
+    return Protocol("cofw", subset, "pupil", 0.10, 0.10, differs)
+
+
+def _300vw(subset: str, differs: str = "") -> Protocol:
+    return Protocol("300vw", subset, "outer_eye", 0.08, 0.08, differs)
 
 
 PROTOCOLS: dict[tuple[str, str], Protocol] = {
@@ -71,7 +99,25 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         _ibug_300w("private"),
         _ibug_300w("helen_test", "these are the HELEN faces of the common subset, without those of LFPW", "common"),
         _ibug_300w("lfpw_test", "these are the LFPW faces of the common subset, without those of HELEN", "common"),
-        _ibug_300w("train", "these are the training faces: the figures say nothing about new ones"),
+        _ibug_300w("train", _TRAINING),
+        Protocol("300w_lp", "all", "box_geometric", 0.08, 0.08, _PRE_TRAINING, has_profiles=True),
+        _aflw2000("all"),
+        _aflw2000("0-30"),
+        _aflw2000("30-60"),
+        _aflw2000("60-90"),
+        _aflw("aflw", "full"),
+        _aflw("aflw", "frontal"),
+        _aflw("aflw", "train", _TRAINING),
+        _aflw("aflw21", "validation", f"{_NO_PARTS}: these are the photos that training on it leaves out"),
+        _aflw("aflw21", "train", f"{_NO_PARTS}: these are the photos that training on it takes"),
+        _aflw("aflw21", "all", f"{_NO_PARTS}: these are all, those that a network was trained on among them"),
+        _cofw("test"),
+        _cofw("train", _TRAINING),
+        _300vw("category_1"),
+        _300vw("category_2"),
+        _300vw("category_3"),
+        _300vw("test", _ALL_CATEGORIES),
+        _300vw("train", _TRAINING),
         Protocol("pts", "all", "outer_eye", 0.08, 0.08, "these are faces of your own, on which no paper reports"),
         Protocol("rendered", "test", "outer_eye", 0.08, 0.08, "these are rendered faces, on which no paper reports"),
     )

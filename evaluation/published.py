@@ -1,7 +1,7 @@
 """Published results, cell by cell, as printed: per cent, with where each stands and what it is measured in.
 
-A normaliser is a name of evaluation.metrics.NORMALIZERS; "face_size" is the size of the box that comes with AFLW, one
-length per face; "" means that the paper does not say. A cell printed as a dash has no entry.
+A normaliser is a name of evaluation.metrics.NORMALIZERS; "face_size" is the size of the box that comes with a data set,
+one length per face; "" means that the paper does not say. A cell printed as a dash has no entry.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Published:
         percent: Mean error over the faces, per cent, as printed.
         model: The network of this project that the row describes, or "" for another paper's method.
         note: What a reader of the bare number would get wrong.
+        also: Further normalisers that the number may be in, going by what is printed; no difference is taken in these.
     """
 
     paper: str
@@ -36,6 +37,7 @@ class Published:
     percent: float
     model: str = ""
     note: str = ""
+    also: tuple[str, ...] = ()
 
 
 def find(model: str, dataset: str, subset: str) -> list[Published]:
@@ -51,7 +53,7 @@ MAIN_TABLES: dict[str, tuple[str, ...]] = {"FFLD": ("Table 1", "Table 2", "Table
 
 _QUARTER = "a quarter of the original's channels"
 _COFW = "printed as face size; its values look like inter-pupil ones"
-_VIDEO = "the table does not say which inter-ocular distance"
+_VIDEO = "over the inter-ocular distance, eye corners or pupils (Sec. 6.2): the table does not say which"
 _HEADINGS = "the available text of Table 5 lost two of its column headings"
 
 _FFLD_MODELS = {
@@ -136,7 +138,13 @@ _TABLE_4: Sequence[Row] = (
 
 
 def _table(
-    table: str, dataset: str, subsets: Sequence[str], normalizer: str, rows: Sequence[Row], note: str = ""
+    table: str,
+    dataset: str,
+    subsets: Sequence[str],
+    normalizer: str,
+    rows: Sequence[Row],
+    note: str = "",
+    also: tuple[str, ...] = (),
 ) -> list[Published]:
     cells = []
     for method, values in rows:
@@ -144,7 +152,7 @@ def _table(
         notes = "; ".join(words for words in (note, _QUARTER if model else "") if words)
         for subset, percent in zip(subsets, values):
             if not math.isnan(percent):
-                cells.append(Published("FFLD", table, method, dataset, subset, normalizer, percent, model, notes))
+                cells.append(Published("FFLD", table, method, dataset, subset, normalizer, percent, model, notes, also))
     return cells
 
 
@@ -157,14 +165,15 @@ def _ablation(method: str, percent: float, note: str = "") -> Published:
 
 
 _SUBSETS = ("common", "challenging", "full")
+_CATEGORIES = ("category_1", "category_2", "category_3")
 _LOSSES = "stage losses of the refinement, in order"
 
 PUBLISHED: tuple[Published, ...] = (
     *_table("Table 1", "300w", _SUBSETS, "pupil", _TABLE_1_PUPIL),
     *_table("Table 1", "300w", _SUBSETS, "outer_eye", _TABLE_1_CORNERS),
     *_table("Table 2", "aflw", ("full", "frontal"), "face_size", _TABLE_2),
-    *_table("Table 3", "cofw", ("test",), "pupil", _TABLE_3, _COFW),
-    *_table("Table 4", "300vw", ("category_1", "category_2", "category_3"), "", _TABLE_4, _VIDEO),
+    *_table("Table 3", "cofw", ("test",), "pupil", _TABLE_3, _COFW, also=("face_size",)),
+    *_table("Table 4", "300vw", _CATEGORIES, "", _TABLE_4, _VIDEO, also=("outer_eye", "pupil")),
     _ablation("baseline, Norm L2", 4.98),
     _ablation("2 stages, L2/L2", 3.85, _LOSSES),
     _ablation("2 stages, L2/L1", 3.77, _LOSSES),

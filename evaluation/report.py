@@ -114,7 +114,7 @@ def _pictures(
     # A face that was not found is to the right of every error: it keeps the curve below 100 %.
     errors = {
         NORMALIZER_WORDS[name]: np.where(evaluation.found, evaluation.errors(name), np.inf)
-        for name in _CURVES
+        for name in dict.fromkeys([evaluation.protocol.normalizer, *_CURVES])
         if summary.results.get(name)
     }
     made = [("Cumulative error distribution", "ced.png", draw_ced(errors, evaluation.protocol, _title(evaluation)))]

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from datasets.markups import get_markup
-from evaluation.metrics import AUC_RULES, auc, failure_rate, known_normalizers, landmark_errors, mean_of_known, nme
+from evaluation.metrics import AUC_RULES, BOXES, auc, failure_rate, known_normalizers, landmark_errors, mean_of_known
 from evaluation.protocols import Protocol
 
 FAILURE_THRESHOLDS = (0.08, 0.10)
@@ -26,7 +26,9 @@ class Evaluation:
         predicted: (n, K, 2) pixels of the images; a face that was not found is NaN throughout.
         truth: (n, K, 2) pixels of the images; NaN where a landmark is not annotated.
         skipped: Why a face has no prediction, by its name.
-        expected: How many faces the subset has when it is complete.
+        expected: How many faces the subset has when it is complete, as far as that can be known.
+        present: What of it is here where missing faces cannot be counted, such as "20 of 31 videos"; "" if all is.
+        face_sizes: (n,) pixels, the size that the data set itself gives each face, NaN where it has none; or None.
     """
 
     model: str
@@ -36,6 +38,14 @@ class Evaluation:
     truth: np.ndarray
     skipped: Mapping[str, str]
     expected: int
+    present: str = ""
+    face_sizes: np.ndarray | None = None
+
+    @property
+    def normalizers(self) -> tuple[str, ...]:
+        """All that the faces can be measured in, by name."""
+        known = BOXES if self.protocol.has_profiles else known_normalizers(self.truth.shape[1])
+        return (*(() if self.face_sizes is None else ("face_size",)), *known)
 
     @property
     def found(self) -> np.ndarray:
@@ -45,13 +55,23 @@ class Evaluation:
     @property
     def is_complete(self) -> bool:
         """Whether every face of the whole subset has been measured."""
-        return self.expected == len(self.names) == int(self.found.sum())
+        return not self.present and self.expected == len(self.names) == int(self.found.sum())
 
     def errors(self, normalizer: str) -> np.ndarray:
         """(n,) fractions; NaN for a face that was not found or cannot be measured."""
         errors = np.full(len(self.names), np.nan)
-        errors[self.found] = nme(self.predicted[self.found], self.truth[self.found], normalizer)
+        errors[self.found] = mean_of_known(self.landmark_errors(normalizer), axis=1)
         return errors
+
+    def landmark_errors(self, normalizer: str) -> np.ndarray:
+        """The error of each landmark of the faces that were found, (found, K) fractions."""
+        found = self.found
+        length: str | np.ndarray = normalizer
+        if normalizer == "face_size":
+            if self.face_sizes is None:
+                raise ValueError(f"{self.protocol.dataset} gives its faces no size; choose another normaliser")
+            length = self.face_sizes[found]
+        return landmark_errors(self.predicted[found], self.truth[found], length)
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,7 @@ def summarise(evaluation: Evaluation) -> Summary:
     Raises:
         ValueError: A true face has a normalising length of 0, or its number of landmarks is no known markup's.
     """
-    errors = {name: evaluation.errors(name) for name in known_normalizers(evaluation.truth.shape[1])}
+    errors = {name: evaluation.errors(name) for name in evaluation.normalizers}
     ranked = {name: np.where(evaluation.found, values, np.inf) for name, values in errors.items()}
     if np.isnan(ranked[evaluation.protocol.normalizer]).all():
         raise ValueError(f"no face of {evaluation.protocol.subset} can be measured: its landmarks are not annotated")
@@ -128,7 +148,5 @@ def _lacking(evaluation: Evaluation) -> int:
 
 
 def _per_landmark(evaluation: Evaluation) -> dict[str, float]:
-    found = evaluation.found
-    errors = landmark_errors(evaluation.predicted[found], evaluation.truth[found], evaluation.protocol.normalizer)
-    means = mean_of_known(errors, axis=0)
+    means = mean_of_known(evaluation.landmark_errors(evaluation.protocol.normalizer), axis=0)
     return dict(zip(get_markup(evaluation.truth.shape[1]).names, means.tolist()))

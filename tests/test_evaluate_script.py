@@ -13,10 +13,13 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
+import scipy.io
 
 import evaluate
+from datasets import aflw
 from datasets.ibug_300w import load, write_pts
 from datasets.images import write_image
+from datasets.markups import get_markup
 from datasets.synthetic import SyntheticFaces
 from gluon_models import describe, get_model, get_spec, save_weights
 from inference.detectors import Detection
@@ -44,7 +47,7 @@ def photos(tmp_path):
 
 
 def save_constant_network(path, fractions, num_landmarks):
-    info = describe(MODEL, f"ibug_{num_landmarks}", num_landmarks=num_landmarks)
+    info = describe(MODEL, get_markup(num_landmarks).name, num_landmarks=num_landmarks)
     net = get_model(info.model, **info.overrides)
     net.initialize(mx.init.Xavier())
     net(mx.nd.zeros((1, 3, info.spec.size, info.spec.size)))
@@ -207,6 +210,45 @@ def test_your_own_folder(weights, photos, tmp_path):
     assert (metrics["dataset"], metrics["faces"]["measured"]) == ("pts", 4)
 
 
+def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path, monkeypatch, capsys):
+    """Four faces of a list of six, of which one photo is lost."""
+    monkeypatch.setattr(aflw, "SUBSETS", {"train": 2, "full": 4, "frontal": 3})
+    photos = [f"0/image{number:05}.png" for number in range(6)]
+    faces = [SyntheticFaces(6, seed=78)[number] for number in range(6)]
+    (tmp_path / "0").mkdir()
+    for photo, face in list(zip(photos, faces))[:5]:
+        write_image(tmp_path / photo, face.image)
+    points = np.stack([face.points_image[:19] for face in faces])
+    boxes = np.stack([np.add(tight_box(each), (-8, -8, 9, 11)) for each in points]).round()
+    visible = np.ones((6, 19), np.uint8)
+    visible[2, 4] = 0
+    fields = {
+        "bbox": boxes[:, [0, 2, 1, 3]],
+        "data": points.transpose(0, 2, 1).reshape(6, -1),
+        "mask_new": visible,
+        "nameList": np.array(photos, object)[:, None],
+        "ra": np.arange(1, 7),
+    }
+    scipy.io.savemat(tmp_path / "AFLWinfo_release.mat", fields)
+    weights = save_constant_network(tmp_path / "19.params", FRACTIONS[:19], 19)
+    asked = words(weights, tmp_path / "out", "--dataset", "aflw", "--data", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"image00005\.png is not there\): complete it, or allow missing faces"):
+        evaluate.main(asked)
+    assert evaluate.main([*asked, "--allow-missing"]) == 0
+    shown = capsys.readouterr().out
+    metrics = metrics_of(tmp_path / "out")
+    assert (metrics["subset"], metrics["normalizer"], metrics["faces"]["expected"]) == ("full", "face_size", 4)
+    assert set(metrics["results"]) == {"face_size", "box_geometric", "box_diagonal", "box_mean"}
+    predicted = np.stack([expected_points(box)[:19] for box in boxes[2:5]])
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "predictions.npy"), predicted, atol=1e-3)
+    distances = np.linalg.norm(predicted - points[2:5], axis=2).mean(axis=1)
+    sizes = np.sqrt((boxes[2:5, 2] - boxes[2:5, 0]) * (boxes[2:5, 3] - boxes[2:5, 1]))
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "errors.npy"), distances / sizes, atol=1e-4)
+    assert "3 of the 4 faces of full are here" in shown
+    assert "about the boxes that come with the data set" in shown
+    assert "(2.30)" in shown
+
+
 def test_an_incomplete_subset_needs_to_be_allowed(weights, photos, tmp_path):
     with pytest.raises(FileNotFoundError, match="4 of 330"):
         evaluate.main(words(weights, tmp_path / "out", "--data", photos, "--subset", "helen_test"))
@@ -231,6 +273,10 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
         (["--count", "0"], "--count must be at least 1"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--dataset", "300w"], "--data DIR"),
+        (["--dataset", "cofw"], "--data DIR"),
+        (["--dataset", "cofw", "--subset", "common"], "cofw has no subset 'common': choose one of test, train"),
+        (["--data", "DIR", "--subset", "frontal"], "300w has no subset 'frontal': choose one of common, challenging"),
+        (["--subset", "common"], "rendered has no subset 'common': choose one of test"),
         (["--data", "nowhere/at all"], "nowhere/at all"),
         (["--count", "2", "--boxes", "no.json"], r"no\.json: there is no such file"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from evaluation.metrics import NORMALIZERS
 from evaluation.protocols import PROTOCOLS, get_protocol
 from evaluation.published import PUBLISHED, find
+from evaluation.summary import AUC_THRESHOLDS, FAILURE_THRESHOLDS
 
 TABLES = ("Table 1", "Table 2", "Table 3", "Table 4", "Table 5", "Table 6")
 
@@ -138,11 +139,36 @@ def test_normalisers_are_those_that_can_be_measured_or_are_said_not_to_be():
     assert {cell.normalizer for cell in PUBLISHED} <= {*NORMALIZERS, "face_size", ""}
 
 
-def test_every_protocol_is_found_by_its_names_and_is_scored_between_the_eyes():
+@pytest.mark.parametrize(
+    ("dataset", "normalizer"),
+    [
+        ("300w", "outer_eye"),
+        ("300vw", "outer_eye"),
+        ("aflw", "face_size"),
+        ("aflw21", "face_size"),
+        ("aflw2000_3d", "box_geometric"),
+        ("cofw", "pupil"),
+    ],
+)
+def test_what_each_data_set_is_measured_in(dataset, normalizer):
+    protocols = [protocol for (name, _), protocol in PROTOCOLS.items() if name == dataset]
+    assert {protocol.normalizer for protocol in protocols} == {normalizer}
+    assert {protocol.true_boxes for protocol in protocols} == {"listed" if normalizer == "face_size" else "truth"}
+
+
+def test_every_protocol_is_found_by_its_names():
     for (dataset, subset), protocol in PROTOCOLS.items():
         assert get_protocol(dataset, subset) is protocol
-        assert protocol.normalizer == "outer_eye"
         assert protocol.part_of in ("", *(part for _, part in PROTOCOLS))
+        assert protocol.failure_threshold in FAILURE_THRESHOLDS
+        assert protocol.auc_threshold in AUC_THRESHOLDS
+
+
+def test_normalisers_that_a_figure_may_be_in():
+    """Table 3 says face size, Table 4 an inter-ocular distance; all others are clear."""
+    assert {cell.also for cell in cells("Table 3")} == {("face_size",)}
+    assert {cell.also for cell in cells("Table 4")} == {("outer_eye", "pupil")}
+    assert {cell.also for cell in PUBLISHED if cell.table not in ("Table 3", "Table 4")} == {()}
 
 
 def test_an_unknown_protocol_lists_those_there_are():

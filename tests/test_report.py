@@ -147,6 +147,107 @@ def test_other_faces_than_the_papers_have_no_delta_but_words(evaluation):
     assert any("in brackets" in words and "common" in words for words in remarks(evaluation, rows, WORDS))
 
 
+def evaluation_on(dataset, subset, pixels, present=""):
+    """Three faces of sizes 80, 100 and 125 with 50 px between their pupils, each landmark off by so many pixels."""
+    count = {"aflw": 19, "cofw": 29, "300vw": 68}[dataset]
+    markup = get_markup(count)
+    face = np.random.default_rng(3).uniform(20, 180, (count, 2))
+    for indices, x in zip(markup.pupils, (80, 130)):
+        face[list(indices)] = (x, 90)
+    truth = np.stack([face] * 3)
+    predicted = truth + np.asarray(pixels, float)[:, None, None] * (0.0, 1.0)
+    return Evaluation(
+        "ffld_resnet18",
+        get_protocol(dataset, subset),
+        ["a", "b", "c"],
+        predicted,
+        truth,
+        {},
+        3,
+        present,
+        None if dataset == "300vw" else np.array([80.0, 100, 125]),
+    )
+
+
+def figures_of(evaluation):
+    rows = compare(evaluation, summarise(evaluation).results)
+    return {row.quantity: row for row in rows}, remarks(evaluation, rows, WORDS)
+
+
+def test_aflw_is_measured_over_the_face_size_and_over_no_length_between_eyes():
+    rows, said = figures_of(evaluation_on("aflw", "full", [1.6, 3, 1.25]))  # 2, 3 and 1 %
+    assert list(rows)[:4] == ["NME, face size", "NME, box, sqrt(w h)", "NME, box, diagonal", "NME, box, (w + h) / 2"]
+    assert rows["NME, face size"].ours == pytest.approx(2.0)
+    assert (rows["NME, face size"].paper, rows["NME, face size"].source) == (1.75, "FFLD, Table 2")
+    assert rows["NME, face size"].delta == pytest.approx(0.25)
+    assert rows["median, face size"].ours == pytest.approx(2.0)
+    assert not any("in brackets" in words for words in said)
+    assert figures_of(evaluation_on("aflw", "frontal", [1, 1, 1]))[0]["NME, face size"].paper == 1.52
+
+
+def test_eye_corners_that_coincide_in_a_profile_do_no_harm():
+    evaluation = evaluation_on("aflw", "full", [1, 1, 1])
+    evaluation.truth[0, 6] = evaluation.truth[0, 11]
+    assert summarise(evaluation).faces["measured"] == 3
+
+
+def test_faces_without_a_size_are_not_measured():
+    evaluation = evaluation_on("aflw", "full", [1.6, 3, 1.25])
+    evaluation.face_sizes[1] = np.nan
+    summary = summarise(evaluation)
+    assert summary.results["face_size"].mean == pytest.approx(0.015)
+    assert summary.faces["measured"] == 2
+
+
+def test_a_face_of_aflw_that_was_not_found():
+    evaluation = evaluation_on("aflw", "full", [1.6, np.nan, 1.25])
+    np.testing.assert_allclose(evaluation.errors("face_size"), [0.02, np.nan, 0.01])
+    assert summarise(evaluation).per_landmark["nose_tip"] == pytest.approx(0.015)
+
+
+def test_cofws_figure_stands_beside_both_readings_and_is_subtracted_in_the_likely_one():
+    rows, said = figures_of(evaluation_on("cofw", "test", [2, 3, 2.5]))
+    pupil, size = rows["NME, pupils"], rows["NME, face size"]
+    assert (pupil.ours, pupil.paper) == (pytest.approx(5.0), 5.45)
+    assert pupil.delta == pytest.approx(-0.45)
+    assert size.ours == pytest.approx((2 / 0.8 + 3 + 2) / 3)
+    assert (size.paper, size.delta) == (5.45, None)
+    assert sum("printed as face size; its values look like inter-pupil ones" in words for words in said) == 1
+    assert "faces above 10 %" in rows
+
+
+@pytest.mark.parametrize(("subset", "paper"), [("category_1", 4.85), ("category_2", 4.24), ("category_3", 7.62)])
+def test_of_300vw_no_difference_is_taken(subset, paper):
+    rows, said = figures_of(evaluation_on("300vw", subset, [2, 3, 2.5]))
+    for quantity in ("NME, outer eye corners", "NME, pupils"):
+        assert (rows[quantity].paper, rows[quantity].delta) == (paper, None)
+    assert rows["NME, pupils"].ours == pytest.approx(5.0)
+    assert rows["NME, eye midpoints"].paper is None
+    assert any("Table 4" in words and "the table does not say which" in words for words in said)
+
+
+def test_what_is_there_of_300vw_is_said():
+    evaluation = evaluation_on("300vw", "category_3", [2, 3, 2.5], present="3 of 14 videos")
+    assert not evaluation.is_complete
+    _, said = figures_of(evaluation)
+    assert said[0] == "3 of 14 videos of category_3 are here"
+    assert any("in brackets, are of the whole category_3 subset" in words for words in said)
+
+
+def test_a_size_that_the_data_set_does_not_give():
+    with pytest.raises(ValueError, match="300vw gives its faces no size; choose another normaliser"):
+        evaluation_on("300vw", "category_1", [1, 1, 1]).errors("face_size")
+
+
+def test_the_curve_of_aflw_is_in_the_normaliser_of_record(tmp_path):
+    evaluation = evaluation_on("aflw", "full", [1.6, 3, 1.25])
+    write_report(tmp_path, evaluation, {}, WORDS, [], [])
+    np.testing.assert_allclose(np.load(tmp_path / "errors.npy"), [0.02, 0.03, 0.01])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["normalizer"] == "face_size"
+    assert metrics["results"]["face_size"]["mean"] == pytest.approx(0.02)
+
+
 def test_no_paper_no_figure():
     for evaluation in (evaluation_of([3], subset="private"), evaluation_of([3], model="another")):
         assert row_of(evaluation).paper is None
