@@ -9,9 +9,13 @@ import argparse
 from typing import Any, Callable, Mapping, Sequence
 
 import mxnet as mx
+import numpy as np
 from mxnet.gluon import HybridBlock
 
+from datasets.faces import FaceDataset
 from datasets.markups import Markup
+from datasets.pose_balance import balanced_indices
+from datasets.synthetic import SyntheticFaces
 from engine import cli
 from engine.fit import Objective
 from gluon_models import InputSpec, describe
@@ -60,6 +64,16 @@ class FFLDTraining(LandmarkTraining):
         if isinstance(net, FFLD):
             return RefinementObjective(net, recipe.loss.split("/"), spec, markup.outer_eye_corners, contexts)
         return PointObjective(PointLoss(recipe.loss), spec, markup.outer_eye_corners, contexts)
+
+    def loader_order(self, faces: FaceDataset, recipe: Recipe, seed: int) -> np.ndarray | None:
+        """Rare poses as often as common ones where the recipe asks for it (Sec. 6.6)."""
+        if not recipe.balance_poses:
+            return None
+        if isinstance(faces, SyntheticFaces):
+            raise ValueError("--balance-poses: rendered faces are drawn one by one; take a data set of photos")
+        order = balanced_indices(faces.points, seed=seed)
+        print(f"poses balanced: {len(order)} faces in an epoch")
+        return order
 
     def make_before_epoch(self, objective: Objective, recipe: Recipe) -> Callable[[list[dict[str, Any]]], None]:
         """Takes Align Loss's Gaussian away once the loss stops going down (Sec. 6.6)."""

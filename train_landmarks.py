@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import mxnet as mx
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
-from datasets.catalog import DATASETS, training_pair
+from datasets.catalog import CATALOG, DATASETS, training_pair
 from datasets.faces import Face, FaceDataset
 from datasets.loader import Loader
 from datasets.markups import Markup
@@ -21,6 +22,7 @@ from engine.fit import Fit, Objective
 from engine.recipe import chosen_recipe
 from engine.record import RunRecord
 from evaluation.metrics import nme
+from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.weights import WeightsInfo, fill
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
@@ -76,14 +78,18 @@ class LandmarkTraining:
         """What validation runs: the network, or the answers of its stages one after another along the second axis."""
         return net
 
-    def make_validate(self, dataset: FaceDataset, spec: InputSpec, context: mx.Context) -> Validate:
-        """Inter-ocular NME on the validation faces, cropped once, and that of every stage where there are several."""
+    def loader_order(self, faces: FaceDataset, recipe: Recipe, seed: int) -> np.ndarray | None:
+        """Which faces an epoch takes, repeats allowed; None for every face once."""
+        return None
+
+    def make_validate(self, dataset: FaceDataset, normalizer: str, spec: InputSpec, context: mx.Context) -> Validate:
+        """NME on the validation faces, cropped once, and that of every stage where there are several."""
         faces = crop_dataset(dataset, spec)
 
         def validate(net: HybridBlock) -> dict[str, float]:
             predicted = predict_cropped(PointPredictor(self.all_stages(net), spec, context), faces)
             stages = np.split(predicted, predicted.shape[1] // faces.truth_image.shape[1], axis=1)
-            errors = [float(nme(points, faces.truth_image, "outer_eye").mean()) for points in stages]
+            errors = [float(nme(points, faces.truth_image, normalizer).mean()) for points in stages]
             each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
             return {"nme": errors[-1], **(each if len(errors) > 1 else {})}
 
@@ -108,24 +114,28 @@ class LandmarkTraining:
         faces, validation = training_pair(
             arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
         )
-        info = self.describe_network(arguments, recipe, faces.markup)
+        markup, normalizer = faces.markup, "outer_eye"
+        if shows_profiles(arguments.dataset):
+            markup, normalizer = replace(markup, outer_eye_corners=None), "box_geometric"
+        info = self.describe_network(arguments, recipe, markup)
         net = get_model(info.model, **info.overrides)
         folder = training.start_folder(arguments)
         training.initialise(net, (1, len(info.spec.mean), info.spec.size, info.spec.size), contexts, arguments.seed)
-        objective = self.make_objective(net, recipe, info.spec, faces.markup, contexts)
+        objective = self.make_objective(net, recipe, info.spec, markup, contexts)
         if arguments.init:
             self.start_from(net, info.model, arguments.init, contexts)
         print(f"{len(faces)} training faces, {len(validation)} for validation")
         print(training.memory_words(net, info.spec.size, recipe.batch_size, contexts))
+        order = self.loader_order(faces, recipe, arguments.seed)
         if arguments.cache:
             faces = CachedFaces(faces, arguments.workers, show_progress)
-        crop = TrainingCrop(info.spec.size, info.spec.box_margin, faces.markup, self.augmentation(recipe))
-        with Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers) as batches:
+        crop = TrainingCrop(info.spec.size, info.spec.box_margin, markup, self.augmentation(recipe))
+        with Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers, order) as batches:
             fit = Fit(
                 net,
                 batches,
                 objective,
-                self.make_validate(validation, info.spec, contexts[0]),
+                self.make_validate(validation, normalizer, info.spec, contexts[0]),
                 lambda best: save_weights(best, folder / "best.params", info),
                 training.fit_options(arguments, recipe),
                 contexts,
@@ -135,6 +145,11 @@ class LandmarkTraining:
             state = fit.run(folder, record, vars(arguments), resume=bool(arguments.resume))
         print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
         return 0
+
+
+def shows_profiles(dataset: str) -> bool:
+    """Whether faces of a data set are turned so far that the distance between the eyes means nothing."""
+    return dataset in CATALOG and get_protocol(dataset, CATALOG[dataset].training).has_profiles
 
 
 def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:

@@ -80,7 +80,8 @@ class RefinementObjective:
         net: what will be trained.
         losses: see StageLosses, which also says what is refused.
         spec: how the network sees a face.
-        eye_corners: the outer corners of right and left eye, whose distance normalises some of the losses.
+        eye_corners: the outer corners of right and left eye, whose distance normalises some of the losses; None for the
+            size of the box of the landmarks [F26].
         contexts: devices that batches will come on.
 
     Attributes:
@@ -92,7 +93,7 @@ class RefinementObjective:
         net: FFLD,
         losses: Sequence[str],
         spec: InputSpec,
-        eye_corners: tuple[int, int],
+        eye_corners: tuple[int, int] | None,
         contexts: Sequence[mx.Context],
     ) -> None:
         self._eye_corners = eye_corners

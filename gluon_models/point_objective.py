@@ -17,7 +17,8 @@ class PointTargets(NamedTuple):
     Attributes:
         truth: (N, K, 2) in pixels of the crop, 0 where not annotated.
         known: (N, K, 1), 1 where annotated, else 0.
-        eye_distance: (N,) between the outer corners of right and left eye, in pixels of the crop.
+        eye_distance: (N,) between the outer corners of right and left eye, in pixels of the crop; where faces show one
+            eye only, sqrt(width * height) of the box of the landmarks instead.
     """
 
     truth: mx.nd.NDArray
@@ -26,20 +27,35 @@ class PointTargets(NamedTuple):
 
 
 def point_targets(
-    points_crop: np.ndarray, eye_corners: Sequence[int], normalized: bool, context: mx.Context
+    points_crop: np.ndarray, eye_corners: Sequence[int] | None, normalized: bool, context: mx.Context
 ) -> PointTargets:
     """Annotated points (N, K, 2), NaN where not annotated, as a loss takes them.
+
+    Args:
+        points_crop: in pixels of the crop.
+        eye_corners: the outer corners of right and left eye; None for faces in profile, whose distance would vanish.
+        normalized: whether the loss divides by that distance.
+        context: device of the loss.
 
     Raises:
         ValueError: the loss is `normalized`, and a face has no eye corners to normalise by.
     """
     known = np.isfinite(points_crop).all(axis=2, keepdims=True)
-    corners = points_crop[:, list(eye_corners)]
-    eye_distance = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
+    eye_distance = _box_size(points_crop) if eye_corners is None else _distance(points_crop, eye_corners)
     if normalized and not np.isfinite(eye_distance).all():
         raise ValueError("a training face has no outer eye corners: leave such faces out, or use --loss l1 or l2")
     arrays = np.where(known, points_crop, 0), known, eye_distance
     return PointTargets(*(mx.nd.array(array, context) for array in arrays))
+
+
+def _distance(points: np.ndarray, pair: Sequence[int]) -> np.ndarray:
+    """(N,) between two of the points."""
+    return np.linalg.norm(points[:, pair[0]] - points[:, pair[1]], axis=1)
+
+
+def _box_size(points: np.ndarray) -> np.ndarray:
+    """(N,) sqrt(width * height) of the tight box of the annotated points."""
+    return np.sqrt(np.prod(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=1))
 
 
 class PointObjective:
@@ -49,12 +65,13 @@ class PointObjective:
         loss: (predicted, truth, known, eye_distance) -> (N,), as `gluon_models.ffld.PointLoss`; its `normalized` says
             whether it divides by that distance.
         spec: how the network sees a face.
-        eye_corners: the outer corners of right and left eye, whose distance normalises the loss.
+        eye_corners: the outer corners of right and left eye, whose distance normalises the loss; None for the size of
+            the box of the landmarks.
         contexts: devices that batches will come on.
     """
 
     def __init__(
-        self, loss: HybridBlock, spec: InputSpec, eye_corners: tuple[int, int], contexts: Sequence[mx.Context]
+        self, loss: HybridBlock, spec: InputSpec, eye_corners: tuple[int, int] | None, contexts: Sequence[mx.Context]
     ) -> None:
         self._loss, self._size, self._eye_corners = loss, spec.size, eye_corners
         self._input = NetworkInput(spec, contexts)

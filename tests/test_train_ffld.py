@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import train_ffld
+import train_landmarks
 from datasets.markups import get_markup
 from datasets.synthetic import SyntheticFaces
 from engine import training
@@ -137,7 +138,7 @@ def test_validation_measures_every_stage():
     for refinement in net.cascade.refinements:
         refinement.cropnet.offsets.bias.set_data(mx.nd.ones(136))
     faces = SyntheticFaces(3, 0, 128)
-    measured = train_ffld.TRAINING.make_validate(faces, info.spec, CPU[0])(net)
+    measured = train_ffld.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
     assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1", "nme_stage_2"]
     assert len(set(measured.values())) == 3
     assert measured["nme"] == measured["nme_stage_2"]
@@ -147,4 +148,37 @@ def test_validation_measures_every_stage():
     eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
     expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
     assert measured["nme"] == pytest.approx(expected)
-    assert list(train_ffld.TRAINING.make_validate(faces, info.spec, CPU[0])(net.cascade.baseline)) == ["nme"]
+    assert list(train_ffld.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net.cascade.baseline)) == [
+        "nme"
+    ]
+
+
+class Posed:
+    """A data set that has nothing but its points."""
+
+    def __init__(self, points):
+        self.points = points
+
+    def __len__(self):
+        return len(self.points)
+
+
+def test_poses_are_balanced_where_the_recipe_says_so(capsys):
+    upright = np.stack([SyntheticFaces(1, 0, 128)[0].points_image] * 5)
+    turned = upright[:1].copy()
+    turned[..., 0] = 64 + 0.3 * (turned[..., 0] - 64) + 0.1 * np.abs(turned[..., 0] - 64)
+    faces = Posed(np.concatenate([upright, turned]))
+    order = train_ffld.TRAINING.loader_order(faces, replace(RECIPE, balance_poses=True), seed=0)
+    # One face of a rare pose is repeated until it stands beside the five of the common one as often.
+    assert sorted(order) == [0, 1, 2, 3, 4, 5, 5, 5, 5, 5]
+    assert "10 faces in an epoch" in capsys.readouterr().out
+    assert train_ffld.TRAINING.loader_order(faces, RECIPE, seed=0) is None
+    with pytest.raises(ValueError, match="rendered faces are drawn"):
+        train_ffld.TRAINING.loader_order(SyntheticFaces(2, 0, 64), replace(RECIPE, balance_poses=True), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "profiles"), [("aflw", True), ("300w_lp", True), ("300w", False), ("rendered", False)]
+)
+def test_which_data_show_profiles(dataset, profiles):
+    assert train_landmarks.shows_profiles(dataset) is profiles
