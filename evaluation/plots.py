@@ -18,6 +18,8 @@ from evaluation.protocols import Protocol
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _LINES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (PURPLE, ":"))
+NETWORK_LINES = (*_LINES, (ORANGE, "-"), (SKY, "--"))
+_LEGEND = {"frameon": True, "framealpha": 1, "edgecolor": "0.85"}
 _DOTS_PER_INCH = 120
 
 
@@ -56,8 +58,11 @@ def draw_ced(curves: Mapping[str, np.ndarray], protocol: Protocol, title: str) -
     axes.axvline(protocol.failure_threshold, color="0.45", linewidth=1)
     words = f"failure above {100 * protocol.failure_threshold:.0f} %"
     axes.annotate(words, (protocol.failure_threshold, 1.012), ha="center", color="0.35", annotation_clip=False)
-    _finish_ced(axes, limit, title)
-    return _png(figure)
+    axis_words = ("normalised mean error of a face", "faces with at most this error")
+    _finish_ced(axes, (0.0, limit), axis_words)
+    axes.legend(loc="lower right", title="error over", **_LEGEND)
+    axes.set_title(title, pad=22)
+    return to_png(figure)
 
 
 def _axis_limit(curves: Mapping[str, np.ndarray], protocol: Protocol) -> float:
@@ -66,17 +71,39 @@ def _axis_limit(curves: Mapping[str, np.ndarray], protocol: Protocol) -> float:
     return min(max(1.25 * protocol.failure_threshold, largest), 0.5)
 
 
-def _finish_ced(axes: Axes, limit: float, title: str) -> None:
-    axes.set(xlim=(0, limit), ylim=(0, 1.005))
-    axes.set_title(title, pad=22)
-    axes.set_xlabel("normalised mean error of a face")
-    axes.set_ylabel("faces with at most this error")
+def draw_networks(
+    curves: Mapping[str, np.ndarray], limits: tuple[float, float], words: tuple[str, str], title: str
+) -> bytes:
+    """The cumulative error distributions of several networks.
+
+    Args:
+        curves: Errors, fractions, by the network's name; at most as many as NETWORK_LINES.
+        limits: What the axis shows of the errors, fractions; the other axis shows what the curves reach there.
+        words: What an error is, and what is counted.
+        title: Over the picture.
+    """
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    at = np.linspace(*limits, 1500)
+    heights = [ced(errors, at) for errors in curves.values()]
+    for name, height, (colour, dash) in zip(curves, heights, NETWORK_LINES):
+        axes.plot(at, height, color=colour, linestyle=dash, linewidth=2, label=name)
+    _finish_ced(axes, limits, words)
+    axes.legend(loc="best", **_LEGEND)
+    if limits[0] > 0:
+        low, high = min(height[0] for height in heights), max(height[-1] for height in heights)
+        axes.set_ylim(max(0.0, low - 0.03), min(1.005, high + 0.03))
+    axes.set_title(title)
+    return to_png(figure)
+
+
+def _finish_ced(axes: Axes, limits: tuple[float, float], words: tuple[str, str]) -> None:
+    axes.set(xlim=limits, ylim=(0, 1.005), xlabel=words[0], ylabel=words[1])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="0.85", title="error over")
 
 
 def draw_faces(worst: Sequence[Picture], best: Sequence[Picture], columns: int = 4) -> bytes:
@@ -93,13 +120,13 @@ def draw_faces(worst: Sequence[Picture], best: Sequence[Picture], columns: int =
     figure.get_layout_engine().set(h_pad=0.09)
     handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, fontsize=11, markerscale=1.8)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _draw_words(words: str) -> bytes:
     figure = Figure(figsize=(6, 3))
     figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=14)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _in_rows(pictures: Sequence[Picture], rank: str, columns: int) -> list[tuple[Picture, str] | None]:
@@ -107,7 +134,8 @@ def _in_rows(pictures: Sequence[Picture], rank: str, columns: int) -> list[tuple
     return cells + [None] * (-len(cells) % columns)
 
 
-def _draw_face(axes: Axes, picture: Picture, rank: str) -> None:
+def show_points(axes: Axes, picture: Picture) -> None:
+    """A face with its true and its predicted points, and lines from these to those."""
     size = picture.crop.shape[0]
     axes.imshow(picture.crop)
     for true, predicted in zip(picture.truth, picture.predicted):
@@ -115,6 +143,10 @@ def _draw_face(axes: Axes, picture: Picture, rank: str) -> None:
     axes.plot(*picture.truth.T, "s", color=SKY, markersize=3.0, label="true", zorder=3)
     axes.plot(*picture.predicted.T, "o", color=ORANGE, markersize=2.2, label="predicted", zorder=4)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+
+
+def _draw_face(axes: Axes, picture: Picture, rank: str) -> None:
+    show_points(axes, picture)
     name = picture.name if len(picture.name) <= 26 else "…" + picture.name[-25:]
     axes.set_title(f"{rank}: {100 * picture.error:.2f} %\n{name}", fontsize=8.5)
 
@@ -140,7 +172,7 @@ def draw_landmarks(truth: np.ndarray, per_landmark: Mapping[str, float]) -> byte
     axes.set_axis_off()
     axes.set_title("Mean error of each landmark (numbers count from 0)")
     figure.colorbar(dots, ax=axes, shrink=0.8, format=PercentFormatter(100, decimals=1))
-    return _png(figure)
+    return to_png(figure)
 
 
 def _mean_face(truth: np.ndarray) -> np.ndarray:
@@ -151,7 +183,8 @@ def _mean_face(truth: np.ndarray) -> np.ndarray:
     return np.ma.filled(scaled.mean(axis=0), np.nan)
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
     return file.getvalue()

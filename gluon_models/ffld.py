@@ -20,6 +20,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Sequence
 
+import mxnet as mx
 from mxnet.gluon import nn
 
 from gluon_models.blocks import ResidualBlock, basic_block, bottleneck_block, conv_bn
@@ -291,6 +292,11 @@ class FFLD(nn.HybridBlock):
     def hybrid_forward(self, F, faces):
         """faces (N, 3, 224, 224) -> (N, K, 2) fractions of the crop, from the last stage."""
         return self.cascade(faces)[-1]
+
+
+def all_stages(net: FFLD | SlimResNet, faces: Any) -> Any:
+    """The points of the baseline and of every refinement one after another, (N, stages * K, 2); its own of a baseline."""
+    return mx.nd.concat(*net.cascade(faces), dim=1) if isinstance(net, FFLD) else net(faces)
 
 
 def ffld_resnet18(num_landmarks: int = 68, **settings: Any) -> FFLD:

@@ -1,0 +1,1 @@
+"""The papers' figures, drawn from networks trained here: one file per paper, one command per figure."""
