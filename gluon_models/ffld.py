@@ -295,7 +295,7 @@ class FFLD(nn.HybridBlock):
 
 
 def all_stages(net: FFLD | SlimResNet, faces: Any) -> Any:
-    """The points of the baseline and of every refinement one after another, (N, stages * K, 2); its own of a baseline."""
+    """The points of the baseline, then of every refinement, as one array (N, stages * K, 2)."""
     return mx.nd.concat(*net.cascade(faces), dim=1) if isinstance(net, FFLD) else net(faces)
 
 
