@@ -42,9 +42,14 @@ def basic_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlo
     return ResidualBlock(body, channels, in_channels, stride)
 
 
-def bottleneck_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlock:
-    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back (ResNet-50, as PyTorch ships it)."""
+def bottleneck_body(channels: int, stride: int = 1) -> nn.HybridSequential:
+    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back, each normalised, ReLU between them."""
     body = nn.HybridSequential(prefix="")
     narrow = channels // 4
     body.add(conv_bn(narrow, 1), conv_bn(narrow, 3, stride), conv_bn(channels, 1, relu=False))
-    return ResidualBlock(body, channels, in_channels, stride)
+    return body
+
+
+def bottleneck_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlock:
+    """The residual block of ResNet-50, as PyTorch ships it."""
+    return ResidualBlock(bottleneck_body(channels, stride), channels, in_channels, stride)

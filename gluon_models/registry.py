@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable, NamedTuple
 
 from mxnet.gluon import nn
 
-from gluon_models import ffld
+from gluon_models import ffld, hourglass
 from gluon_models.spec import InputSpec
 
 
@@ -18,6 +19,7 @@ class _Entry(NamedTuple):
 _MODELS = {
     "ffld_resnet18": _Entry(ffld.ffld_resnet18, ffld.SPEC),
     "ffld_resnet50": _Entry(ffld.ffld_resnet50, ffld.SPEC),
+    "hourglass_resnet50": _Entry(hourglass.hourglass_resnet50, hourglass.SPEC),
     "resnet18_slim": _Entry(ffld.resnet18_slim, ffld.SPEC),
     "resnet50_slim": _Entry(ffld.resnet50_slim, ffld.SPEC),
 }
@@ -47,6 +49,7 @@ def get_model(name: str, **overrides: Any) -> nn.HybridBlock:
     return _entry(name).build(**overrides)
 
 
-def get_spec(name: str) -> InputSpec:
-    """How the named network sees a face and what it answers; ValueError for an unknown name."""
-    return _entry(name).spec
+def get_spec(name: str, **overrides: Any) -> InputSpec:
+    """How the named network sees a face and what it answers, when built with `overrides`; ValueError as get_model."""
+    spec = _entry(name).spec
+    return replace(spec, stride=overrides.get("backbone_stride", spec.stride))

@@ -23,6 +23,7 @@ class InputSpec:
         box_margin: the crop is a square of side (1 + box_margin) * max(width, height) of the face box.
         output: "points", (N, K, 2) as fractions of the crop with x_crop = fraction * size - 0.5, or "heatmaps".
         stride: crop pixels per heatmap cell; 1 for points.
+        sigma: of the Gaussians that heatmaps are trained on, in cells; 0 for points.
     """
 
     size: int
@@ -32,6 +33,7 @@ class InputSpec:
     box_margin: float
     output: str
     stride: int = 1
+    sigma: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""

@@ -46,7 +46,7 @@ class WeightsInfo:
 
 def describe(model: str, markup: str, **overrides: Any) -> WeightsInfo:
     """WeightsInfo of a registered network."""
-    return WeightsInfo(model, overrides, get_spec(model), markup)
+    return WeightsInfo(model, overrides, get_spec(model, **overrides), markup)
 
 
 def info_path(path: str | os.PathLike[str]) -> Path:

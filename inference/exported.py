@@ -1,6 +1,6 @@
 """A network as files that run without this project: MXNet's symbol and parameters, and ONNX.
 
-Either kind has one input, "data", and one output, "points", and takes any number of crops at once.
+Either kind has one input, "data", and one output, "points" or "heatmaps", and takes any number of crops at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from mxnet import onnx as mx_onnx
 from mxnet.gluon import HybridBlock, SymbolBlock
 
 from gluon_models.spec import InputSpec, Normalize
+from inference.pipeline import points_from_answer
 
-INPUT, OUTPUT = "data", "points"
+INPUT = "data"
 OPSET = 13  # the newest that MXNet 1.9.1 has converters for
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -27,13 +28,13 @@ Runner = Callable[[np.ndarray], np.ndarray]
 class ExportGraph(HybridBlock):
     """The network between a named input and a named output, behind the normalisation if one is given."""
 
-    def __init__(self, net: HybridBlock, normalize: Normalize | None) -> None:
+    def __init__(self, net: HybridBlock, normalize: Normalize | None, output: str) -> None:
         super().__init__(prefix="")
-        self.net, self.normalize = net, normalize
+        self.net, self.normalize, self._output = net, normalize, output
 
     def hybrid_forward(self, F, data):
-        """Crops (N, S, S, 3) or, without normalisation, the network's input -> (N, K, 2) fractions of the crop."""
-        return F.identity(self.net(self.normalize(data) if self.normalize else data), name=OUTPUT)
+        """Crops (N, S, S, 3) or, without normalisation, the network's input -> what the network answers."""
+        return F.identity(self.net(self.normalize(data) if self.normalize else data), name=self._output)
 
 
 class Exporter:
@@ -47,12 +48,12 @@ class Exporter:
     """
 
     def __init__(self, net: HybridBlock, spec: InputSpec, raw_input: bool, ctx: mx.Context) -> None:
-        self._net, self._raw_input, self.ctx = net, raw_input, ctx
+        self._net, self._spec, self._raw_input, self.ctx = net, spec, raw_input, ctx
         self._normalize = Normalize(spec)
         self._normalize.initialize(ctx=ctx)
 
     def answer(self, crops: np.ndarray) -> np.ndarray:
-        """The network's own answer to crops (N, S, S, 3) uint8: (N, K, 2) fractions of the crop."""
+        """The network's own answer to crops (N, S, S, 3) uint8: fractions (N, K, 2) or heatmaps (N, K, H, W)."""
         return self._net(self._normalize(mx.nd.array(crops, self.ctx, dtype="uint8"))).asnumpy()
 
     def feed(self, crops: np.ndarray) -> np.ndarray:
@@ -63,7 +64,7 @@ class Exporter:
 
     def write_mxnet(self, prefix: Path, crops: np.ndarray) -> tuple[Path, Path]:
         """Writes PREFIX-symbol.json and PREFIX-0000.params; crops (N, S, S, 3) uint8 run through the graph once."""
-        graph = ExportGraph(self._net, self._normalize if self._raw_input else None)
+        graph = ExportGraph(self._net, self._normalize if self._raw_input else None, self._spec.output)
         graph.hybridize()
         data = self.feed(crops)
         graph(mx.nd.array(data, self.ctx, dtype=data.dtype))
@@ -76,10 +77,11 @@ class Exporter:
         """Largest difference between a written network and this one, in pixels of the crop.
 
         Raises:
-            ValueError: they differ by more than 1e-3 of a fraction plus 1e-5.
+            ValueError: they differ by more than 1e-3 of the answer plus 1e-5.
         """
         expected, got = self.answer(crops), run(self.feed(crops))
-        pixels = float(np.abs(got - expected).max()) * crops.shape[1]
+        points_crop = [points_from_answer(answer, self._spec) for answer in (got, expected)]
+        pixels = float(np.abs(points_crop[0] - points_crop[1]).max())
         if not np.allclose(got, expected, rtol=1e-3, atol=1e-5):
             raise ValueError(f"what was written differs from the network by {pixels:.3g} pixels at batch {len(crops)}")
         return pixels
@@ -116,14 +118,16 @@ def _tidy(model: onnx.ModelProto, num_landmarks: int) -> None:
     model.graph.input.extend(kept)
     # MXNet states the newest opset that the onnx package knows, whatever the nodes were written for.
     model.opset_import[0].version = OPSET
-    faces, points, coordinates = model.graph.output[0].type.tensor_type.shape.dim
-    faces.dim_param, points.dim_value, coordinates.dim_value = "batch", num_landmarks, 2
+    faces, landmarks, *rest = model.graph.output[0].type.tensor_type.shape.dim
+    faces.dim_param, landmarks.dim_value = "batch", num_landmarks
+    if len(rest) == 1:  # points; heatmaps have the size that the crop gives them
+        rest[0].dim_value = 2
 
 
 def read_onnx(path: Path) -> Runner:
     """The written ONNX file, ready to run on the CPU."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda data: session.run([OUTPUT], {INPUT: data})[0]
+    return lambda data: session.run(None, {INPUT: data})[0]
 
 
 def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict[str, Any]:
@@ -133,19 +137,29 @@ def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict
     if not raw_input:
         shape, kind = ["N", len(spec.mean), size, size], "float32"
         meaning = f"face crops, {spec.colour}, each channel (pixel - mean) * scale with pixels from 0 to 255"
+    read_out, use = _how_to_read(spec, num_landmarks)
     return {
         "normalization_in_graph": raw_input,
         "input": {"name": INPUT, "shape": shape, "type": kind, "meaning": meaning},
-        "output": {
-            "name": OUTPUT,
-            "shape": ["N", num_landmarks, 2],
-            "type": "float32",
-            "meaning": "fractions of the crop, x then y",
-        },
+        "output": {"name": spec.output, "type": "float32", **read_out},
         "use": {
             "crop": "a square about the centre of the face's landmark box (x0, y0, x1, y1), black outside the photo, "
             f"scaled to {size} x {size} pixels; side = (1 + {margin}) * max(x1 - x0, y1 - y0); pixel centres are whole",
-            "fraction_to_crop": f"x_crop = fraction * {size} - 0.5",
+            **use,
             "crop_to_image": f"x_image = (x0 + x1 - side) / 2 + (x_crop + 0.5) * side / {size} - 0.5, and y alike",
         },
+    }
+
+
+def _how_to_read(spec: InputSpec, num_landmarks: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Shape and meaning of the output, and how it becomes points of the crop."""
+    if spec.output == "points":
+        output = {"shape": ["N", num_landmarks, 2], "meaning": "fractions of the crop, x then y"}
+        return output, {"fraction_to_crop": f"x_crop = fraction * {spec.size} - 0.5"}
+    cells = spec.size // spec.stride
+    meaning = f"score maps, rows then columns, {spec.stride} pixels of the crop per cell"
+    return {"shape": ["N", num_landmarks, cells, cells], "meaning": meaning}, {
+        "heatmap_to_cell": "x_cell = c + (a - b) / (2 * (a + b)) with c the column of the map's largest cell, a and b "
+        "the logarithms of its left and right neighbour's value over its own; y_cell alike from rows",
+        "cell_to_crop": f"x_crop = (x_cell + 0.5) * {spec.stride} - 0.5, and y alike",
     }

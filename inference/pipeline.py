@@ -13,6 +13,7 @@ from mxnet.gluon import HybridBlock
 
 from datasets.faces import FaceDataset
 from datasets.geometry import crop_matrix, invert, square_box, transform_points, warp_image
+from datasets.heatmaps import DECODINGS, HeatmapCodec
 from gluon_models.spec import InputSpec, NetworkInput
 
 
@@ -24,10 +25,13 @@ class PointPredictor:
         spec: how it sees a face.
         ctx: one context; CPU by default.
         batch_size: crops run together at most.
+        decoding: how heatmaps become points, see `datasets.heatmaps`; a network that answers points needs none.
     """
 
-    def __init__(self, net: HybridBlock, spec: InputSpec, ctx: Any = None, batch_size: int = 64) -> None:
-        self.net, self.spec = net, spec
+    def __init__(
+        self, net: HybridBlock, spec: InputSpec, ctx: Any = None, batch_size: int = 64, decoding: str = DECODINGS[0]
+    ) -> None:
+        self.net, self.spec, self._decoding = net, spec, decoding
         self._ctx = ctx or mx.cpu()
         self.batch_size = batch_size
         self._input = NetworkInput(spec, [self._ctx])
@@ -35,8 +39,15 @@ class PointPredictor:
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
         parts = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)]
-        fractions = [self.net(self._input(part, self._ctx)).asnumpy() for part in parts]
-        return points_from_fractions(np.concatenate(fractions).astype(np.float64), self.spec.size)
+        answers = (self.net(self._input(part, self._ctx)).asnumpy() for part in parts)
+        return np.concatenate([points_from_answer(answer, self.spec, self._decoding) for answer in answers])
+
+
+def points_from_answer(answer: np.ndarray, spec: InputSpec, decoding: str = DECODINGS[0]) -> np.ndarray:
+    """A network's answer, points (n, K, 2) or heatmaps (n, K, H, W) -> points_crop (n, K, 2) float64."""
+    if spec.output == "heatmaps":
+        return HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma).decode(answer, decoding)
+    return points_from_fractions(answer.astype(np.float64), spec.size)
 
 
 def points_from_fractions(fractions: np.ndarray, size: int) -> np.ndarray:

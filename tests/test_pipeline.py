@@ -6,6 +6,7 @@ import pytest
 
 from datasets.faces import Face
 from datasets.geometry import invert, transform_points
+from datasets.heatmaps import HeatmapCodec
 from datasets.markups import AFLW_19
 from gluon_models import InputSpec, get_model, get_spec
 from inference.pipeline import (
@@ -132,6 +133,51 @@ def test_many_faces_run_in_batches_and_keep_their_order():
     counted = FixedPoints((0, 0))
     PointPredictor(counted, make_spec(), batch_size=3)(crops)
     assert [len(batch) for batch in counted.inputs] == [3, 3, 1]
+
+
+class HeatmapsOfTheBrightest:
+    """Answers Gaussian maps about the brightest pixel of each crop, and about that pixel's mirror image."""
+
+    def __init__(self, codec):
+        self._codec = codec
+
+    def __call__(self, faces):
+        light = faces.asnumpy().sum(axis=1)
+        size = light.shape[-1]
+        places = light.reshape(len(light), -1).argmax(axis=1)
+        point = np.stack([places % size, places // size], axis=-1)
+        maps, _ = self._codec.encode(np.stack([point, (size - 1, 0) + point * (-1, 1)], axis=1))
+        return mx.nd.array(maps)
+
+
+@pytest.mark.parametrize(("decoding", "bound"), [("subpixel", 1e-4), ("argmax", 2.0), ("quarter", 1.0)])
+def test_heatmaps_become_points_where_the_light_is(decoding, bound):
+    spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
+    predictor = PointPredictor(
+        HeatmapsOfTheBrightest(HeatmapCodec(8, 4, 1.0)),
+        spec,
+        batch_size=2,
+        **({} if bound < 1 else {"decoding": decoding}),
+    )
+    # Boxes of 32 and 64 pixels: one pixel of the crop is one of the photo, and two.
+    photo = np.zeros((100, 100, 3), np.uint8)
+    photo[33, 22], photo[68:70, 60:62] = 255, 255
+    boxes = [np.array([10.0, 20, 42, 52]), np.array([30.0, 36, 94, 100]), np.array([12.0, 20, 44, 52])]
+    found = locate(predictor, photo, boxes)
+    np.testing.assert_allclose(found[[0, 2], 0], [[22, 33]] * 2, atol=bound)
+    np.testing.assert_allclose(found[0, 1], [10 + 31 - 12, 33], atol=bound)
+    np.testing.assert_allclose(found[1, 0], [60.5, 68.5], atol=2 * bound)
+    if bound >= 1:
+        assert (
+            np.abs(found[:, 0] - [[22, 33], [60.5, 68.5], [22, 33]]).max() > 0.4
+        )  # not the fit, but the rule asked for
+
+
+def test_an_unknown_decoding_lists_the_known_ones():
+    spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
+    predictor = PointPredictor(HeatmapsOfTheBrightest(HeatmapCodec(8, 4, 1.0)), spec, decoding="mean")
+    with pytest.raises(ValueError, match="unknown decoding 'mean': choose one of subpixel, argmax"):
+        predictor(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 def test_a_real_network_answers_the_same_in_a_batch_and_one_by_one():

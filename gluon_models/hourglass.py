@@ -1,0 +1,437 @@
+"""Modified stacked hourglass: four hourglasses of lambda-residual blocks on the first blocks of ResNet-50.
+
+V.-T. Hoang and K.-H. Jo, "Modified Stacked Hourglass Networks for Facial Landmarks Detection", Asian Conference on
+Intelligent Information and Database Systems (ACIIDS), 2019.
+
+Maps a face crop (N, 3, 256, 256), RGB less ImageNet's mean over its deviation, to one score map for each landmark,
+(N, K, 32, 32) of eight pixels a cell; `datasets.heatmaps` turns maps into points. Every stack answers such maps, is
+trained on them, and hands them on; the network's answer is the last one's.
+Paper: 50 epochs on 300W-LP on one GTX 1080 Ti, time not stated; AUC at 7 % of the box 74.6 % on the 300-W test set and
+68.2 % on Menpo-3D (Table 1).
+Here:  python train_hourglass.py --dataset 300w_lp --data DIR
+
+Numbers in brackets, such as [H3], point into docs/hourglass.md, where each detail the paper leaves open is settled.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import mxnet as mx
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo.vision import BottleneckV1, BottleneckV2, ResNetV1, ResNetV2
+
+from gluon_models.blocks import bottleneck_body, conv_bn
+from gluon_models.spec import InputSpec
+
+SPEC = InputSpec(
+    size=256,  # not stated [H1]
+    colour="rgb",
+    mean=(123.675, 116.28, 103.53),  # not stated [H2]
+    scale=(1 / 58.395, 1 / 57.12, 1 / 57.375),
+    box_margin=0.1,  # not stated [H3]
+    output="heatmaps",
+    stride=8,  # not stated [H4]
+    sigma=1.0,  # not stated [H5]
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network is trained; every value has its section, or the ledger entry that chose it."""
+
+    epochs: int = 50  # Sec. 4.1
+    batch_size: int = 24  # Sec. 4.1
+    learning_rate: float = 4e-5  # Sec. 4.1
+    schedule: str = "milestones"  # Sec. 4.1
+    decay_factor: float = 0.1  # Sec. 4.1
+    decay_milestones: tuple[int, ...] = (20, 35)  # Sec. 4.1, epochs
+    warmup_epochs: float = 0.0  # none is stated
+    weight_decay: float = 1e-4  # Sec. 4.1
+    score_init: str = "xavier"  # Sec. 4.1
+    rotation_degrees: float = 50.0  # Sec. 4.1
+    smallest_scale: float = 0.5  # Sec. 4.1
+    largest_scale: float = 1.2  # Sec. 4.1
+    shift_fraction: float = 0.0  # none is stated
+    flip_probability: float = 0.5  # Sec. 4.1 names mirroring, not how often [H6]
+    colour_jitter: bool = True  # Sec. 4.1
+    photometric: bool = False  # blur, noise and occluding boxes are not stated
+    average_decay: float = 0.0  # no weight averaging is stated
+
+
+RECIPE = Recipe()
+
+CPU_RECIPE = Recipe(
+    epochs=30,
+    batch_size=8,
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    weight_decay=1e-4,
+    score_init="zeros",
+    rotation_degrees=30.0,
+    smallest_scale=0.8,
+    largest_scale=1.2,
+    shift_fraction=0.05,
+    flip_probability=0.5,
+    colour_jitter=True,
+    photometric=True,
+    average_decay=0.998,
+)
+"""Trains well on a CPU from ImageNet weights; what differs from the paper and why is [H7]."""
+
+BACKBONE_STAGES = {4: 1, 8: 2, 16: 3}  # residual stages of ResNet-50 by the stride of their answer
+BACKBONES = ("v1", "v2")
+BLOCKS = ("lambda", "lambda_fixed", "original")
+SKIPS = ("conv", "residual")
+SCORE_INITS = ("xavier", "zeros")
+
+
+def backbone(version: str, stride: int) -> nn.HybridSequential:
+    """ResNet-50 as far as its maps have this stride, from Gluon's model zoo: 256 channels at 4, 512 at 8, 1,024 at 16.
+
+    Version 2 ends on the normalisation and ReLU that its blocks leave to whatever comes next [H8].
+    """
+    stages = BACKBONE_STAGES[stride]
+    layers, channels = [3, 4, 6][:stages], [64, 256, 512, 1024][: stages + 1]
+    if version == "v1":
+        kept = list(ResNetV1(BottleneckV1, layers, channels).features)[:-1]  # but the pooling
+    else:
+        kept = list(ResNetV2(BottleneckV2, layers, channels).features)[:-2]  # but pooling and flattening
+    features = nn.HybridSequential(prefix="")
+    features.add(*kept)
+    return features
+
+
+def _layers_of_stages(features: nn.HybridSequential, stages: int) -> int:
+    """Layers of a backbone that its first stages take: up to the pooling, then one layer for each further stage."""
+    pooling = next(index for index, layer in enumerate(features, start=1) if isinstance(layer, nn.MaxPool2D))
+    return pooling + stages - 1 if stages else 0
+
+
+class Lambda(nn.HybridBlock):
+    """Multiplies by one number, which starts at 1 (Sec. 3: "a trainable number").
+
+    Args:
+        channels: of the input.
+        trainable: else the number stays 1.
+    """
+
+    def __init__(self, channels: int, trainable: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._channels = channels
+        with self.name_scope():
+            self.factor = self.params.get(
+                "lambda", shape=(1, 1, 1, 1), init=mx.init.One(), grad_req="write" if trainable else "null"
+            )
+
+    def hybrid_forward(self, F, x, factor):
+        """x (N, channels, H, W) -> the same times lambda."""
+        # A convolution of one number per channel: on a CPU, the gradient of a broadcast product takes as long as that
+        # of a whole 1x1 convolution, this next to nothing.
+        weight = F.broadcast_to(factor, (self._channels, 1, 1, 1))
+        channels = self._channels
+        return F.Convolution(x, weight, kernel=(1, 1), num_filter=channels, num_group=channels, no_bias=True)
+
+
+class OriginalBlock(nn.HybridBlock):
+    """The original residual block (Fig. 4c): y = F(x) + x, F ResNet's three convolutions behind a ReLU [H9]."""
+
+    def __init__(self, channels: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.body = bottleneck_body(channels)
+
+    def hybrid_forward(self, F, x):
+        """x (N, channels, H, W) -> the same shape."""
+        return self.body(F.relu(x)) + x
+
+
+class LambdaBlock(nn.HybridBlock):
+    """The lambda-residual block (Fig. 4b): y = F(x) + lambda * x + BN(Conv1x1(ReLU(x))), F as in the original [H9].
+
+    Args:
+        channels: of input and output.
+        trainable: else lambda stays 1.
+    """
+
+    def __init__(self, channels: int, trainable: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.body = bottleneck_body(channels)
+            self.branch = conv_bn(channels, 1, relu=False)
+            self.scale = Lambda(channels, trainable)
+
+    def hybrid_forward(self, F, x):
+        """x (N, channels, H, W) -> the same shape."""
+        active = F.relu(x)
+        return self.body(active) + self.scale(x) + self.branch(active)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What hourglasses are made of.
+
+    Attributes:
+        channels: of all their maps.
+        block: of the main stream: "lambda", "lambda_fixed" (lambda stays 1) or "original".
+        skip: of the branch stream: "conv" (1x1 convolution, Sec. 3) or "residual" (the same block as the main stream).
+        merge_lambda: multiply the branch by a lambda where it joins the main stream.
+
+    Raises:
+        ValueError: there is no such block or branch.
+    """
+
+    channels: int
+    block: str = "lambda"
+    skip: str = "conv"
+    merge_lambda: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the names."""
+        _check("block", self.block, BLOCKS)
+        _check("skip", self.skip, SKIPS)
+
+    def make_block(self) -> nn.HybridBlock:
+        """A block of the main stream."""
+        if self.block == "original":
+            return OriginalBlock(self.channels)
+        return LambdaBlock(self.channels, trainable=self.block == "lambda")
+
+    def make_skip(self) -> nn.HybridBlock:
+        """What stands in the branch stream of one level [H10]."""
+        return conv_bn(self.channels, 1, relu=False) if self.skip == "conv" else self.make_block()
+
+    def make_merge(self) -> Lambda | None:
+        """What multiplies the branch before it is added, if anything [H11]."""
+        return Lambda(self.channels) if self.merge_lambda else None
+
+
+class Hourglass(nn.HybridBlock):
+    """The modified hourglass (Fig. 4a): at each of `depth` levels a branch at full size and a stream at half [H12]."""
+
+    def __init__(self, depth: int, parts: Parts, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.skip = parts.make_skip()
+            self.pool = nn.MaxPool2D(2, 2)
+            self.before = parts.make_block()
+            self.inner = Hourglass(depth - 1, parts) if depth > 1 else parts.make_block()
+            self.after = parts.make_block()
+            self.merge = parts.make_merge()
+
+    def hybrid_forward(self, F, x):
+        """x (N, channels, H, W), sides divisible by 2 ** depth -> the same shape."""
+        low = self.after(self.inner(self.before(self.pool(x))))
+        skip = self.merge(self.skip(x)) if self.merge else self.skip(x)
+        return F.UpSampling(low, scale=2, sample_type="nearest") + skip
+
+
+class Stack(nn.HybridBlock):
+    """One hourglass, then a block and a 1x1 convolution, from which a linear one reads the score maps [H13].
+
+    Args:
+        num_landmarks: K.
+        depth: of the hourglass.
+        parts: what it is made of.
+        score_init: "xavier", or "zeros" for maps that start at 0.
+    """
+
+    def __init__(self, num_landmarks: int, depth: int, parts: Parts, score_init: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.hourglass = Hourglass(depth, parts)
+            self.block = parts.make_block()
+            self.features = conv_bn(parts.channels, 1)
+            self.score = nn.Conv2D(num_landmarks, 1, weight_initializer="zeros" if score_init == "zeros" else None)
+
+    def hybrid_forward(self, F, x):
+        """x (N, channels, H, W) -> features of that shape, and score maps (N, K, H, W)."""
+        features = self.features(self.block(self.hourglass(x)))
+        return features, self.score(features)
+
+
+class StackMerge(nn.HybridBlock):
+    """What the next stack starts from: a stack's features, its maps, and the backbone's features, added [H14]."""
+
+    def __init__(self, parts: Parts, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.features = conv_bn(parts.channels, 1, relu=False)
+            self.maps = conv_bn(parts.channels, 1, relu=False)
+            self.merge = parts.make_merge()
+
+    def hybrid_forward(self, F, start, features, maps):
+        """The backbone's features and a stack's (N, channels, H, W), its maps (N, K, H, W) -> (N, channels, H, W)."""
+        return self.features(features) + self.maps(maps) + (self.merge(start) if self.merge else start)
+
+
+class HourglassCascade(nn.HybridBlock):
+    """Backbone and stacks, which answer the maps of every stack; the last one hands nothing on.
+
+    Args:
+        features: the backbone.
+        frozen: its first layers that are not trained.
+        make_stack: builds one stack.
+        stacks: how many.
+        parts: what joins them is made of.
+    """
+
+    def __init__(
+        self,
+        features: nn.HybridSequential,
+        frozen: int,
+        make_stack: Callable[[], Stack],
+        stacks: int,
+        parts: Parts,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self._frozen = frozen
+        for layer in list(features)[:frozen]:
+            layer.collect_params().setattr("grad_req", "null")
+        with self.name_scope():
+            self.backbone = features
+            self.reduce = conv_bn(parts.channels, 1)
+            self.stacks = nn.HybridSequential(prefix="")
+            self.merges = nn.HybridSequential(prefix="")
+            for index in range(stacks):
+                if index > 0:
+                    self.merges.add(StackMerge(parts))
+                self.stacks.add(make_stack())
+
+    def hybrid_forward(self, F, faces):
+        """faces (N, 3, S, S) -> the maps (N, K, S / stride, S / stride) of each stack in turn."""
+        features = faces
+        for index, layer in enumerate(self.backbone, start=1):
+            features = layer(features)
+            if index == self._frozen:
+                features = F.BlockGrad(features)
+        start = self.reduce(features)
+        features, maps = self.stacks[0](start)
+        answers = [maps]
+        for merge, stack in zip(self.merges, list(self.stacks)[1:]):
+            features, maps = stack(merge(start, features, maps))
+            answers.append(maps)
+        return tuple(answers)
+
+
+class StackedHourglass(nn.HybridBlock):
+    """The facial points estimator of Fig. 3; `cascade` answers the maps of all stacks, the network itself the last's.
+
+    Args:
+        num_landmarks: K.
+        stacks: hourglasses in a row (Sec. 3: four).
+        channels: of their maps.
+        depth: how often an hourglass halves the map.
+        backbone_stride: 4, 8 or 16, the crop's pixels per cell of the maps.
+        backbone_version: "v1" or "v2" of ResNet-50.
+        block: see Parts.
+        skip: see Parts.
+        merge_lambda: see Parts.
+        score_init: "xavier" (Sec. 4.1) or "zeros".
+        frozen_stages: of the backbone that are not trained: 1 is conv1, 2 conv2_x as well, and so on [H16].
+
+    Raises:
+        ValueError: there is no such backbone, block or start, or the maps cannot be halved so often.
+    """
+
+    def __init__(
+        self,
+        num_landmarks: int = 68,
+        stacks: int = 4,
+        channels: int = 256,
+        depth: int = 4,
+        backbone_stride: int = SPEC.stride,
+        backbone_version: str = "v1",
+        block: str = "lambda",
+        skip: str = "conv",
+        merge_lambda: bool = False,
+        score_init: str = "xavier",
+        frozen_stages: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        _check("backbone_version", backbone_version, BACKBONES)
+        _check("score_init", score_init, SCORE_INITS)
+        if backbone_stride not in BACKBONE_STAGES:
+            raise ValueError(f"no backbone of stride {backbone_stride}: choose 4, 8 or 16")
+        if frozen_stages not in range(BACKBONE_STAGES[backbone_stride] + 2):
+            raise ValueError(f"a backbone of stride {backbone_stride} has no {frozen_stages} stages to freeze")
+        side = SPEC.size // backbone_stride
+        if stacks < 1 or depth < 1 or side % 2**depth:
+            raise ValueError(f"{stacks} stacks of depth {depth}: take 1 or more of each; maps of {side} halve so often")
+        self.backbone_version = backbone_version
+        parts = Parts(channels, block, skip, merge_lambda)
+        with self.name_scope():
+            features = backbone(backbone_version, backbone_stride)
+            self.cascade = HourglassCascade(
+                features,
+                _layers_of_stages(features, frozen_stages),
+                lambda: Stack(num_landmarks, depth, parts, score_init),
+                stacks,
+                parts,
+            )
+
+    def hybrid_forward(self, F, faces):
+        """faces (N, 3, 256, 256) -> score maps (N, K, 256 / stride, 256 / stride) of the last stack."""
+        return self.cascade(faces)[-1]
+
+
+def hourglass_resnet50(num_landmarks: int = 68, **settings: Any) -> StackedHourglass:
+    """The paper's network. AUC at 7 % of the box: 74.6 % on the 300-W test set (Table 1)."""
+    return StackedHourglass(num_landmarks, **settings)
+
+
+class MapLoss(nn.HybridBlock):
+    """Mean square over the cells of the annotated landmarks' maps, per face [H15]."""
+
+    def hybrid_forward(self, F, predicted, target, known):
+        """predicted, target (N, K, H, W), known (N, K) of 0 or 1 -> (N,); 0 for a face without annotated landmarks."""
+        each = F.mean(F.square(predicted - target), axis=(2, 3))
+        return F.sum(each * known, axis=1) / F.maximum(F.sum(known, axis=1), 1)
+
+
+def load_backbone(net: StackedHourglass, path: str | os.PathLike[str]) -> list[str]:
+    """Fills the backbone of an initialised network, its shapes settled, from a classifier of Gluon's model zoo.
+
+    Args:
+        net: whose backbone is filled.
+        path: parameters of `resnet50_v1` or `resnet50_v2`, as `save_parameters` names them; float16 will do.
+
+    Returns:
+        Names of the backbone's parameters that the file does not have, which stay as they are.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is of another network.
+    """
+    expected = f"resnet50_{net.backbone_version}"
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's {expected}")
+    try:
+        stored = mx.nd.load(str(path))
+    except mx.MXNetError as error:
+        raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
+    wanted = {f"features.{name}": each for name, each in net.cascade.backbone._collect_params_with_prefix().items()}
+    found = _of_variant(stored, net.backbone_version)
+    fitting = found and all(stored[name].shape == each.shape for name, each in wanted.items() if name in stored)
+    if not fitting:
+        raise ValueError(f"{path} does not hold {expected}: name parameters of that network of Gluon's model zoo")
+    for name, parameter in wanted.items():
+        if name in stored:
+            parameter.set_data(stored[name].astype(parameter.dtype))
+    return [name for name in wanted if name not in stored]
+
+
+def _of_variant(stored: Any, version: str) -> bool:
+    """Whether stored parameters begin as this version of ResNet does: v2 normalises the crops first."""
+    first = "features.0.weight" if version == "v1" else "features.0.running_mean"
+    return isinstance(stored, dict) and first in stored
+
+
+def _check(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {what} '{value}': choose one of {', '.join(known)}")
