@@ -18,7 +18,7 @@ from datasets.faces import Face, FaceDataset
 from datasets.loader import Loader
 from datasets.markups import Markup
 from engine import devices, training
-from engine.fit import Fit, Objective
+from engine.fit import Fit, FitOptions, Objective
 from engine.recipe import chosen_recipe
 from engine.record import RunRecord
 from evaluation.metrics import nme
@@ -50,9 +50,20 @@ class LandmarkTraining:
         """What each recipe's name means for a network and a data set."""
         return {name: variants[""] for name, variants in self.recipes.items()}
 
+    def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
+        """Training and validation faces."""
+        return training_pair(
+            arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
+        )
+
     def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
         """The network that the command line asks for."""
         return describe(arguments.model, markup.name, num_landmarks=markup.num_landmarks)
+
+    def fill_network(self, net: HybridBlock, arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
+        """Gives the initialised network the weights it starts from."""
+        if arguments.init:
+            self.start_from(net, arguments.model, arguments.init, contexts)
 
     def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
         """Fills the network with the weights of --init."""
@@ -95,6 +106,10 @@ class LandmarkTraining:
 
         return validate
 
+    def fit_options(self, arguments: argparse.Namespace, recipe: Recipe) -> FitOptions:
+        """How the run goes."""
+        return training.fit_options(arguments, recipe)
+
     def make_before_epoch(self, objective: Objective, recipe: Recipe) -> Callable[[list[dict[str, Any]]], None]:
         """What is done before each epoch, told the log of those before it."""
         return lambda history: None
@@ -111,9 +126,7 @@ class LandmarkTraining:
         recipe = chosen_recipe(arguments, self.recipes_for(arguments.model, arguments.dataset))
         contexts = devices.contexts(arguments.gpus)
         training.prepare(arguments, contexts)
-        faces, validation = training_pair(
-            arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
-        )
+        faces, validation = self.load_faces(arguments, recipe)
         markup, normalizer = faces.markup, "outer_eye"
         if shows_profiles(arguments.dataset):
             markup, normalizer = replace(markup, outer_eye_corners=None), "box_geometric"
@@ -122,8 +135,7 @@ class LandmarkTraining:
         folder = training.start_folder(arguments)
         training.initialise(net, (1, len(info.spec.mean), info.spec.size, info.spec.size), contexts, arguments.seed)
         objective = self.make_objective(net, recipe, info.spec, markup, contexts)
-        if arguments.init:
-            self.start_from(net, info.model, arguments.init, contexts)
+        self.fill_network(net, arguments, contexts)
         print(f"{len(faces)} training faces, {len(validation)} for validation")
         print(training.memory_words(net, info.spec.size, recipe.batch_size, contexts))
         order = self.loader_order(faces, recipe, arguments.seed)
@@ -137,7 +149,7 @@ class LandmarkTraining:
                 objective,
                 self.make_validate(validation, normalizer, info.spec, contexts[0]),
                 lambda best: save_weights(best, folder / "best.params", info),
-                training.fit_options(arguments, recipe),
+                self.fit_options(arguments, recipe),
                 contexts,
                 self.make_before_epoch(objective, recipe),
             )

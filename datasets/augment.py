@@ -36,6 +36,8 @@ class Augmentation:
     shift_fraction: float = 0.0  # of the crop's side
     box_jitter_fraction: float = 0.0  # each side of the face box moves by up to this much of the box's size
     flip_probability: float = 0.0
+    scale_range: tuple[float, float] | None = None  # of how many times as large it is drawn, instead of the fraction
+    shear_fraction: float = 0.0  # 0.1: a pixel moves by up to 0.1 to the side for each that it lies below the middle
     brightness_fraction: float = 0.0
     contrast_fraction: float = 0.0
     saturation_fraction: float = 0.0
@@ -57,14 +59,24 @@ def jitter_box(box: np.ndarray, fraction: float, rng: np.random.Generator) -> np
 def random_matrix(
     box: np.ndarray, size: int, margin: float, setting: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Image-to-crop matrix (2, 3) with random box jitter, rotation, scale and shift; no flip."""
+    """Image-to-crop matrix (2, 3) with random box jitter, shear, rotation, scale and shift; no flip."""
     square = square_box(jitter_box(box, setting.box_jitter_fraction, rng), margin)
     middle = 0.5 * (size - 1)
     rotation = rng.uniform(-1, 1) * setting.rotation_degrees
-    scale = 1 + rng.uniform(-1, 1) * setting.scale_fraction
+    smallest, largest = setting.scale_range or (1 - setting.scale_fraction, 1 + setting.scale_fraction)
+    scale = 0.5 * (smallest + largest) + rng.uniform(-1, 1) * 0.5 * (largest - smallest)
     shift = rng.uniform(-1, 1, 2) * setting.shift_fraction * size
     move = similarity_matrix((middle, middle), rotation, scale, (shift[0], shift[1]))
-    return compose(move, crop_matrix(square, size))
+    plain = crop_matrix(square, size)
+    # Nothing is drawn where nothing is sheared: the crops of earlier runs stay the same.
+    if setting.shear_fraction:
+        plain = compose(_shear_matrix(middle, rng.uniform(-1, 1) * setting.shear_fraction), plain)
+    return compose(move, plain)
+
+
+def _shear_matrix(middle: float, shear: float) -> np.ndarray:
+    """Matrix (2, 3) that moves each row of a crop to the side by `shear` times its distance below the middle."""
+    return np.array([[1.0, shear, -shear * middle], [0.0, 1.0, 0.0]])
 
 
 def change_colour(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
@@ -135,14 +147,17 @@ class TrainingCrop:
         return crop, transform_points(points_image, matrix).astype(np.float32)
 
 
+def with_colour(setting: Augmentation) -> Augmentation:
+    """The same with changes of colour at strengths that photos show."""
+    return replace(
+        setting, brightness_fraction=0.2, contrast_fraction=0.3, saturation_fraction=0.4, grayscale_probability=0.1
+    )
+
+
 def with_photometric(setting: Augmentation) -> Augmentation:
     """The same geometry with colour, blur, noise and occlusion at strengths that photos show."""
     return replace(
-        setting,
-        brightness_fraction=0.2,
-        contrast_fraction=0.3,
-        saturation_fraction=0.4,
-        grayscale_probability=0.1,
+        with_colour(setting),
         blur_probability=0.2,
         noise_probability=0.2,
         occlusion_probability=0.4,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -20,7 +21,8 @@ from engine.memory import training_megabytes
 from engine.recipe import add_recipe_arguments
 from engine.schedule import Schedule
 
-SMALLEST = {"epochs": 1, "batch_size": 1, "rendered_count": 1, "validate_every": 1, "workers": 0, "patience": 0}
+AT_LEAST_1 = ("epochs", "batch_size", "rendered_count", "validate_every")
+AT_LEAST_0 = ("samples", "workers", "patience")
 MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every")
 
 
@@ -60,7 +62,7 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
         stored = read_progress(Path(arguments.resume)).arguments
         kept = {name: value for name, value in stored.items() if name not in MAY_CHANGE_ON_RESUME}
         arguments = argparse.Namespace(**{**vars(arguments), **kept, "out": arguments.resume})
-    for name, least in SMALLEST.items():
+    for name, least in [*((name, 1) for name in AT_LEAST_1), *((name, 0) for name in AT_LEAST_0)]:
         if getattr(arguments, name, least) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
     if not arguments.out:
@@ -114,16 +116,10 @@ def memory_words(net: HybridBlock, size: int, batch_size: int, contexts: list[mx
 
 def fit_options(arguments: argparse.Namespace, recipe: Any) -> FitOptions:
     """How the run goes, from the command line and the recipe that was chosen."""
-    schedule = Schedule(
-        kind=recipe.schedule,
-        learning_rate=recipe.learning_rate,
-        epochs=recipe.epochs,
-        decay_factor=recipe.decay_factor,
-        decay_epochs=recipe.decay_epochs,
-        warmup_epochs=recipe.warmup_epochs,
-    )
+    values = {field.name: getattr(recipe, field.name) for field in fields(Schedule) if hasattr(recipe, field.name)}
     return FitOptions(
-        schedule,
+        Schedule(kind=recipe.schedule, **values),
+        optimizer=getattr(recipe, "optimizer", "adam"),
         optimizer_settings={"wd": recipe.weight_decay},
         clip_norm=arguments.clip,
         average_decay=recipe.average_decay,

@@ -89,6 +89,23 @@ def test_shift_is_a_fraction_of_the_crop():
     assert abs(np.corrcoef(moved.T)[0, 1]) < 0.2
 
 
+def test_shear_moves_rows_to_the_side_about_the_middle():
+    linear, moved = drawn_matrices(Augmentation(shear_fraction=0.1))
+    assert_fills(linear[:, 0, 1], 0.1)
+    np.testing.assert_allclose(linear[:, 0, 0], 1)
+    np.testing.assert_allclose(linear[:, 1], [[0, 1]] * DRAWS, atol=1e-15)
+    assert np.abs(moved).max() < 0.5
+
+
+def test_a_setting_without_shear_draws_what_it_did_before_there_was_one():
+    setting = Augmentation(rotation_degrees=30.0, scale_fraction=0.2, shift_fraction=0.1)
+    rng = np.random.default_rng(4)
+    rng.uniform(-1, 1, 4)  # the box's sides
+    angle = np.deg2rad(30 * rng.uniform(-1, 1))
+    matrix = random_matrix(BOX, SIZE, MARGIN, setting, np.random.default_rng(4))
+    assert np.arctan2(matrix[1, 0], matrix[0, 0]) == pytest.approx(angle)
+
+
 def test_box_jitter_is_a_fraction_of_the_box_for_each_side():
     drawn = np.array([jitter_box(BOX, 0.1, np.random.default_rng(seed)) for seed in range(DRAWS)]) - BOX
     for side, length in zip(drawn.T, (100, 80, 100, 80)):
@@ -269,3 +286,14 @@ def test_photometric_changes_leave_the_geometry_alone():
     assert {"rotation_degrees", "scale_fraction", "shift_fraction", "box_jitter_fraction", "flip_probability"} <= same
     assert changed.brightness_fraction > 0
     assert changed.occlusion_probability > 0
+
+
+def test_a_range_of_scales_need_not_lie_about_one():
+    box = np.array([20.0, 20.0, 80.0, 80.0])
+    setting = Augmentation(scale_range=(0.5, 1.2))
+    plain = random_matrix(box, SIZE, 0.0, Augmentation(), np.random.default_rng(0))
+    scales = [
+        random_matrix(box, SIZE, 0.0, setting, np.random.default_rng(seed))[0, 0] / plain[0, 0] for seed in range(300)
+    ]
+    assert 0.5 <= min(scales) < 0.52
+    assert 1.18 < max(scales) <= 1.2

@@ -28,5 +28,11 @@ def test_warmup_rises_to_the_full_rate():
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="step, cosine or constant"):
+    with pytest.raises(ValueError, match="step, milestones, cosine, constant"):
         Schedule("linear", 1.0, 10)
+
+
+def test_milestones_are_the_hourglass_papers():
+    schedule = Schedule("milestones", 4e-5, 50, decay_factor=0.1, decay_milestones=(20, 35))
+    rates = [schedule.rate(epochs) for epochs in (0, 19.9, 20, 34.9, 35, 49)]
+    assert rates == pytest.approx([4e-5, 4e-5, 4e-6, 4e-6, 4e-7, 4e-7])
