@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from datasets import aflw, aflw21, cofw, ibug_300w, pts_folder, w300_lp, w300_vw
+from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, pts_folder, w300_lp, w300_vw
 from datasets.faces import FaceDataset
 from datasets.synthetic import SyntheticFaces
 
@@ -117,6 +117,11 @@ def _cofw(asked: Request) -> Loaded:
     return faces, SubsetInfo(faces.expected_count, face_sizes=faces.face_sizes)
 
 
+def _helen194(asked: Request) -> Loaded:
+    faces = helen_194.load(*asked)
+    return faces, SubsetInfo(faces.expected_count, faces.missing)
+
+
 def _w300_vw(asked: Request) -> Loaded:
     every = VIDEO_STEP if asked.subset == "train" else 1
     faces = w300_vw.load(asked.root, asked.subset, every, asked.allow_missing, asked.keep_damaged)
@@ -138,6 +143,7 @@ CATALOG: dict[str, Entry] = {
     "aflw": Entry(_aflw, ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
     "aflw21": Entry(_aflw21, ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),
     "cofw": Entry(_cofw, ("test", "train"), training="train"),
+    "helen194": Entry(_helen194, ("test", "train"), training="train"),
     "300vw": Entry(
         _w300_vw,
         ("category_1", "category_2", "category_3", "test", "train"),

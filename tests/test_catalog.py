@@ -43,7 +43,7 @@ def give(monkeypatch, module, faces, function="load"):
 
 
 def test_what_can_be_trained_and_measured_on():
-    assert DATASETS == ("rendered", "300w", "300w_lp", "aflw", "aflw21", "cofw", "300vw", "pts")
+    assert DATASETS == ("rendered", "300w", "300w_lp", "aflw", "aflw21", "cofw", "helen194", "300vw", "pts")
     assert set(TEST_DATASETS) == {*DATASETS, "aflw2000_3d"}
 
 

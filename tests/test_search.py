@@ -1,0 +1,113 @@
+"""search.py: what is drawn, what is run and not run again, the table by hand."""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import search
+from engine import cli
+from search import Trial
+
+RANGES = (1e-5, 1e-2), (1e-6, 1e-3)
+
+
+class Trainings:
+    """Stands in for subprocess.run: writes the record of a run; its error falls with the rate. Trials may fail."""
+
+    def __init__(self, fails=()):
+        self.commands, self._fails = [], fails
+
+    def __call__(self, words, cwd, check):
+        self.commands.append(words[1:])
+        folder = Path(words[words.index("--out" if "--out" in words else "--resume") + 1])
+        if folder.name in self._fails:
+            return SimpleNamespace(returncode=2)
+        folder.mkdir(exist_ok=True)
+        error = 0.05 + 0.01 * len(self.commands)
+        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": error}}))
+        return SimpleNamespace(returncode=0)
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    made = Trainings()
+    monkeypatch.setattr(search.subprocess, "run", made)
+    return made
+
+
+def test_values_are_spread_evenly_over_the_logarithmic_ranges():
+    drawn = np.log10([search.draw_trial(number, 0, *RANGES)[:2] for number in range(600)])
+    for values, (low, high) in zip(drawn.T, RANGES):
+        assert math.log10(low) <= values.min() < math.log10(low) + 0.05
+        assert math.log10(high) - 0.05 < values.max() <= math.log10(high) + 1e-9
+        # Of a uniform distribution over three decades, a third lies in each.
+        thirds = np.histogram(values, bins=3, range=(math.log10(low), math.log10(high)))[0]
+        assert np.abs(thirds - 200).max() < 50
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.15
+
+
+def test_a_trial_depends_on_the_seed_and_its_number_alone():
+    assert search.draw_trial(3, 1, *RANGES) == search.draw_trial(3, 1, *RANGES)
+    assert search.draw_trial(3, 1, *RANGES) != search.draw_trial(3, 2, *RANGES)
+    assert search.draw_trial(3, 1, *RANGES) != search.draw_trial(4, 1, *RANGES)
+
+
+def test_every_trial_is_a_run_and_more_trials_add_to_those_before(trainings, tmp_path, capsys):
+    words = ["train_deeppose.py", "--out", str(tmp_path / "out"), "--data", "d", "--seed", "7"]
+    assert search.main([*words, "--trials", "2"]) == 0
+    first = search.draw_trial(0, 0, [1e-5, 1e-2], [1e-6, 1e-2])
+    assert trainings.commands[0] == [
+        *"train_deeppose.py --data d --seed 7 --lr".split(),
+        *(f"{first.learning_rate:g}", "--wd", f"{first.weight_decay:g}", "--epochs", "10"),
+        *("--out", str(tmp_path / "out" / "trial-000")),
+    ]
+    assert f"best: --lr {first.learning_rate:g} --wd {first.weight_decay:g}" in capsys.readouterr().out
+    search.main([*words, "--trials", "3"])
+    assert [Path(command[-1]).name for command in trainings.commands] == ["trial-000", "trial-001", "trial-002"]
+    stored = json.loads((tmp_path / "out" / "search.json").read_text())["trials"]
+    assert [trial["nme"] for trial in stored] == pytest.approx([0.06, 0.07, 0.08])
+    assert (tmp_path / "out" / "search.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interrupted_trial_goes_on(trainings, tmp_path):
+    (tmp_path / "trial-000").mkdir()
+    (tmp_path / "trial-000" / "last.npz").write_bytes(b"")
+    search.main(["train_deeppose.py", "--out", str(tmp_path), "--trials", "1", "--data", "d"])
+    assert trainings.commands == [["train_deeppose.py", "--resume", str(tmp_path / "trial-000")]]
+
+
+def test_a_trial_that_fails_does_not_end_the_search(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(search.subprocess, "run", Trainings(fails=("trial-000",)))
+    assert search.main(["train_deeppose.py", "--out", str(tmp_path), "--trials", "2"]) == 0
+    assert "failed" in (tmp_path / "search.md").read_text().splitlines()[-1]
+    monkeypatch.setattr(search.subprocess, "run", Trainings(fails=("trial-000",)))
+    assert search.main(["train_deeppose.py", "--out", str(tmp_path / "none"), "--trials", "1"]) == 1
+    assert "every trial failed" in capsys.readouterr().err
+
+
+def test_the_table_has_the_best_trial_first():
+    trials = [Trial(1e-3, 1e-5, 0.08), Trial(0.01, 2e-4), Trial(2.5e-4, 1e-6, 0.0512)]
+    assert search.markdown(trials).splitlines()[2:] == [
+        "| 2 | 0.00025 | 1e-06 | 5.12 % |",
+        "| 0 | 0.001 | 1e-05 | 8.00 % |",
+        "| 1 | 0.01 | 0.0002 | failed |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trials", "0"], "--trials and --epochs must be at least 1"),
+        (["--lr-range", "0", "1"], "--lr-range 0.0 1.0: give two numbers above 0"),
+        (["--wd-range", "1", "0.1"], "the lower one first"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: search.main(["train_deeppose.py", "--out", str(tmp_path), *words]))
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err

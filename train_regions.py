@@ -1,0 +1,121 @@
+"""Trains the region networks (gluon_models/region_resnet.py); the defaults are the paper's, Sec. 5.2.
+
+--init takes the weights of networks that are trained already, which then stay as they are: region_parts starts from
+region_direct, region_boxes from region_parts. Without it, all networks of a model are trained side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock
+
+from datasets.augment import Augmentation
+from datasets.faces import FaceDataset
+from datasets.markups import Markup
+from engine import cli
+from engine.fit import Objective
+from evaluation.metrics import nme
+from gluon_models import InputSpec, describe
+from gluon_models.point_losses import make_point_loss
+from gluon_models.point_objective import PointObjective
+from gluon_models.region_objective import RegionObjective
+from gluon_models.region_resnet import PATIENCE, RECIPES, Recipe, RegionCascade, freeze, load_stem, networks_of
+from gluon_models.weights import WeightsInfo, fill, load_weights, read_info
+from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+from inference.region_bound import predict_with_true_boxes
+from train_landmarks import LandmarkTraining, Validate
+
+MODELS = ("region_direct", "region_parts", "region_boxes")
+STARTS = {"region_parts": ("region_direct",), "region_boxes": ("region_direct", "region_parts")}
+
+
+class RegionTraining(LandmarkTraining):
+    """Training of the direct network, and of the cascades' further ones."""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the paper's choices about the networks."""
+        imagenet = "parameters of Gluon's resnet50_v1: the networks start from its first convolution (Sec. 5.2)"
+        parser.add_argument("--imagenet", metavar="FILE", help=imagenet)
+        parser.add_argument("--dense-layers", type=int, default=1, help="at the end of every network (Fig. 5a)")
+        jaw = "cascades: let a network of its own place the jaw, which the paper found to be worse (Sec. 5.2)"
+        parser.add_argument("--jaw-network", choices=("on", "off"), default="off", help=jaw)
+        parser.set_defaults(patience=PATIENCE)
+
+    def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
+        """The network that the command line asks for."""
+        settings = {"num_landmarks": markup.num_landmarks, "dropout": recipe.dropout}
+        settings["dense_layers"] = arguments.dense_layers
+        if arguments.model != "region_direct":
+            settings["jaw_network"] = arguments.jaw_network == "on"
+        return describe(arguments.model, markup.name, **settings)
+
+    def fill_network(self, net: HybridBlock, arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
+        """ImageNet's first convolution for every network, then what --init holds."""
+        if arguments.imagenet:
+            for each in networks_of(net):
+                load_stem(each, arguments.imagenet)
+        super().fill_network(net, arguments, contexts)
+
+    def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
+        """Fills the whole model, or those of its networks that another model's file holds, which are then frozen."""
+        source = read_info(path).model
+        if source not in STARTS.get(model, ()):
+            fill(net, path, contexts)
+            return
+        trained, _ = load_weights(path, source, contexts)
+        filled = [(net.direct, trained)] if source == "region_direct" else [(net.direct, trained.direct)]
+        filled += [(net.parts, trained.parts)] if source == "region_parts" else []
+        for target, given in filled:
+            if target:
+                _copy(given, target, path)
+                freeze(target)
+
+    def make_objective(
+        self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
+    ) -> Objective:
+        """Points against points, for a cascade those of each of its networks."""
+        if isinstance(net, RegionCascade):
+            return RegionObjective(recipe.loss, spec, markup.outer_eye_corners, contexts)
+        return PointObjective(make_point_loss(recipe.loss), spec, markup.outer_eye_corners, contexts)
+
+    def augmentation(self, recipe: Recipe) -> Augmentation:
+        """The recipe's, with shear and brightness."""
+        setting = super().augmentation(recipe)
+        return replace(setting, shear_fraction=recipe.shear_fraction, brightness_fraction=recipe.brightness_fraction)
+
+    def make_validate(self, dataset: FaceDataset, normalizer: str, spec: InputSpec, context: mx.Context) -> Validate:
+        """NME; of a cascade also that of the direct network, and the bound with true boxes (Fig. 6)."""
+        faces = crop_dataset(dataset, spec)
+
+        def measure(net: HybridBlock) -> float:
+            predicted = predict_cropped(PointPredictor(net, spec, context), faces)
+            return float(nme(predicted, faces.truth_image, normalizer).mean())
+
+        def validate(net: HybridBlock) -> dict[str, float]:
+            numbers = {"nme": measure(net)}
+            if isinstance(net, RegionCascade):
+                bound = predict_with_true_boxes(net, spec, faces, context)
+                numbers["nme_true_boxes"] = float(nme(bound, faces.truth_image, normalizer).mean())
+                numbers.update({"nme_direct": measure(net.direct)} if net.direct else {})
+            return numbers
+
+        return validate
+
+
+def _copy(source: HybridBlock, target: HybridBlock, path: str) -> None:
+    """Gives a network the parameters of another one of exactly its shapes."""
+    given, wanted = (list(net.collect_params().values()) for net in (source, target))
+    if [parameter.shape for parameter in given] != [parameter.shape for parameter in wanted]:
+        raise ValueError(f"{path} belongs to networks of other landmarks or layers: name the weights of these")
+    for there, here in zip(given, wanted):
+        here.set_data(there.data(there.list_ctx()[0]))
+
+
+TRAINING = RegionTraining(__doc__, MODELS, RECIPES)
+
+
+if __name__ == "__main__":
+    cli.run(TRAINING.main)
