@@ -7,7 +7,7 @@ from typing import Any, Callable, NamedTuple
 
 from mxnet.gluon import nn
 
-from gluon_models import ffld, hourglass
+from gluon_models import deeppose, ffld, hourglass, lgcn, region_resnet
 from gluon_models.spec import InputSpec
 
 
@@ -17,9 +17,15 @@ class _Entry(NamedTuple):
 
 
 _MODELS = {
+    "deeppose_resnet18": _Entry(deeppose.deeppose_resnet18, deeppose.SPEC),
     "ffld_resnet18": _Entry(ffld.ffld_resnet18, ffld.SPEC),
     "ffld_resnet50": _Entry(ffld.ffld_resnet50, ffld.SPEC),
     "hourglass_resnet50": _Entry(hourglass.hourglass_resnet50, hourglass.SPEC),
+    "region_boxes": _Entry(region_resnet.region_boxes, region_resnet.SPEC),
+    "region_direct": _Entry(region_resnet.region_direct, region_resnet.SPEC),
+    "region_parts": _Entry(region_resnet.region_parts, region_resnet.SPEC),
+    "lgcn_128": _Entry(lgcn.lgcn_128, lgcn.SPEC),
+    "lgcn_64": _Entry(lgcn.lgcn_64, lgcn.SPEC),
     "resnet18_slim": _Entry(ffld.resnet18_slim, ffld.SPEC),
     "resnet50_slim": _Entry(ffld.resnet50_slim, ffld.SPEC),
 }

@@ -1,0 +1,166 @@
+"""What train_lgcn.py makes of a command line: recipe, rates, network, validation, shape model; and a run of it."""
+
+import json
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_lgcn
+from datasets.markups import get_markup
+from datasets.synthetic import SyntheticFaces
+from engine import cli, training
+from engine.recipe import chosen_recipe
+from gluon_models import get_model, get_spec, load_weights
+from gluon_models.lgcn import RECIPE
+from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+from inference.shape_model import load_shape_model
+
+CPU = [mx.cpu()]
+TINY = "--filters 4 --variants 1 --rendered-count 14 --batch-size 7 --workers 0 --gpus none --recipe cpu".split()
+
+
+def chosen(*words):
+    arguments = train_lgcn.TRAINING.parse(["--out", "run", *words])
+    return arguments, chosen_recipe(arguments, train_lgcn.TRAINING.recipes_for(arguments.model, arguments.dataset))
+
+
+def network(*words):
+    arguments, recipe = chosen("--filters", "4", *words)
+    info = train_lgcn.TRAINING.describe_network(arguments, recipe, get_markup(68))
+    net = get_model(info.model, **info.overrides)
+    training.initialise(net, (1, 1, 96, 96), CPU, seed=0)
+    return net, info, recipe
+
+
+def test_the_defaults_are_the_papers():
+    arguments, recipe = chosen()
+    assert arguments.model == "lgcn_128"
+    # Sec. 4.
+    assert (recipe.batch_size, recipe.epochs, recipe.gradient_clip) == (20, 75, 0.1)
+    assert (recipe.rotation_degrees, recipe.scale_fraction, recipe.flip_probability) == (30.0, 0.125, 0.5)
+    assert recipe.variants == 18
+    setting = train_lgcn.TRAINING.augmentation(recipe)
+    assert (setting.shift_fraction, setting.blur_probability, setting.occlusion_probability) == (0, 0, 0)
+
+
+def test_the_authors_have_their_own_batch_and_epochs():
+    _, recipe = chosen("--recipe", "authors")
+    assert replace(recipe, batch_size=20, epochs=75) == RECIPE
+    assert (recipe.batch_size, recipe.epochs) == (16, 100)
+
+
+def test_the_authors_rates():
+    schedule = train_lgcn.AuthorsSchedule(1e-3, 75)
+    starts = {0: 1e-3, 10: 5e-4, 20: 2e-4, 30: 1e-4, 40: 5e-5, 50: 2e-5}
+    for start, rate in starts.items():
+        assert schedule.rate(start) == pytest.approx(rate)
+        assert schedule.rate(start + 9.99) == pytest.approx(rate)
+    assert schedule.rate(74.9) == pytest.approx(2e-5)
+    assert train_lgcn.AuthorsSchedule(1e-3, 75, warmup_epochs=2.0).rate(1) == pytest.approx(5e-4, rel=0.01)
+
+
+def test_a_step_is_the_authors_frameworks():
+    """Momentum SGD of CNTK: v = 0.9 v + 0.1 g with g the sum over the batch, clipped at 0.1 per face; w -= 1e-3 v."""
+    arguments, recipe = chosen("--batch-size", "4")
+    options = train_lgcn.TRAINING.fit_options(arguments, recipe)
+    assert options.schedule.epochs == 75
+    weight = mx.gluon.Parameter("w", shape=(2,), init=mx.init.Constant(1.0))
+    weight.initialize()
+    settings = {"learning_rate": options.schedule.rate(0), **options.optimizer_settings}
+    trainer = mx.gluon.Trainer({"w": weight}, options.optimizer, settings)
+    expected, velocity = np.ones(2), np.zeros(2)
+    for sums in ([0.2, 9.0], [-0.1, 9.0]):
+        with mx.autograd.record():
+            loss = (weight.data() * mx.nd.array(sums)).sum()
+        loss.backward()
+        trainer.step(4)
+        velocity = 0.9 * velocity + 0.1 * np.clip(sums, -0.4, 0.4)
+        expected -= 1e-3 * velocity
+    np.testing.assert_allclose(weight.data().asnumpy(), expected, rtol=1e-6)
+
+
+def test_the_cpu_recipe_is_adam_on_the_mean():
+    options = train_lgcn.TRAINING.fit_options(*chosen("--recipe", "cpu", "--lr", "0.5", "--warmup-epochs", "0"))
+    assert (options.optimizer, options.schedule.kind, options.schedule.rate(0)) == ("adam", "cosine", 0.5)
+    assert "momentum" not in options.optimizer_settings
+
+
+def test_switches_reach_the_network():
+    _, info, _ = network("--side-branch", "off", "--kernel", "none", "--global-context", "off", "--model", "lgcn_64")
+    assert info.overrides == {
+        "num_landmarks": 68,
+        "side_branch": False,
+        "kernel": "none",
+        "global_context": False,
+        "background": False,
+        "filters": 4,
+    }
+    net, info, recipe = network("--loss", "cross_entropy")
+    assert net.background
+    objective = train_lgcn.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+    crops, points = np.zeros((1, 96, 96, 3), np.uint8), np.full((1, 68, 2), 50, "f")
+    assert list(objective(net, (crops, points), mx.cpu())) == ["local", "full"]
+
+
+def test_every_face_comes_as_often_as_it_has_variants():
+    arguments, recipe = chosen("--rendered-count", "5", "--variants", "3")
+    faces, validation = train_lgcn.TRAINING.load_faces(arguments, recipe)
+    assert len(faces) == 15
+    assert len(validation) == 16
+    assert sorted(faces.names) == sorted(3 * list(SyntheticFaces(5, 0, 320).names))
+
+
+def test_validation_measures_both_subnets():
+    net, info, _ = network()
+    net.cascade.local_context.maps.bias.set_data(mx.nd.arange(68))
+    net.cascade.global_context.maps.bias.set_data(-mx.nd.arange(68))
+    mx.random.seed(0)
+    for parameter in net.collect_params().values():
+        if parameter.name.endswith("weight"):
+            inputs = np.prod(parameter.shape[1:])
+            parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
+    faces = SyntheticFaces(2, 0, 96)
+    measured = train_lgcn.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
+    assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1"]
+    cropped = crop_dataset(faces, info.spec)
+    corners = cropped.truth_image[:, [36, 45]]
+    eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
+    for name, answer in (("nme_stage_0", lambda x: net.cascade(x)[0]), ("nme_stage_1", net)):
+        points = predict_cropped(PointPredictor(answer, info.spec), cropped)
+        expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
+        assert measured[name] == pytest.approx(expected)
+    assert measured["nme_stage_0"] != measured["nme_stage_1"]
+
+
+@pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and shape model get written.
+def test_a_run_and_its_resumption(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    assert train_lgcn.TRAINING.main([*TINY, "--epochs", "1", "--out", out]) == 0
+    assert "14 training faces, 16 for validation" in capsys.readouterr().out
+    model = load_shape_model(tmp_path / "run" / "shape.npz")
+    assert model.components.shape == (12, 68, 2)
+    net, info = load_weights(tmp_path / "run" / "best.params")
+    assert (info.model, info.markup, info.spec) == ("lgcn_128", "ibug_68", get_spec("lgcn_128"))
+    assert np.isfinite(net(mx.nd.zeros((1, 1, 40, 56))).asnumpy()).all()
+    assert train_lgcn.TRAINING.main(["--resume", out]) == 0
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--loss", "wing"], "unknown loss 'wing': choose one of square"),
+        (["--global-context", "off"], "leave both out or neither"),
+        (["--schedule", "step2"], "unknown schedule 'step2'"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: train_lgcn.TRAINING.main([*TINY, "--out", str(tmp_path / "new"), *words]))
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stopped.value.code == 2
+    assert len(lines) == 1
+    assert message in lines[0]
