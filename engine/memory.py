@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import Sequence
 
@@ -28,6 +29,8 @@ def training_megabytes(net: HybridBlock, input_shape: Sequence[int]) -> float:
     answer = mx.sym.Group(list(answer)) if isinstance(answer, (tuple, list)) else answer
     trained = {name: p.shape for name, p in net.collect_params().items() if p.grad_req != "null"}
     gradients = {name: "write" if name in trained else "null" for name in answer.list_arguments()}
+    # Else MXNet tells on stderr which graph optimiser it uses.
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     executor = answer.simple_bind(mx.cpu(), grad_req=gradients, faces=tuple(input_shape))
     planned = float(re.search(r"Total (\d+) MB allocated", executor.debug_str()).group(1))
     numbers = COPIES * sum(math.prod(shape) for shape in trained.values()) + math.prod(input_shape)
