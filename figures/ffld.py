@@ -126,6 +126,30 @@ def make_ced(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
     return draw_networks(curves, (0.0, limit), words, f"Cumulative error distribution: {sample.title}")
 
 
+def make_stages(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+    """Sec. 6.3: what each refinement adds, as a table on the screen and as curves."""
+    network = networks[0]
+    network.refined()
+    sample = load_sample(arguments, network)
+    errors = [sample.errors(points) for points in network.stages(sample.crops)]
+    names = ["baseline network", *(f"refinement {stage}" for stage in range(1, len(errors)))]
+    print(f"{sample.title}, error over the {sample.unit}\n{stage_table(names, errors)}")
+    curves = {f"{name}: mean {100 * np.nanmean(each):.2f} %": each for name, each in zip(names, errors)}
+    words = (f"mean error of a face over its {sample.unit}", "faces with at most this error")
+    return draw_networks(curves, (0.0, 0.08), words, f"Stage by stage: {network.label}, {sample.title}")
+
+
+def stage_table(names: Sequence[str], errors: Sequence[np.ndarray]) -> str:
+    """The mean error (%) of each stage, and by what share it is below the first's and the one's before."""
+    means = [100 * np.nanmean(each) for each in errors]
+    lines = [f"{'stage':<20}{'mean':>8}{'of the first':>15}{'of the last':>15}"]
+    for name, mean, before in zip(names, means, [means[0], *means]):
+        lines.append(
+            f"{name:<20}{mean:>6.2f} %{100 * (mean / means[0] - 1):>13.1f} %{100 * (mean / before - 1):>13.1f} %"
+        )
+    return "\n".join(lines)
+
+
 def make_landmark_ced(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
     """Fig. 11: the share of all landmarks of all faces with at most some small error."""
     sample = load_sample(arguments, networks[0])
@@ -323,6 +347,7 @@ FIGURES = {
     "selected": Figure(make_selected, (REFINED,), ("--input", "--face", "--stage")),
     "landscapes": Figure(make_landscapes, (REFINED,), ("--face", "--stage", "--landmark")),
     "ced": Figure(make_ced, (BASELINE, REFINED)),
+    "stages": Figure(make_stages, (REFINED,)),
     "compare": Figure(make_compare, (BASELINE, REFINED), ("--show",)),
     "landmark-ced": Figure(make_landmark_ced, (BASELINE, REFINED)),
     "occluded": Figure(make_occluded, (BASELINE, REFINED), ("--show",)),

@@ -391,6 +391,7 @@ COMMANDS = {
     "landmark-ced": ("baseline", "refined"),
     "occluded": ("baseline", "refined"),
     "corrections": ("refined",),
+    "stages": ("refined",),
     "failures": ("baseline", "refined"),
 }
 
@@ -476,3 +477,12 @@ def test_the_page_shows_every_command_and_each_parses():
     assert {words[0] for words in found} == set(figures.FIGURES)
     for words in found:
         figures.make_parser().parse_args(words)
+
+
+def test_the_table_of_stages_by_hand():
+    table = figures.stage_table(["baseline network", "refinement 1", "refinement 2"], [[0.05, 0.03], [0.03], [0.024]])
+    assert [line.split()[-6:] for line in table.splitlines()[1:]] == [
+        ["4.00", "%", "0.0", "%", "0.0", "%"],
+        ["3.00", "%", "-25.0", "%", "-25.0", "%"],
+        ["2.40", "%", "-40.0", "%", "-20.0", "%"],
+    ]
