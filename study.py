@@ -1,14 +1,15 @@
 """Runs one of the papers' ablation studies: every cell trained with several seeds at the same small budget.
 
-Each run is an ordinary training run in OUT/<cell>-<seed>; one that was interrupted goes on, one that is finished is not
-repeated. Options that are not listed here, such as --data, go to the training script. All runs are judged on the
-validation faces. Writes study.json, study.md and study.png.
+Each run is an ordinary training run in OUT/<options>-<seed>; one that was interrupted goes on, one that is finished is
+not repeated, so that studies with a cell in common may share OUT. Options that are not listed here, such as --data, go
+to the training script. All runs are judged on the validation faces. Writes STUDY.json, STUDY.md and STUDY.png.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import statistics
 import subprocess
@@ -52,9 +53,9 @@ class Study:
     cells: tuple[Cell, ...]
 
 
-_FFLD = (
-    "train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/resnet18_slim.params --epochs 4 --validate-every 4"
-)
+_FFLD_BUDGET = "--epochs 5 --validate-every 5 --average-decay 0.98"
+_FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/ffld_resnet18_rendered.params {_FFLD_BUDGET}"
+_BEST = "--loss normalized_l2/l2/l1/align"
 STUDIES = {
     "ffld_losses": Study(
         "losses and number of refinement stages (FFLD, Table 5)",
@@ -66,19 +67,19 @@ STUDIES = {
             Cell("L2/L2/L2", "--loss normalized_l2/l2/l2/l2", 3.81),
             Cell("L1/L1/L1", "--loss normalized_l2/l1/l1/l1", 3.76),
             Cell("AL/AL/AL", "--loss normalized_l2/align/align/align", 3.95),
-            Cell("L2/L1/AL", "--loss normalized_l2/l2/l1/align", 3.66),
+            Cell("L2/L1/AL", _BEST, 3.66),
             Cell("all L1 over the inter-ocular distance (cpu recipe)", ""),
         ),
     ),
     "ffld_gradients": Study(
         "gradients from the refinements to the baseline (FFLD, Table 6)",
         "300-W full, inter-ocular",
-        f"{_FFLD} --loss normalized_l2/l2/l1/align",
+        _FFLD,
         (
-            Cell("neither", "--map-gradient off --location-gradient off", 3.78),
-            Cell("crop location", "--map-gradient off", 3.74),
-            Cell("low level", "--location-gradient off", 3.69),
-            Cell("both", "", 3.66),
+            Cell("neither", f"{_BEST} --map-gradient off --location-gradient off", 3.78),
+            Cell("crop location", f"{_BEST} --map-gradient off", 3.74),
+            Cell("low level", f"{_BEST} --location-gradient off", 3.69),
+            Cell("both", _BEST, 3.66),
         ),
     ),
 }
@@ -101,7 +102,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 def folder_name(cell: Cell, seed: int) -> str:
     """Where a cell's run with one seed lies."""
-    return "".join(each if each.isalnum() else "_" for each in cell.name) + f"-{seed}"
+    return (re.sub(r"\W+", "_", cell.words).strip("_") or "recipe") + f"-{seed}"
 
 
 def run_words(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
@@ -185,9 +186,9 @@ def main(words: Sequence[str] | None = None) -> int:
         rows = [row(cell, values[cell.name]) for cell in study.cells]
         table = markdown(study, arguments.seeds[:number], rows)
         report = {"study": arguments.study, "command": study.command, "seeds": arguments.seeds[:number], "rows": rows}
-        write_text(out / "study.json", json.dumps(report, indent=2) + "\n")
-        write_text(out / "study.md", table)
-        draw(out / "study.png", study, rows)
+        write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
+        write_text(out / f"{arguments.study}.md", table)
+        draw(out / f"{arguments.study}.png", study, rows)
     print(f"{study.title}\n\n{table}\nopen {out / 'study.png'}")
     return 0
 

@@ -54,9 +54,11 @@ class FFLDTraining(LandmarkTraining):
         return describe(arguments.model, markup.name, **settings)
 
     def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
-        """Fills the network from a file, or FFLD's baseline alone where the file is of that."""
-        baseline_only = read_info(path).model == BASELINES.get(model)
-        fill(net.cascade.baseline if baseline_only else net, path, contexts)
+        """Fills the network from a file, which may be of FFLD's baseline alone, or of FFLD with more stages."""
+        source = read_info(path)
+        baseline_only = source.model == BASELINES.get(model)
+        fewer_stages = isinstance(net, FFLD) and source.overrides.get("num_stages", 0) > net.num_stages
+        fill(net.cascade.baseline if baseline_only else net, path, contexts, whole=not fewer_stages)
 
     def make_objective(
         self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]

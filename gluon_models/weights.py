@@ -18,6 +18,9 @@ from gluon_models.spec import InputSpec
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 
+_AS_THE_NETWORK = {"cast_dtype": True, "dtype_source": "current"}
+
+
 @dataclass(frozen=True)
 class WeightsInfo:
     """What the JSON beside a weights file says.
@@ -127,8 +130,14 @@ def load_weights(
     return net, info
 
 
-def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None) -> None:
+def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None, whole: bool = True) -> None:
     """Loads parameters from a file into a network of exactly that shape.
+
+    Args:
+        net: gets them.
+        path: of the .params file.
+        ctx: context or list of contexts; CPU by default.
+        whole: whether the file may hold no more than the network; else what it has not is left out.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it does not fit.
@@ -136,7 +145,7 @@ def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None) -> 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such weights file; check the path")
     try:
-        net.load_parameters(str(path), ctx=ctx or mx.cpu(), cast_dtype=True, dtype_source="current")
+        net.load_parameters(str(path), ctx=ctx or mx.cpu(), ignore_extra=not whole, **_AS_THE_NETWORK)
     except (mx.MXNetError, AssertionError, ValueError) as error:
         reason = f"{path} is cut short or belongs to another network"
         raise ValueError(f"{reason}: restore it, or name the weights of this one") from error

@@ -1,4 +1,4 @@
-"""study.py: the command of every run, what is not run again, and the table by hand."""
+"""tiny.py: the command of every run, what is not run again, and the table by hand."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ CELLS = (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
 TINY = study.Study(
     "tiny", "somewhere", "train_x.py --model m", (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
 )
-SCORES = {("A/A", 0): 0.04, ("A/A", 1): 0.05, ("B", 0): 0.031, ("B", 1): 0.033}
+SCORES = {("loss_a", 0): 0.04, ("loss_a", 1): 0.05, ("recipe", 0): 0.031, ("recipe", 1): 0.033}
 
 
 class Trainings:
@@ -32,7 +32,7 @@ class Trainings:
             return SimpleNamespace(returncode=2)
         cell, seed = folder.name.rsplit("-", 1)
         folder.mkdir(exist_ok=True)
-        score = SCORES[cell.replace("_", "/"), int(seed)]
+        score = SCORES[cell, int(seed)]
         (folder / "run.json").write_text(json.dumps({"result": {"best_nme": score}}))
         return SimpleNamespace(returncode=0)
 
@@ -50,23 +50,23 @@ def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, c
     study.main(["tiny", "--seeds", "0,1", "--out", str(out), "--data", "d"])
     assert trainings.commands[0] == [
         *"train_x.py --model m --loss a --data d --seed 0 --out".split(),
-        str(out / "A_A-0"),
+        str(out / "loss_a-0"),
     ]
-    assert [Path(words[-1]).name for words in trainings.commands] == ["A_A-0", "B-0", "A_A-1", "B-1"]
+    assert [Path(words[-1]).name for words in trainings.commands] == ["loss_a-0", "recipe-0", "loss_a-1", "recipe-1"]
     # Means 4.5 and 3.2; deviations of two values are their difference over sqrt(2).
-    assert (out / "study.md").read_text().splitlines() == [
+    assert (out / "tiny.md").read_text().splitlines() == [
         "| cell | seed 0 | seed 1 | mean ± deviation | paper (somewhere) |",
         "|---|---|---|---|---|",
         "| A/A | 4.00 % | 5.00 % | 4.50 ± 0.71 % |  |",
         "| B | 3.10 % | 3.30 % | 3.20 ± 0.14 % | 3.50 % |",
     ]
-    assert json.loads((out / "study.json").read_text())["rows"][1]["mean"] == pytest.approx(3.2)
-    assert (out / "study.png").stat().st_size > 5000
+    assert json.loads((out / "tiny.json").read_text())["rows"][1]["mean"] == pytest.approx(3.2)
+    assert (out / "tiny.png").stat().st_size > 5000
     assert "4.50 ± 0.71" in capsys.readouterr().out
 
 
 def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_path):
-    finished, interrupted = tmp_path / "A_A-0", tmp_path / "B-0"
+    finished, interrupted = tmp_path / "loss_a-0", tmp_path / "recipe-0"
     for folder in (finished, interrupted):
         folder.mkdir()
     (finished / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02}}))
@@ -74,17 +74,17 @@ def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_pa
     (interrupted / study.LAST).write_bytes(b"")
     study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
     assert trainings.commands == [["train_x.py", "--resume", str(interrupted)]]
-    assert json.loads((tmp_path / "study.json").read_text())["rows"][0]["nme"] == [2.0]
+    assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["nme"] == [2.0]
 
 
 def test_a_training_that_fails_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(study.STUDIES, "tiny", TINY)
-    monkeypatch.setattr(study.subprocess, "run", Trainings(fails=("B-0",)))
+    monkeypatch.setattr(study.subprocess, "run", Trainings(fails=("recipe-0",)))
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]))
     assert stopped.value.code == 2
     assert "cell 'B' with seed 0 failed" in capsys.readouterr().err
-    assert study.result_of(tmp_path / "A_A-0") == 0.04
+    assert study.result_of(tmp_path / "loss_a-0") == 0.04
 
 
 def test_seeds_are_numbers(tmp_path):

@@ -96,6 +96,12 @@ def test_the_weights_of_a_baseline_fill_that_of_ffld(tmp_path):
     again, _, _ = network()
     train_ffld.TRAINING.start_from(again, "ffld_resnet18", str(tmp_path / "whole.params"), CPU)
     np.testing.assert_allclose(again(faces).asnumpy(), expected, atol=1e-6)
+    shorter, _, _ = network("--loss", "l2/l2")
+    train_ffld.TRAINING.start_from(shorter, "ffld_resnet18", str(tmp_path / "whole.params"), CPU)
+    np.testing.assert_array_equal(
+        shorter.cascade.refinements[0].crop.selection.data().asnumpy(),
+        net.cascade.refinements[0].crop.selection.data().asnumpy(),
+    )
     with pytest.raises(ValueError, match="belongs to another network"):
         train_ffld.TRAINING.start_from(again, "ffld_resnet50", str(tmp_path / "base.params"), CPU)
 
