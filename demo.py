@@ -14,7 +14,7 @@ import predict
 from engine import cli
 from engine.files import make_folder
 
-MODEL = "resnet18_slim"
+MODEL = "ffld_resnet18"
 RENDERED_FACES = 200
 
 
