@@ -56,6 +56,7 @@ class Study:
 _FFLD_BUDGET = "--epochs 5 --validate-every 5 --average-decay 0.98"
 _FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/ffld_resnet18_rendered.params {_FFLD_BUDGET}"
 _BEST = "--loss normalized_l2/l2/l1/align"
+_HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 6 --wd 0"
 STUDIES = {
     "ffld_losses": Study(
         "losses and number of refinement stages (FFLD, Table 5)",
@@ -80,6 +81,18 @@ STUDIES = {
             Cell("crop location", f"{_BEST} --map-gradient off", 3.74),
             Cell("low level", f"{_BEST} --location-gradient off", 3.69),
             Cell("both", _BEST, 3.66),
+        ),
+    ),
+    # It wants --backbone-weights, as the backbone is not trained; with weight decay lambda would fall by itself.
+    "hourglass": Study(
+        "blocks and branches of 2 stacks of 128 channels (modified stacked hourglass, Sec. 3)",
+        "none is printed",
+        _HOURGLASS,
+        (
+            Cell("lambda-residual block, 1x1 branch", "--block lambda --skip conv"),
+            Cell("lambda kept at 1, 1x1 branch", "--block lambda_fixed --skip conv"),
+            Cell("original block, 1x1 branch", "--block original --skip conv"),
+            Cell("lambda-residual block, residual branch", "--block lambda --skip residual"),
         ),
     ),
 }
@@ -189,7 +202,7 @@ def main(words: Sequence[str] | None = None) -> int:
         write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
         write_text(out / f"{arguments.study}.md", table)
         draw(out / f"{arguments.study}.png", study, rows)
-    print(f"{study.title}\n\n{table}\nopen {out / 'study.png'}")
+    print(f"{study.title}\n\n{table}\nopen {out / f'{arguments.study}.png'}")
     return 0
 
 

@@ -6,11 +6,12 @@ A further data set is one reader, one function here and one line of `CATALOG`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Callable, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, pts_folder, w300_lp, w300_vw
+from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo_3d, pts_folder, w300_lp, w300_vw
 from datasets.faces import FaceDataset
 from datasets.synthetic import SyntheticFaces
 
@@ -77,8 +78,8 @@ def _ibug_300w(asked: Request) -> Loaded:
     return faces, SubsetInfo(faces.expected_count, faces.missing)
 
 
-def _w300_lp(asked: Request) -> Loaded:
-    faces = w300_lp.load(asked.root, "2d", allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged)
+def _w300_lp(points: str, asked: Request) -> Loaded:
+    faces = w300_lp.load(asked.root, points, allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged)
     return faces, SubsetInfo(faces.expected_count, faces.missing)
 
 
@@ -129,6 +130,11 @@ def _w300_vw(asked: Request) -> Loaded:
     return faces, SubsetInfo(len(faces), faces.missing, present)
 
 
+def _ls3d_w(dataset: str, asked: Request) -> Loaded:
+    faces = menpo_3d.load(asked.root, dataset, asked.subset, asked.allow_missing, asked.keep_damaged)
+    return faces, SubsetInfo(faces.expected_count, faces.missing)
+
+
 def _own(asked: Request) -> Loaded:
     faces = pts_folder.load(asked.root, asked.keep_damaged)
     return faces, SubsetInfo(len(faces))
@@ -138,7 +144,8 @@ CATALOG: dict[str, Entry] = {
     "300w": Entry(
         _ibug_300w, ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"), training="train"
     ),
-    "300w_lp": Entry(_w300_lp, ("all",), training="all", photo_of=_w300_lp_photo),
+    "300w_lp": Entry(partial(_w300_lp, "2d"), ("all",), training="all", photo_of=_w300_lp_photo),
+    "300w_lp_3d": Entry(partial(_w300_lp, "3d"), ("all",), training="all", photo_of=_w300_lp_photo),
     "aflw2000_3d": Entry(_aflw2000, ("all", *w300_lp.YAW_GROUPS)),
     "aflw": Entry(_aflw, ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
     "aflw21": Entry(_aflw21, ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),
@@ -150,6 +157,7 @@ CATALOG: dict[str, Entry] = {
         training="train",
         photo_of=lambda name: name.partition("/")[0],  # its video
     ),
+    **{name: Entry(partial(_ls3d_w, name), tuple(parts)) for name, parts in menpo_3d.SUBSETS.items()},
     "pts": Entry(_own, ("all",), training="all"),
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Mapping, NamedTuple, Sequence
 
-from evaluation.metrics import AUC_RULES
+import numpy as np
+
 from evaluation.published import Published, find
 from evaluation.summary import Evaluation, Figures
 
@@ -47,13 +48,19 @@ def compare(evaluation: Evaluation, results: Mapping[str, Figures]) -> list[Row]
         results: Those of `evaluation.summary.summarise`.
     """
     protocol = evaluation.protocol
-    cells = {name: cell for cell in _cells(evaluation) for name in (*cell.also, cell.normalizer)}
+    means = [cell for cell in _cells(evaluation) if cell.statistic == "mean"]
+    cells = {name: cell for cell in means for name in (*cell.also, cell.normalizer)}
     rows = [_mean_row(evaluation, name, figures, cells.get(name)) for name, figures in results.items()]
     record = results[protocol.normalizer]
-    rows.append(Row("median, " + NORMALIZER_WORDS[protocol.normalizer], 100 * record.median))
+    rows += _median_rows(evaluation, record)
     rows += [Row(f"faces above {100 * float(at):.0f} %", 100 * rate) for at, rate in record.failure_rate.items()]
     areas = record.auc[f"{protocol.auc_threshold:.2f}"]
-    rows += [Row(f"AUC to {100 * protocol.auc_threshold:.0f} %, {rule}", 100 * areas[rule]) for rule in AUC_RULES]
+    # Those who publish areas of these faces take FAN's rule.
+    cell = next((each for each in _cells(evaluation) if each.statistic == "auc"), None)
+    words = f"AUC to {100 * protocol.auc_threshold:.0f} %"
+    for rule, area in areas.items():
+        beside = cell if rule == "fan" else None
+        rows.append(_row(evaluation, f"{words}, {rule}", protocol.normalizer, area, beside))
     return rows
 
 
@@ -62,8 +69,26 @@ def _cells(evaluation: Evaluation) -> list[Published]:
     return find(evaluation.model, protocol.dataset, protocol.part_of or protocol.subset)
 
 
+def _median_rows(evaluation: Evaluation, record: Figures) -> list[Row]:
+    """The median in the normaliser of record, and of 68 landmarks that without outline."""
+    normalizer = evaluation.protocol.normalizer
+    words = NORMALIZER_WORDS[normalizer]
+    cells = {cell.without_outline: cell for cell in _cells(evaluation) if cell.statistic == "median"}
+    rows = [_row(evaluation, f"median, {words}", normalizer, record.median, cells.get(False))]
+    if evaluation.without_outline:
+        errors = evaluation.errors(normalizer, evaluation.without_outline)
+        median = float(np.median(errors[~np.isnan(errors)])) if not np.isnan(errors).all() else float("nan")
+        quantity = f"median of {len(evaluation.without_outline)} points"
+        rows.append(_row(evaluation, quantity, normalizer, median, cells.get(True)))
+    return rows
+
+
 def _mean_row(evaluation: Evaluation, normalizer: str, figures: Figures, cell: Published | None) -> Row:
-    quantity, ours = "NME, " + NORMALIZER_WORDS[normalizer], 100 * figures.mean
+    return _row(evaluation, "NME, " + NORMALIZER_WORDS[normalizer], normalizer, figures.mean, cell)
+
+
+def _row(evaluation: Evaluation, quantity: str, normalizer: str, figure: float, cell: Published | None) -> Row:
+    ours = 100 * figure
     if cell is None:
         return Row(quantity, ours)
     same = evaluation.is_complete and not evaluation.protocol.part_of and normalizer == cell.normalizer

@@ -86,6 +86,10 @@ def _cofw(subset: str, differs: str = "") -> Protocol:
     return Protocol("cofw", subset, "pupil", 0.10, 0.10, differs)
 
 
+def _3d(dataset: str, subset: str = "all", differs: str = "") -> Protocol:
+    return Protocol(dataset, subset, "box_geometric", 0.08, 0.07, differs, has_profiles=True)
+
+
 def _300vw(subset: str, differs: str = "") -> Protocol:
     return Protocol("300vw", subset, "outer_eye", 0.08, 0.08, differs)
 
@@ -101,6 +105,13 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         _ibug_300w("lfpw_test", "these are the LFPW faces of the common subset, without those of HELEN", "common"),
         _ibug_300w("train", _TRAINING),
         Protocol("300w_lp", "all", "box_geometric", 0.08, 0.08, _PRE_TRAINING, has_profiles=True),
+        _3d("300w_lp_3d", differs=_PRE_TRAINING),
+        _3d("300w_3d"),
+        _3d("menpo_3d"),
+        _3d("300vw_3d", "category_a"),
+        _3d("300vw_3d", "category_b"),
+        _3d("300vw_3d", "category_c"),
+        _3d("300vw_3d", "test", _ALL_CATEGORIES),
         _aflw2000("all"),
         _aflw2000("0-30"),
         _aflw2000("30-60"),

@@ -19,13 +19,15 @@ class Published:
         paper: Short name of the paper the cell is printed in.
         table: Its table, or section where the figure stands in the text.
         method: The row's name as printed, without its citation.
-        dataset: As in evaluation.protocols: "300w"; also "aflw", "cofw", "300vw".
+        dataset: As in evaluation.protocols, such as "300w".
         subset: Part of the data set.
         normalizer: What the error is divided by.
-        percent: Mean error over the faces, per cent, as printed.
+        percent: Mean error over the faces, their median, or the area under the CED, per cent, as printed.
         model: The network of this project that the row describes, or "" for another paper's method.
         note: What a reader of the bare number would get wrong.
         also: Further normalisers that the number may be in, going by what is printed; no difference is taken in these.
+        statistic: "mean", "median", or "auc" up to the protocol's threshold.
+        without_outline: Whether it is of the 49 points inside the face alone.
     """
 
     paper: str
@@ -38,10 +40,15 @@ class Published:
     model: str = ""
     note: str = ""
     also: tuple[str, ...] = ()
+    statistic: str = "mean"
+    without_outline: bool = False
 
 
 def find(model: str, dataset: str, subset: str) -> list[Published]:
-    """The main result of a network of this project on a subset, one cell per normaliser; empty if none is published."""
+    """The main result of a network of this project on a subset; empty if none is published.
+
+    One cell per normaliser, or with and without outline.
+    """
     return [
         cell
         for cell in PUBLISHED
@@ -49,12 +56,19 @@ def find(model: str, dataset: str, subset: str) -> list[Published]:
     ]
 
 
-MAIN_TABLES: dict[str, tuple[str, ...]] = {"FFLD": ("Table 1", "Table 2", "Table 3", "Table 4")}
+MAIN_TABLES: dict[str, tuple[str, ...]] = {
+    "FFLD": ("Table 1", "Table 2", "Table 3", "Table 4"),
+    "LGCN": ("Table 1",),
+    "Modified stacked hourglass": ("Table 1",),
+}
 
 _QUARTER = "a quarter of the original's channels"
 _COFW = "printed as face size; its values look like inter-pupil ones"
 _VIDEO = "over the inter-ocular distance, eye corners or pupils (Sec. 6.2): the table does not say which"
 _HEADINGS = "the available text of Table 5 lost two of its column headings"
+
+_AREA = "by which rule the area is taken is not said; by FAN's, its author's later network shows"
+_AREA_OF_FAN = "as [4], FAN, prints it, measured under conventions of its own (docs/protocols.md)"
 
 _FFLD_MODELS = {
     "ResNet18": "resnet18_slim",
@@ -135,6 +149,11 @@ _TABLE_4: Sequence[Row] = (
     ("ResNet18", (5.86, 5.12, 9.14)),
     ("ResNet18-FFLD", (4.85, 4.24, 7.62)),
 )
+# Its methods in brackets are citations: FAN, MDM, TCDCN and CFSS.
+_HOURGLASS_TABLE_1: dict[str, Sequence[tuple[str, float]]] = {
+    "menpo_3d": (("Ours", 68.2), ("[4]", 67.5), ("[34]", 67.1), ("[40]", 47.9), ("[41]", 60.5)),
+    "300w_3d": (("Ours", 74.6), ("[4]", 66.9), ("[34]", 58.1), ("[40]", 41.7), ("[41]", 55.9)),
+}
 
 
 def _table(
@@ -156,12 +175,71 @@ def _table(
     return cells
 
 
+def _areas(dataset: str, methods: Sequence[tuple[str, float]]) -> list[Published]:
+    paper, normalizer = "Modified stacked hourglass", "box_geometric"
+    return [
+        Published(
+            *(paper, "Table 1", method, dataset, "all", normalizer, percent),
+            model="hourglass_resnet50" if method == "Ours" else "",
+            note=_AREA if method == "Ours" else _AREA_OF_FAN,
+            statistic="auc",
+        )
+        for method, percent in methods
+    ]
+
+
 def _on_300w(table: str, method: str, percent: float, model: str, note: str) -> Published:
     return Published("FFLD", table, method, "300w", "full", "outer_eye", percent, model, note)
 
 
 def _ablation(method: str, percent: float, note: str = "") -> Published:
     return _on_300w("Table 5", method, percent, "resnet18_slim" if "baseline" in method else "ffld_resnet18", note)
+
+
+WITH_SHAPE_MODEL = " + shape model"  # what the name of a network ends with whose maps are fitted by one
+
+_LGCN_MODELS = {"Ours (no model fit)": ("lgcn_128", "lgcn_64"), "Ours": ("lgcn_128", "lgcn_64")}
+_LGCN_SMALLER = "of a network with 128 filters; this one has 64"
+_LGCN_SUBSETS = (
+    ("300w", "challenging", "outer_eye"),
+    ("300w", "common", "outer_eye"),
+    ("menpo", "frontal", "box_mean"),
+)
+# On each subset with and without outline.
+_LGCN_TABLE_1: Sequence[Row] = (
+    ("CLNF", (6.37, 4.93, 3.47, 2.51, 2.66, 2.10)),
+    ("SDM", (_ABSENT, 10.73, _ABSENT, 3.31, _ABSENT, 2.54)),
+    ("CFAN", (8.38, 6.99, _ABSENT, _ABSENT, 2.87, 2.34)),
+    ("DRMF", (10.36, 8.64, 4.97, 4.22, _ABSENT, 3.44)),
+    ("CFSS", (5.97, 4.49, 3.20, 2.46, 2.32, 1.90)),
+    ("TCDCN", (6.87, 5.56, 4.11, 3.32, 3.32, 2.81)),
+    ("3DDFA", (12.31, 8.34, 7.27, 5.17, 4.51, 3.59)),
+    ("PO-CR", (_ABSENT, 3.33, _ABSENT, 2.67, _ABSENT, 2.03)),
+    ("CE-CLM", (5.62, 4.05, 3.13, 2.23, 2.23, 1.74)),
+    ("Ours (no model fit)", (5.55, 4.36, 3.04, 2.34, 2.27, 1.90)),
+    ("Ours", (5.29, 4.18, 2.86, 2.21, 2.14, 1.79)),
+)
+
+
+def _medians(method: str, values: tuple[float, ...], model: str = "", note: str = "") -> list[Published]:
+    """A row of LGCN's Table 1 as that of one network."""
+    columns = [(subset, without_outline) for subset in _LGCN_SUBSETS for without_outline in (False, True)]
+    cells = []
+    for ((dataset, subset, normalizer), without), percent in zip(columns, values):
+        where = ("LGCN", "Table 1", method, dataset, subset, normalizer)
+        if not math.isnan(percent):
+            cells.append(Published(*where, percent, model, note, statistic="median", without_outline=without))
+    return cells
+
+
+def _lgcn_table_1() -> list[Published]:
+    cells = []
+    for method, values in _LGCN_TABLE_1:
+        ending = WITH_SHAPE_MODEL if method == "Ours" else ""
+        for model in _LGCN_MODELS.get(method, ("",)):
+            note = _LGCN_SMALLER if model == "lgcn_64" else ""
+            cells += _medians(method, values, model and model + ending, note)
+    return cells
 
 
 _SUBSETS = ("common", "challenging", "full")
@@ -188,4 +266,6 @@ PUBLISHED: tuple[Published, ...] = (
     _on_300w("Table 6", "both gradients", 3.66, "ffld_resnet18", ""),
     _on_300w("Sec. 6.4", "baseline, L2", 5.14, "resnet18_slim", "plain instead of IOD-normalised L2 loss"),
     _on_300w("Sec. 6.4", "baseline, Norm L2", 4.98, "resnet18_slim", "IOD-normalised L2 loss, Eq. 1"),
+    *_lgcn_table_1(),
+    *(cell for dataset, methods in _HOURGLASS_TABLE_1.items() for cell in _areas(dataset, methods)),
 )

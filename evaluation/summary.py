@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from datasets.markups import get_markup
+from datasets.markups import IBUG_49, IBUG_68, get_markup
 from evaluation.metrics import AUC_RULES, BOXES, auc, failure_rate, known_normalizers, landmark_errors, mean_of_known
 from evaluation.protocols import Protocol
 
@@ -57,11 +57,19 @@ class Evaluation:
         """Whether every face of the whole subset has been measured."""
         return not self.present and self.expected == len(self.names) == int(self.found.sum())
 
-    def errors(self, normalizer: str) -> np.ndarray:
-        """(n,) fractions; NaN for a face that was not found or cannot be measured."""
+    def errors(self, normalizer: str, landmarks: Sequence[int] | None = None) -> np.ndarray:
+        """(n,) fractions over some landmarks, or all; NaN for a face that was not found or cannot be measured."""
         errors = np.full(len(self.names), np.nan)
-        errors[self.found] = mean_of_known(self.landmark_errors(normalizer), axis=1)
+        each = self.landmark_errors(normalizer)
+        errors[self.found] = mean_of_known(each if landmarks is None else each[:, landmarks], axis=1)
         return errors
+
+    @property
+    def without_outline(self) -> list[int] | None:
+        """The 49 of 68 landmarks that are neither of the outline nor inner corners of the mouth; else None."""
+        if self.truth.shape[1] != IBUG_68.num_landmarks:
+            return None
+        return [IBUG_68.names.index(name) for name in IBUG_49.names]
 
     def landmark_errors(self, normalizer: str) -> np.ndarray:
         """The error of each landmark of the faces that were found, (found, K) fractions."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import aflw, aflw21, catalog, cofw, ibug_300w, w300_lp, w300_vw
+from datasets import aflw, aflw21, catalog, cofw, ibug_300w, menpo_3d, w300_lp, w300_vw
 from datasets.catalog import CATALOG, DATASETS, TEST_DATASETS, chosen_subset, load_subset, training_pair
 from datasets.ibug_300w import is_validation
 from evaluation.protocols import PROTOCOLS
@@ -43,8 +43,9 @@ def give(monkeypatch, module, faces, function="load"):
 
 
 def test_what_can_be_trained_and_measured_on():
-    assert DATASETS == ("rendered", "300w", "300w_lp", "aflw", "aflw21", "cofw", "helen194", "300vw", "pts")
-    assert set(TEST_DATASETS) == {*DATASETS, "aflw2000_3d"}
+    trained = ("rendered", "300w", "300w_lp", "300w_lp_3d", "aflw", "aflw21", "cofw", "helen194", "300vw", "pts")
+    assert trained == DATASETS
+    assert set(TEST_DATASETS) == {*DATASETS, "aflw2000_3d", "menpo_3d", "300w_3d", "300vw_3d"}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,8 @@ def test_every_subset_that_can_be_measured_has_its_protocol_and_no_other():
 
 
 def test_every_published_figure_is_of_a_subset_that_can_be_measured():
-    assert {(cell.dataset, cell.subset) for cell in PUBLISHED} <= set(PROTOCOLS)
+    without_reader = {("menpo", "frontal")}
+    assert {(cell.dataset, cell.subset) for cell in PUBLISHED} - without_reader <= set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("module", [ibug_300w, aflw, aflw21, cofw, w300_vw])
@@ -128,10 +130,11 @@ class TestTrainingPair:
         assert asked_of(copies.format(0)).rpartition("/")[2] == original.rpartition("/")[2]
         assert asked_of(copies.format(0)).startswith("afw/") == original.startswith("afw/")
 
-    def test_of_300w_lp_the_visible_outline_is_trained_on(self, monkeypatch):
+    @pytest.mark.parametrize(("name", "points"), [("300w_lp", "2d"), ("300w_lp_3d", "3d")])
+    def test_of_300w_lp_the_outline_is_trained_on_or_the_points_of_the_head(self, monkeypatch, name, points):
         faces = [f"HELEN/HELEN_{photo}_1_{turn}" for photo in range(40) for turn in (0, 11)]
-        _, validation, asked = self.names(monkeypatch, "300w_lp", w300_lp, faces)
-        assert asked == (("DIR", "2d"), {"allow_missing": True, "keep_damaged": False})
+        _, validation, asked = self.names(monkeypatch, name, w300_lp, faces)
+        assert asked == (("DIR", points), {"allow_missing": True, "keep_damaged": False})
         photos = {face.rpartition("_")[0] for face in validation}
         assert 0 < len(photos) < 12
         assert len(validation) == 2 * len(photos)
@@ -177,6 +180,15 @@ class TestLoadSubset:
             assert (about.expected, about.present) == (len(names), "")
         vars(stored)["expected_count"] = 2000
         assert load_subset("aflw2000_3d", "DIR", "0-30")[1].present == "4 of 2000 faces of all yaws"
+
+    @pytest.mark.parametrize(("name", "subset"), [("menpo_3d", "all"), ("300w_3d", "all"), ("300vw_3d", "category_c")])
+    def test_the_parts_of_ls3d_w(self, monkeypatch, name, subset):
+        stored = Stored("abc", missing=("3 of 4 faces",), expected_count=4)
+        asked = give(monkeypatch, menpo_3d, stored)
+        faces, about = load_subset(name, "DIR", subset, allow_missing=True)
+        assert faces is stored
+        assert asked == [(("DIR", name, subset, True, True), {})]
+        assert (about.expected, about.missing, about.present) == (4, ("3 of 4 faces",), "")
 
     def test_cofw_and_your_own(self, monkeypatch):
         give(monkeypatch, cofw, Stored("ab", expected_count=507))

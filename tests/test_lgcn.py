@@ -147,7 +147,7 @@ class TestNetwork:
         # A cell sees 20 pixels by the local layers, 22 by the kernel, 28 by the dilated ones; border effects reach so
         # far, and 3 layers of zeros more at most.
         inner = np.s_[:, :, 80:-80, 80:-80]
-        np.testing.assert_allclose(moved_maps[inner], np.roll(maps, (3, -5), axis=(2, 3))[inner], atol=1e-6)
+        np.testing.assert_allclose(moved_maps[inner], np.roll(maps, (3, -5), axis=(2, 3))[inner], atol=3e-5)
         assert np.ptp(maps[inner]) > 1e-3
 
     def test_any_size_by_one_hybridized_network(self):
@@ -475,4 +475,4 @@ class TestLedger:
             assert named, row
             for file, function in named:
                 text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-                assert not function or f"def {function}(" in text, f"{file}::{function}"
+                assert not function or re.search(rf"(def|class) {function}\b", text), f"{file}::{function}"

@@ -8,13 +8,15 @@ import pytest
 
 from evaluation.metrics import NORMALIZERS
 from evaluation.protocols import PROTOCOLS, get_protocol
-from evaluation.published import PUBLISHED, find
+from evaluation.published import PUBLISHED, WITH_SHAPE_MODEL, find
 from evaluation.summary import AUC_THRESHOLDS, FAILURE_THRESHOLDS
 
 TABLES = ("Table 1", "Table 2", "Table 3", "Table 4", "Table 5", "Table 6")
 
 
-def cells(table, **wanted):
+def cells(table, paper="FFLD", **wanted):
+    """A paper's cells of one table."""
+    wanted["paper"] = paper
     return [
         cell
         for cell in PUBLISHED
@@ -22,11 +24,15 @@ def cells(table, **wanted):
     ]
 
 
-def ffld_text():
+def text_of(paper):
     folder = os.environ.get("PAPERS")
     if not folder:
-        pytest.skip("set PAPERS to the folder that holds ffld.txt to compare with the paper's text")
-    return Path(folder, "ffld.txt").read_text(encoding="utf-8")
+        pytest.skip(f"set PAPERS to the folder that holds {paper}.txt to compare with the paper's text")
+    return Path(folder, f"{paper}.txt").read_text(encoding="utf-8")
+
+
+def ffld_text():
+    return text_of("ffld")
 
 
 def printed_rows(text, table):
@@ -135,6 +141,37 @@ def test_full_is_the_mean_of_its_parts_in_every_row():
             assert (554 * common + 135 * challenging) / 689 == pytest.approx(full, abs=0.06), method
 
 
+HOURGLASS, MODEL = "Modified stacked hourglass", "hourglass_resnet50"
+
+
+def test_every_area_of_the_hourglass_is_the_papers():
+    text = text_of("modified_stacked_hourglass")
+    lines = text[text.index("**Table 1.**") :].split("\n\n")[1].splitlines()
+    heads, *rows = [line.replace("<b>", "").replace("</b>", "").split("\t") for line in lines]
+    assert heads[1:] == ["Ours", "[4]", "[34]", "[40]", "[41]"]
+    datasets = {"Menpo": "menpo_3d", "300W": "300w_3d"}
+    printed = [(datasets[row[0]], head, float(each[:-1])) for row in rows for head, each in zip(heads[1:], row[1:])]
+    assert [(cell.dataset, cell.method, cell.percent) for cell in cells("Table 1", HOURGLASS)] == printed
+
+
+def test_areas_stand_apart_from_mean_errors():
+    found = cells("Table 1", HOURGLASS)
+    assert len(found) == 10
+    assert {(cell.statistic, cell.normalizer, cell.subset) for cell in found} == {("auc", "box_geometric", "all")}
+    assert {cell.statistic for cell in PUBLISHED if cell.paper == "FFLD"} == {"mean"}
+    ours = {cell.dataset: cell.percent for name in ("menpo_3d", "300w_3d") for cell in find(MODEL, name, "all")}
+    assert ours == {"menpo_3d": 68.2, "300w_3d": 74.6}
+    assert all("FAN" in cell.note for cell in found)
+
+
+def test_the_areas_threshold_is_the_protocols():
+    for cell in cells("Table 1", HOURGLASS):
+        protocol = get_protocol(cell.dataset, cell.subset)
+        # Sec. 4.1: "AUC [...] based on the threshold of 7 % of Normalized Mean Error"; d = sqrt(w h).
+        assert (protocol.auc_threshold, protocol.normalizer) == (0.07, cell.normalizer)
+        assert protocol.has_profiles
+
+
 def test_normalisers_are_those_that_can_be_measured_or_are_said_not_to_be():
     assert {cell.normalizer for cell in PUBLISHED} <= {*NORMALIZERS, "face_size", ""}
 
@@ -147,6 +184,10 @@ def test_normalisers_are_those_that_can_be_measured_or_are_said_not_to_be():
         ("aflw", "face_size"),
         ("aflw21", "face_size"),
         ("aflw2000_3d", "box_geometric"),
+        ("300w_lp_3d", "box_geometric"),
+        ("menpo_3d", "box_geometric"),
+        ("300w_3d", "box_geometric"),
+        ("300vw_3d", "box_geometric"),
         ("cofw", "pupil"),
     ],
 )
@@ -168,7 +209,33 @@ def test_normalisers_that_a_figure_may_be_in():
     """Table 3 says face size, Table 4 an inter-ocular distance; all others are clear."""
     assert {cell.also for cell in cells("Table 3")} == {("face_size",)}
     assert {cell.also for cell in cells("Table 4")} == {("outer_eye", "pupil")}
-    assert {cell.also for cell in PUBLISHED if cell.table not in ("Table 3", "Table 4")} == {()}
+    assert {cell.also for cell in PUBLISHED if cell.table not in ("Table 3", "Table 4") and cell.paper == "FFLD"} == {
+        ()
+    }
+
+
+def test_every_median_of_lgcn_is_the_papers():
+    text = text_of("local_global_context_network")
+    lines = [line.split("\t") for line in text[: text.index("Table 1. Median")].splitlines()]
+    for line in lines[[line[0] for line in lines].index("Method \\ Data") + 1 :]:
+        if len(line) != 4:
+            continue
+        printed = [number for cell in line[1:] for number in re.findall(r"\d+\.\d+", cell)]
+        method = re.sub(r"\s*\[\d+\]", "", line[0])
+        found = [cell for cell in cells("Table 1", "LGCN", method=method) if "lgcn_64" not in cell.model]
+        assert [f"{cell.percent:.2f}" for cell in found] == printed, method
+        assert found
+
+
+def test_the_medians_of_lgcn_with_and_without_its_shape_model():
+    """LGCN, Table 1: LFPW and HELEN, with outline / without."""
+    for model in ("lgcn_128", "lgcn_64"):
+        for ending, expected in (("", [3.04, 2.34]), (WITH_SHAPE_MODEL, [2.86, 2.21])):
+            found = find(model + ending, "300w", "common")
+            assert [cell.percent for cell in found] == expected
+            assert [cell.without_outline for cell in found] == [False, True]
+            assert {(cell.statistic, cell.normalizer) for cell in found} == {("median", "outer_eye")}
+            assert all(("128 filters" in cell.note) == (model == "lgcn_64") for cell in found)
 
 
 def test_an_unknown_protocol_lists_those_there_are():

@@ -1,4 +1,4 @@
-"""tiny.py: the command of every run, what is not run again, and the table by hand."""
+"""study.py: the command of every run, what is not run again, and the table by hand."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,12 @@ import pytest
 
 import study
 import train_ffld
+import train_hourglass
+from datasets.markups import get_markup
 from engine import cli
 from engine.recipe import chosen_recipe
+from gluon_models import get_model
+from gluon_models.__main__ import summarize
 from gluon_models.ffld import recipes_for
 
 CELLS = (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
@@ -105,3 +109,31 @@ def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
     assert len(budgets) == 1
     # FFLD, Tables 5 and 6: the best cell of both is the whole method's.
     assert min(cell.published for cell in found.cells if cell.published) == 3.66
+
+
+def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
+    found = study.STUDIES["hourglass"]
+    budgets, networks = set(), []
+    for cell in found.cells:
+        further = ["--data", "d", "--backbone-weights", "zoo.params"]
+        script, *words = study.run_words(found, cell, 0, further, Path("nowhere"))
+        assert script == "train_hourglass.py"
+        arguments = train_hourglass.TRAINING.parse(words)
+        recipe = chosen_recipe(arguments, train_hourglass.TRAINING.recipes_for(arguments.model, arguments.dataset))
+        budgets.add((recipe, arguments.backbone_weights))
+        networks.append(train_hourglass.TRAINING.describe_network(arguments, recipe, get_markup(68)).overrides)
+    assert len(budgets) == 1
+    switched = [(each.pop("block"), each.pop("skip")) for each in networks]
+    assert switched == [("lambda", "conv"), ("lambda_fixed", "conv"), ("original", "conv"), ("lambda", "residual")]
+    assert networks == 4 * networks[:1]
+    assert (networks[0]["stacks"], networks[0]["channels"], networks[0]["frozen_stages"]) == (2, 128, 3)
+    assert {cell.published for cell in found.cells} == {None}
+
+
+def test_the_size_of_the_reduced_hourglass_is_the_ledgers():
+    ledger = (study.ROOT / "docs" / "hourglass.md").read_text(encoding="utf-8")
+    for settings, size in (({}, "963,996"), ({"block": "original"}, "631,176"), ({"skip": "residual"}, "1,106,340")):
+        net = get_model("hourglass_resnet50", stacks=2, channels=128, **settings)
+        rows = summarize(net, (1, 3, 256, 256), depth=2)
+        assert sum(row.parameters for row in rows) - 1_448_448 == int(size.replace(",", ""))
+        assert size in ledger

@@ -1,0 +1,191 @@
+"""Menpo-3D, 300W-Testset-3D and 300VW-3D: 68 points that follow the face out of sight, in Torch files beside photos.
+
+Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment problem?" (ICCV 2017), made them from
+the points of Menpo, 300-W's private set and 300VW by a network, as parts of LS3D-W. A photo `<name>.jpg` or `.png` lies
+beside `<name>.t7`, a Torch tensor of 68 x 2.
+
+Coordinates count from 1 in the files, as Torch's pixels and their authors' crops do, and from 0 here. No description
+says so; see docs/protocols.md for what else their authors' own measuring does.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import torchfile
+
+from datasets.images import PathLike
+from datasets.markups import IBUG_68
+from datasets.pts_files import IMAGE_SUFFIXES, AnnotatedPhotos
+
+
+class Part(NamedTuple):
+    """What a subset is made of.
+
+    Attributes:
+        folders: That hold its faces, or folders of them, below the data set's own.
+        faces: How many were shipped.
+    """
+
+    folders: tuple[str, ...]
+    faces: int
+
+
+# Counts of the paper's author, of his own copies: github.com/1adrianb/2D-and-3D-face-alignment/issues/37.
+_CATEGORIES = {"category_a": Part(("CatA",), 62643), "category_b": Part(("CatB",), 32872)}
+_CATEGORIES["category_c"] = Part(("CatC",), 27245)
+MENPO_3D: Mapping[str, Part] = {"all": Part(("",), 8955)}
+W300_3D: Mapping[str, Part] = {"all": Part(("",), 600)}
+W300_VW_3D: Mapping[str, Part] = {**_CATEGORIES, "test": Part(("CatA", "CatB", "CatC"), 62643 + 32872 + 27245)}
+TITLES = {"menpo_3d": "Menpo-3D", "300w_3d": "300W-Testset-3D", "300vw_3d": "300VW-3D"}  # their folders' names
+SUBSETS = {"menpo_3d": MENPO_3D, "300w_3d": W300_3D, "300vw_3d": W300_VW_3D}
+
+# All that the reader of Torch files raises on damaged ones.
+_READ_ERRORS = (
+    *(struct.error, torchfile.T7ReaderException, OSError, ValueError, TypeError, LookupError, AttributeError),
+    *(NotImplementedError, ArithmeticError, MemoryError, EOFError, RecursionError),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Ls3dFaces(AnnotatedPhotos):
+    """Faces of one of the three sets by number; a face's name is its path below the set's folder, without extension.
+
+    Attributes:
+        expected_count: How many faces the whole subset has; more than `len(self)` where some are missing.
+        missing: What the copy lacks, in words, one line each.
+    """
+
+    expected_count: int = 0
+    missing: tuple[str, ...] = ()
+
+    def subset(self, indices: Sequence[int]) -> Ls3dFaces:
+        """The faces with these numbers, in this order, as a whole of their own."""
+        return replace(super().subset(indices), expected_count=len(indices), missing=())
+
+
+def load(
+    root: PathLike, dataset: str, subset: str, allow_missing: bool = False, keep_damaged: bool = False
+) -> Ls3dFaces:
+    """The faces of one subset, sorted by name.
+
+    Args:
+        root: The folder that holds the photos, or CatA, CatB and CatC, or the folder around it, such as LS3D-W.
+        dataset: "menpo_3d", "300w_3d" or "300vw_3d".
+        subset: One of `SUBSETS[dataset]`.
+        allow_missing: Take what is there; `expected_count` and `missing` tell what is not.
+        keep_damaged: Keep a face whose annotation cannot be read; asking for it then says why.
+
+    Raises:
+        FileNotFoundError: Faces are missing, or with `allow_missing` all of them.
+        ValueError: The subset is unknown, or an annotation is damaged.
+    """
+    if subset not in SUBSETS[dataset]:
+        raise ValueError(f"{TITLES[dataset]} has no subset '{subset}'; it has {', '.join(SUBSETS[dataset])}")
+    part, home = SUBSETS[dataset][subset], _find_home(root, TITLES[dataset])
+    photos = {photo.relative_to(home).with_suffix("").as_posix(): photo for photo in _photos(home, part.folders)}
+    found = {name: photos[name] for name in sorted(photos) if photos[name].with_suffix(".t7").is_file()}
+    missing = [f"{folder}: no such folder" for folder in part.folders if not (home / folder).is_dir()]
+    missing += [f"{photos[name].relative_to(home)} has no .t7" for name in sorted(photos) if name not in found]
+    if len(found) < part.faces:
+        missing.insert(0, f"{len(found)} of {part.faces} faces")
+    if not found or (missing and not allow_missing):
+        raise FileNotFoundError(_incomplete(home, TITLES[dataset], bool(found), missing))
+    points, damaged = _read_all(found, keep_damaged)
+    return Ls3dFaces(tuple(found), tuple(found.values()), points, IBUG_68, damaged, part.faces, tuple(missing))
+
+
+def read_t7(path: PathLike) -> np.ndarray:
+    """Reads the 68 points of a Torch file, whose pixels count from 1.
+
+    Returns:
+        (68, 2) float64, x then y in pixels counted from 0.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or is no tensor of 68 x 2 finite numbers.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such .t7 file; check the path")
+    try:
+        return _parse_t7(Path(path)) - 1
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable .t7 file: {error}; restore it from the original data") from None
+
+
+def _parse_t7(path: Path) -> np.ndarray:
+    """The tensor as it stands in the file; ValueError says what is wrong with it."""
+    if not path.stat().st_size:
+        raise ValueError("it is empty")
+    try:
+        content = torchfile.load(str(path))
+    except _READ_ERRORS as error:
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise ValueError(f"it is cut short or no Torch file ({reason})") from None
+    if not isinstance(content, np.ndarray) or content.shape != (IBUG_68.num_landmarks, 2):
+        what = f"a tensor of {content.shape}" if isinstance(content, np.ndarray) else f"a {type(content).__name__}"
+        raise ValueError(f"it holds {what}, not one of ({IBUG_68.num_landmarks}, 2)")
+    if not _lies_in_its_storage(content):
+        raise ValueError("it is cut short: its tensor has more numbers than are there")
+    if not np.isfinite(content).all():
+        raise ValueError("it has values that are not finite numbers")
+    return content.astype(np.float64)
+
+
+def _lies_in_its_storage(tensor: np.ndarray) -> bool:
+    """Whether all of it was read; torchfile believes the file's sizes and strides, even beyond what is there."""
+    storage = tensor
+    while storage.base is not None:
+        storage = storage.base
+    (low, high), (first, last) = _reach(tensor), _reach(storage)
+    return first <= low and high <= last
+
+
+def _reach(array: np.ndarray) -> tuple[int, int]:
+    """Addresses of an array's first byte and of the one after its last."""
+    start = array.__array_interface__["data"][0]
+    steps = [(length - 1) * stride for length, stride in zip(array.shape, array.strides)]
+    return start + sum(min(step, 0) for step in steps), start + sum(max(step, 0) for step in steps) + array.itemsize
+
+
+def _read_all(photos: Mapping[str, Path], keep_damaged: bool) -> tuple[np.ndarray, dict[str, str]]:
+    """Points (n, 68, 2) of the photos' annotations, NaN where damaged, and what is wrong with those, by face name."""
+    points = np.full((len(photos), IBUG_68.num_landmarks, 2), np.nan)
+    damaged: dict[str, str] = {}
+    for index, (name, photo) in enumerate(photos.items()):
+        try:
+            points[index] = read_t7(photo.with_suffix(".t7"))
+        except ValueError as error:
+            if not keep_damaged:
+                raise
+            damaged[name] = str(error)
+    return points, damaged
+
+
+def _photos(home: Path, folders: Sequence[str]) -> Iterator[Path]:
+    for folder in folders:
+        # Archives packed on a Mac hold a "._name.jpg" beside each file.
+        yield from (
+            path
+            for path in (home / folder).rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
+
+
+def _find_home(root: PathLike, title: str) -> Path:
+    home = Path(root)
+    if not home.is_dir():
+        raise FileNotFoundError(f"{root}: there is no such folder; name {title}, or the folder around it")
+    return home / title if (home / title).is_dir() else home
+
+
+def _incomplete(home: Path, title: str, any_found: bool, missing: Sequence[str]) -> str:
+    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
+    remedy = (
+        "complete it, or allow missing faces" if any_found else "name the folder that holds its photos and .t7 files"
+    )
+    return f"{home}: {title} is incomplete ({shown}): {remedy}"

@@ -1,0 +1,217 @@
+"""What train_hourglass.py makes of a command line: recipe, network, backbone, validation, lambdas; and a run of it."""
+
+import json
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_hourglass
+from datasets.heatmaps import HeatmapCodec
+from datasets.markups import get_markup
+from datasets.synthetic import SyntheticFaces
+from engine import cli, training
+from engine.recipe import chosen_recipe
+from gluon_models import get_model, load_weights
+from gluon_models.hourglass import CPU_RECIPE, RECIPE, MapLoss
+from gluon_models.spec import NetworkInput
+from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+
+CPU = [mx.cpu()]
+TINY = "--stacks 2 --channels 16 --depth 1 --backbone-stride 16".split()
+TRAINING = train_hourglass.TRAINING
+
+
+def chosen(*words):
+    arguments = TRAINING.parse(["--out", "run", *words])
+    return arguments, chosen_recipe(arguments, TRAINING.recipes_for(arguments.model, arguments.dataset))
+
+
+def network(*words):
+    """A small network of the command line's kind, seeded."""
+    arguments, recipe = chosen(*TINY, *words)
+    info = TRAINING.describe_network(arguments, recipe, get_markup(68))
+    net = get_model(info.model, **info.overrides)
+    training.initialise(net, (1, 3, 256, 256), CPU, seed=0)
+    return net, info, recipe
+
+
+@pytest.fixture(scope="module")
+def built():
+    return network()
+
+
+def test_the_defaults_are_the_papers():
+    arguments, recipe = chosen()
+    assert recipe == RECIPE
+    assert (arguments.model, arguments.stacks, arguments.block, arguments.skip) == (
+        "hourglass_resnet50",
+        4,
+        "lambda",
+        "conv",
+    )
+    options = TRAINING.fit_options(arguments, recipe)
+    # Sec. 4.1: Adam at 4e-5, cut tenfold at 20 and at 35 of 50 epochs; weight decay 1e-4; batches of 24.
+    assert (options.optimizer, options.optimizer_settings) == ("adam", {"wd": 1e-4})
+    rates = [options.schedule.rate(done) for done in (0, 19.99, 20, 34.99, 35, 49.99)]
+    assert rates == pytest.approx([4e-5, 4e-5, 4e-6, 4e-6, 4e-7, 4e-7])
+    assert (recipe.batch_size, options.schedule.epochs) == (24, 50)
+    assert chosen("--recipe", "cpu")[1] == CPU_RECIPE
+
+
+def test_the_rates_milestones_are_an_option():
+    options = TRAINING.fit_options(*chosen("--lr-decay-epoch", "2,5", "--lr", "1"))
+    assert [options.schedule.rate(done) for done in (1, 2, 5)] == pytest.approx([1, 0.1, 0.01])
+
+
+def test_rotation_colour_flip_and_scale_are_the_augmentation():
+    setting = TRAINING.augmentation(RECIPE)
+    assert (setting.rotation_degrees, setting.scale_range, setting.flip_probability) == (50.0, (0.5, 1.2), 0.5)
+    assert setting.brightness_fraction > 0
+    assert setting.contrast_fraction > 0
+    others = ("shift_fraction", "shear_fraction", "blur_probability", "noise_probability", "occlusion_probability")
+    assert [getattr(setting, name) for name in others] == [0] * 5
+    plain = TRAINING.augmentation(replace(RECIPE, colour_jitter=False))
+    assert (plain.brightness_fraction, plain.contrast_fraction, plain.saturation_fraction) == (0, 0, 0)
+    cpu = TRAINING.augmentation(CPU_RECIPE)
+    assert cpu.scale_range == (0.8, 1.2)
+    assert min(cpu.blur_probability, cpu.occlusion_probability, cpu.brightness_fraction, cpu.shift_fraction) > 0
+
+
+def test_switches_reach_the_network():
+    words = "--stacks 1 --channels 32 --depth 2 --backbone-stride 16 --backbone v2 --block original --skip residual"
+    arguments, recipe = chosen(*words.split(), "--merge-lambda", "on", "--score-init", "zeros")
+    info = TRAINING.describe_network(arguments, recipe, get_markup(68))
+    assert info.overrides == {
+        "num_landmarks": 68,
+        "stacks": 1,
+        "channels": 32,
+        "depth": 2,
+        "backbone_stride": 16,
+        "backbone_version": "v2",
+        "block": "original",
+        "skip": "residual",
+        "merge_lambda": True,
+        "score_init": "zeros",
+        "frozen_stages": 0,
+    }
+    assert info.spec.stride == 16
+    get_model(info.model, **info.overrides)
+
+
+def test_every_stack_is_trained_on_the_codecs_maps(built):
+    net, info, recipe = built
+    objective = TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+    faces = crop_dataset(SyntheticFaces(2, 0, 96), info.spec)
+    points = np.random.RandomState(0).uniform(10, 240, (2, 68, 2)).astype(np.float32)
+    points[0, 5] = np.nan
+    found = objective(net, (faces.crops, points), mx.cpu())
+    maps, known = map(mx.nd.array, HeatmapCodec(16, 16, 1.0).encode(points))
+    answers = net.cascade(NetworkInput(info.spec, CPU)(faces.crops, mx.cpu()))
+    assert list(found) == ["stack 1", "stack 2"]
+    for loss, answer in zip(found.values(), answers):
+        np.testing.assert_allclose(loss.asnumpy(), MapLoss()(answer, maps, known).asnumpy(), rtol=1e-5)
+
+
+def test_validation_measures_every_stack_and_logs_the_lambdas(built):
+    net, info, _ = built
+    faces = SyntheticFaces(2, 0, 96)
+    factor = net.cascade.stacks[0].block.scale.factor
+    factor.set_data(mx.nd.full((1, 1, 1, 1), 3))
+    measured = TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
+    # Of depth 1: a block before, in and after the hourglass and one behind it, (3 + 1 + 1 + 1) / 4.
+    assert (measured["lambda_stack_0"], measured["lambda_stack_1"]) == (1.5, 1.0)
+    cropped = crop_dataset(faces, info.spec)
+    corners = cropped.truth_image[:, [36, 45]]
+    eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
+    for stage in (0, 1):
+        points = predict_cropped(PointPredictor(lambda x, k=stage: net.cascade(x)[k], info.spec), cropped)
+        expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
+        assert measured[f"nme_stage_{stage}"] == pytest.approx(expected)
+    assert measured["nme"] == measured["nme_stage_1"] != measured["nme_stage_0"]
+    factor.set_data(mx.nd.ones((1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("block", ["original", "lambda_fixed"])
+def test_no_lambda_is_logged_where_none_is_trained(block):
+    net, _, _ = network("--block", block)
+    assert train_hourglass.mean_lambdas(net) == {}
+
+
+def zoo_of(net, path, value):
+    """Parameters as Gluon's classifier of the net's backbone stores them, all of one value."""
+    wanted = net.cascade.backbone._collect_params_with_prefix()
+    mx.nd.save(str(path), {f"features.{name}": mx.nd.full(each.shape, value) for name, each in wanted.items()})
+    return str(path)
+
+
+def test_the_backbone_starts_from_the_zoos_weights(tmp_path, capsys):
+    net, _, _ = network()
+    score = net.cascade.stacks[0].score.weight.data().asnumpy()
+    arguments, _ = chosen("--backbone-weights", zoo_of(net, tmp_path / "zoo.params", 0.25))
+    capsys.readouterr()
+    TRAINING.fill_network(net, arguments, CPU)
+    for parameter in net.cascade.backbone.collect_params().values():
+        assert (parameter.data().asnumpy() == 0.25).all()
+    np.testing.assert_array_equal(net.cascade.stacks[0].score.weight.data().asnumpy(), score)
+    assert capsys.readouterr().out == ""
+
+
+def test_what_the_zoos_weights_lack_is_said(tmp_path, capsys):
+    net, _, _ = network("--backbone", "v2")
+    path = zoo_of(net, tmp_path / "zoo.params", 0.25)
+    stored = mx.nd.load(path)
+    last = max(int(name.split(".")[1]) for name in stored)
+    mx.nd.save(path, {name: value for name, value in stored.items() if name.split(".")[1] != str(last)})
+    arguments, _ = chosen("--backbone-weights", path)
+    TRAINING.fill_network(net, arguments, CPU)
+    assert f"has no features.{last}.gamma, features.{last}.beta" in capsys.readouterr().out
+
+
+def test_frozen_stages_stay_frozen():
+    net, _, _ = network("--frozen-stages", "2", "--init", "any")
+    kinds = {each.grad_req for layer in list(net.cascade.backbone)[:5] for each in layer.collect_params().values()}
+    assert kinds == {"null"}
+    with pytest.raises(ValueError, match="keeps what is learnt already: name --backbone-weights or --init too"):
+        network("--frozen-stages", "2")
+
+
+@pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and log get written.
+def test_a_run_and_its_resumption(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    small = "--recipe cpu --lr 0.01 --rendered-count 8 --batch-size 4 --workers 0 --gpus none --epochs 2".split()
+    assert TRAINING.main([*TINY, *small, "--average-decay", "0", "--out", out]) == 0
+    printed = capsys.readouterr().out
+    assert "8 training faces, 16 for validation" in printed
+    assert "GB for 4 faces of 256 px" in printed
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    logged = {"nme", "nme_stage_0", "nme_stage_1", "lambda_stack_0", "lambda_stack_1"}
+    assert all(logged <= set(line) for line in lines)
+    assert lines[0]["lambda_stack_0"] != lines[1]["lambda_stack_0"] != 1.0
+    net, info = load_weights(tmp_path / "run" / "best.params")
+    assert (info.model, info.markup, info.spec.stride) == ("hourglass_resnet50", "ibug_68", 16)
+    assert net(mx.nd.zeros((1, 3, 256, 256))).shape == (1, 68, 16, 16)
+    assert TRAINING.main(["--resume", out]) == 0
+    assert [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()] == lines
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--depth", "7"], "depth 7"),
+        (["--stacks", "0"], "0 stacks"),
+        (["--smallest-scale", "1.5"], "--smallest-scale 1.5 --largest-scale 1.2: give two numbers above 0"),
+        (["--lr-decay-epoch", "a"], "'a' is no list of numbers such as 20,35"),
+        (["--backbone-weights", "{new}.params"], "there is no such file; name parameters of Gluon's resnet50_v1"),
+        (["--frozen-stages", "1"], "name --backbone-weights or --init too"),
+        (["--dataset", "300w_lp", "--data", "{new}"], "there is no such folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+    new = str(tmp_path / "new")
+    filled = [word.replace("{new}", new) for word in [*words, "--out", "{new}", "--rendered-count", "8"]]
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: TRAINING.main([*filled, "--workers", "0", "--gpus", "none"]))
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
