@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Union
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -103,6 +103,8 @@ def _decode(data: bytes, apply_orientation: bool) -> np.ndarray:
     with warnings.catch_warnings():
         # Pillow warns of big photos and of odd metadata; neither is an error, and there is nothing to do about it.
         warnings.simplefilter("ignore")
+        # GluonCV, once imported, lets every program around it take photos that are cut short.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         with Image.open(io.BytesIO(data)) as image:
             if apply_orientation:
                 ImageOps.exif_transpose(image, in_place=True)

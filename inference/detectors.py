@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import cv2
+import mxnet as mx
 import numpy as np
+
+from datasets.landmark_boxes import FOREHEAD
+from gluon_models.face_detector import find_boxes, load_detector
+from gluon_models.weights import shipped_weights
 
 TIGHT_BOX = "tight box around the landmarks, from the brows to the chin"
 
@@ -110,11 +115,51 @@ class HaarDetector:
         return merge_overlapping(detections, self._MERGE_OVERLAP)
 
 
+# The detector is trained on landmark boxes with FOREHEAD above them, and on boxes that people drew much like these.
+FASTER_RCNN_CORRECTION = BoxCorrection(0.0, 0.5 * FOREHEAD / (1 + FOREHEAD), 1.0, 1 / (1 + FOREHEAD))
+FASTER_RCNN_WEIGHTS = "face_detector"  # the file that ships
+
+
+class FasterRcnnDetector:
+    """GluonCV's Faster R-CNN as `train_detector.py` trains it.
+
+    Args:
+        weights: a file that `train_detector.py` wrote; the one that ships if None.
+        least_score: boxes below are left out; 0 to 1.
+        largest_overlap: of two boxes that share more than this of their union the surer one stays.
+        context: where it runs; the CPU if None.
+
+    Raises:
+        FileNotFoundError, ValueError: no weights are there, or they do not fit.
+    """
+
+    box_kind = "box from the lower forehead to the chin, as wide as the face"
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        least_score: float = 0.5,
+        largest_overlap: float = 0.3,
+        context: mx.Context | None = None,
+    ) -> None:
+        if not (0 <= least_score <= 1 and 0 <= largest_overlap <= 1):
+            raise ValueError(f"score {least_score} and overlap {largest_overlap} of a face detector are 0 to 1")
+        self._context, self._least_score = context or mx.cpu(), least_score
+        path = shipped_weights(FASTER_RCNN_WEIGHTS) if weights is None else weights
+        self._net = load_detector(path, self._context)
+        self._net.set_nms(nms_thresh=largest_overlap, nms_topk=-1, post_nms=-1)
+
+    def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
+        """Faces of image (H, W, 3), the surest first; the score is the network's probability."""
+        boxes, scores = find_boxes(self._net, image, self._context)
+        return [Detection(box, float(score)) for box, score in zip(boxes, scores) if score >= self._least_score]
+
+
 def merge_overlapping(detections: list[Detection], largest_overlap: float) -> list[Detection]:
     """Leaves out boxes that share more than this fraction of their area with a larger one; the largest comes first."""
     kept: list[Detection] = []
     for candidate in sorted(detections, key=lambda each: -_area(each.box)):
-        if all(_overlap(candidate.box, other.box) <= largest_overlap for other in kept):
+        if all(overlap(candidate.box, other.box) <= largest_overlap for other in kept):
             kept.append(candidate)
     return kept
 
@@ -123,7 +168,8 @@ def _area(box: np.ndarray) -> float:
     return float(np.prod(np.clip(box[2:] - box[:2], 0, None)))
 
 
-def _overlap(box: np.ndarray, other: np.ndarray) -> float:
+def overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """What share of the smaller of two boxes (4,) the other covers."""
     common = np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])])
     return _area(common) / min(_area(box), _area(other))
 
@@ -216,25 +262,32 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f'{path}: not a JSON file ({error}); write {{"photo.jpg": [[x0, y0, x1, y1]]}}') from error
 
 
-DETECTORS = ("haar", "file", "whole")
+DETECTORS = ("haar", "file", "whole", "faster_rcnn")
 
 
-def get_detector(name: str, boxes: str | os.PathLike[str] | None = None) -> FaceDetector:
+def get_detector(
+    name: str, boxes: str | os.PathLike[str] | None = None, weights: str | os.PathLike[str] | None = None
+) -> FaceDetector:
     """A detector that answers with tight landmark boxes.
 
     Args:
-        name: "haar" (OpenCV's cascade), "file" (given boxes) or "whole" (the image is the face).
+        name: "haar" (OpenCV's cascade), "file" (given boxes), "whole" (the image is the face) or "faster_rcnn".
         boxes: JSON file for "file", see `FileDetector`.
+        weights: of "faster_rcnn"; those that ship if None.
 
     Raises:
-        ValueError: an unknown name, or boxes missing or given in vain.
-        FileNotFoundError: the file of boxes is not there.
+        ValueError: an unknown name, boxes missing, boxes or weights given in vain, or no weights ship.
+        FileNotFoundError: the file of boxes or the weights are not there.
     """
     if name not in DETECTORS:
         raise ValueError(f"unknown detector '{name}': choose one of {', '.join(DETECTORS)}")
     if (name == "file") != (boxes is not None):
         needs = "needs a" if name == "file" else "takes no"
         raise ValueError(f"detector '{name}' {needs} file of boxes: such a file and the detector 'file' go together")
+    if weights is not None and name != "faster_rcnn":
+        raise ValueError(f"detector '{name}' takes no weights: such a file and the detector 'faster_rcnn' go together")
     if name == "haar":
         return CorrectedDetector(HaarDetector(), HAAR_CORRECTION)
+    if name == "faster_rcnn":
+        return CorrectedDetector(FasterRcnnDetector(weights), FASTER_RCNN_CORRECTION)
     return WholeImage() if boxes is None else FileDetector(boxes)

@@ -10,8 +10,10 @@ from matplotlib import cbook
 
 from datasets.ibug_300w import load
 from datasets.images import read_image
+from datasets.landmark_boxes import face_box
 from inference.detectors import (
     DETECTORS,
+    FASTER_RCNN_CORRECTION,
     HAAR_CORRECTION,
     TIGHT_BOX,
     BoxCorrection,
@@ -181,14 +183,24 @@ def test_a_file_that_is_no_json_or_not_there_is_refused(box_file, tmp_path):
 
 def test_detectors_by_name(box_file):
     path = box_file({})
-    detectors = [get_detector(name, path if name == "file" else None) for name in DETECTORS]
+    without_weights = [name for name in DETECTORS if name != "faster_rcnn"]
+    detectors = [get_detector(name, path if name == "file" else None) for name in without_weights]
     assert {detector.box_kind for detector in detectors} == {TIGHT_BOX}
-    with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, file, whole"):
+    with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, file, whole, faster_rcnn"):
         get_detector("viola")
     with pytest.raises(ValueError, match="'file' needs a file of boxes"):
         get_detector("file")
     with pytest.raises(ValueError, match="'haar' takes no file of boxes"):
         get_detector("haar", path)
+    with pytest.raises(ValueError, match="'whole' takes no weights"):
+        get_detector("whole", weights="face.params")
+    with pytest.raises(FileNotFoundError, match=r"face\.params is not there"):
+        get_detector("faster_rcnn", weights="face.params")
+
+
+def test_the_networks_boxes_become_tight_ones():
+    points = np.array([[10.0, 20], [50, 30], [30, 70]])
+    np.testing.assert_allclose(FASTER_RCNN_CORRECTION.apply(face_box(points)), [10, 20, 50, 70])
 
 
 def closest(boxes, truth):

@@ -1,0 +1,181 @@
+"""train_detector.py and evaluate_detector.py: command lines, a run and its resumption, measuring."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import evaluate_detector
+import train_detector
+from datasets.boxed_photos import BoxedPhoto, part_of
+from datasets.images import write_image
+from datasets.synthetic import SyntheticFaces
+from engine.recipe import chosen_recipe
+from gluon_models import face_detector
+from gluon_models.face_detector import RECIPES, Setting
+from inference.detectors import Detection, FasterRcnnDetector
+
+SMALL = "--model faster_rcnn_fpn --rendered-count 3 --max-photos 2 --workers 0 --gpus none --lr 0.001".split()
+
+
+@pytest.fixture
+def small_setting(monkeypatch):
+    monkeypatch.setitem(
+        face_detector.SETTINGS, "faster_rcnn_fpn", Setting(64, 128, 16, 16, 32, 16, (60, 20), (200, 100))
+    )
+    monkeypatch.setattr(train_detector, "VALIDATION_PHOTOS", 2)
+
+
+def chosen(*words):
+    arguments = train_detector.parse(["--out", "run", *words])
+    return arguments, chosen_recipe(arguments, {name: each[""] for name, each in RECIPES.items()})
+
+
+def test_the_defaults_are_gluoncvs():
+    arguments, recipe = chosen()
+    assert (arguments.model, arguments.dataset) == ("faster_rcnn", "rendered")
+    options = train_detector.fit_options(arguments, recipe)
+    assert (options.optimizer, options.optimizer_settings) == ("sgd", {"wd": 5e-4, "momentum": 0.9})
+    rates = [options.schedule.rate(epoch) for epoch in (0, 13, 14, 19)]
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4])
+    assert (options.schedule.epochs, recipe.batch_size) == (20, 1)
+
+
+def test_the_cpu_recipe_varies_sizes_and_ends_at_zero():
+    arguments, recipe = chosen("--recipe", "cpu")
+    assert (recipe.smallest_scale, recipe.largest_scale) == (0.7, 1.3)
+    schedule = train_detector.fit_options(arguments, recipe).schedule
+    assert schedule.rate(recipe.epochs) == pytest.approx(0)
+
+
+class Sizes:
+    """A source whose photos say by their size which one they are."""
+
+    def __len__(self):
+        return 5
+
+    def sample(self, index, rng):
+        return BoxedPhoto(np.zeros((10 + index, 20, 3)), rng.random((1, 4)), np.zeros(1, bool), str(index))
+
+
+def test_an_epoch_takes_every_photo_once_and_depends_on_its_number_alone():
+    def samples(photos, seed):
+        return [(len(image), boxes.tolist()) for image, boxes in photos] + [seed]
+
+    batches = train_detector.PhotoBatches(Sizes(), samples, 2, seed=4)
+    first, again, second = list(batches.epoch(0)), list(batches.epoch(0)), list(batches.epoch(1))
+    assert len(first) == len(batches) == 2
+    assert first == again
+    sizes = [size for batch in first for size, _ in batch[:2]]
+    assert len(set(sizes)) == 4
+    assert [size for batch in second for size, _ in batch[:2]] != sizes
+    assert [batch[2] for batch in first] == [(4, 0, 0), (4, 0, 2)]
+    with pytest.raises(ValueError, match="5 training photos do not fill a batch of 6: lower --batch-size"):
+        train_detector.PhotoBatches(Sizes(), samples, 6, seed=0)
+
+
+def test_whole_photos_of_afw_test_the_detector():
+    class Named(SyntheticFaces):
+        names = ("afw/1_1", "helen/trainset/2", "lfpw/trainset/afw")
+
+        def __init__(self):
+            pass
+
+        def subset(self, indices):
+            return [self.names[k] for k in indices]
+
+    assert train_detector.without_afw(Named()) == ["helen/trainset/2", "lfpw/trainset/afw"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--more", "face_boxes"], "--more face_boxes: write NAME=DIR with one of"),
+        (["--more", "cofw=DIR"], "--more cofw=DIR: write NAME=DIR"),
+        (["--dataset", "fddb"], "--dataset fddb needs its folder: pass --data DIR"),
+        (["--dataset", "face_boxes", "--data", "missing"], "missing: has no folder 'annotations'"),
+        ([*SMALL, "--batch-size", "3"], "2 training photos do not fill a batch of 3"),
+        ([*SMALL, "--imagenet", "missing.params"], "missing.params: there is no such file"),
+    ],
+)
+def test_bad_input_is_said_in_one_line(words, message, tmp_path, small_setting):
+    with pytest.raises((ValueError, OSError), match=message):
+        train_detector.main([*words, "--out", str(tmp_path / "run")])
+
+
+@pytest.mark.slow  # Three short trainings: only so is it certain that a resumed one continues bit for bit.
+def test_a_run_resumes_bit_for_bit_and_its_weights_find_boxes(tmp_path, small_setting, monkeypatch):
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    train_detector.main([*SMALL, "--epochs", "2", "--out", str(whole)])
+    log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in log] == [1, 2]
+    assert all(math.isfinite(line["loss"]) for line in log)
+    assert log[1]["nme"] == 1 - log[1]["average_precision"]
+
+    class Stopped(Exception):
+        pass
+
+    saved = train_detector.Fit._one_epoch
+
+    def one_epoch(self, state, bar):
+        if state.epoch == 1:
+            raise Stopped
+        saved(self, state, bar)
+
+    monkeypatch.setattr(train_detector.Fit, "_one_epoch", one_epoch)
+    with pytest.raises(Stopped):
+        train_detector.main([*SMALL, "--epochs", "2", "--out", str(parted)])
+    monkeypatch.setattr(train_detector.Fit, "_one_epoch", saved)
+    train_detector.main(["--resume", str(parted), "--gpus", "none"])
+    with np.load(whole / "last.npz") as one, np.load(parted / "last.npz") as two:
+        weights = [name for name in one.files if name.startswith("weights/")]
+        assert len(weights) > 100
+        for name in weights:
+            np.testing.assert_array_equal(one[name], two[name])
+    assert (whole / "best.params").read_bytes() == (parted / "best.params").read_bytes()
+    detector = FasterRcnnDetector(whole / "best.params", least_score=0.0)
+    assert all(0 < score <= 1 and box.shape == (4,) for box, score in detector(SyntheticFaces(1, size=96)[0].image))
+
+
+def write_voc(folder, name, image, boxes):
+    for each in ("annotations", "images"):
+        (folder / each).mkdir(exist_ok=True)
+    edges = ("xmin", "ymin", "xmax", "ymax")
+    objects = "".join(
+        "<object><bndbox>"
+        + "".join(f"<{edge}>{value + 1}</{edge}>" for edge, value in zip(edges, box))
+        + "</bndbox></object>"
+        for box in boxes
+    )
+    text = f"<annotation><filename>{name}.png</filename>{objects}</annotation>"
+    (folder / "annotations" / f"{name}.xml").write_text(text)
+    write_image(folder / "images" / f"{name}.png", image)
+
+
+def test_measuring(tmp_path, monkeypatch, capsys):
+    """A detector that knows one of two faces in every photo, and answers one box that is not there."""
+
+    class Half:
+        def __call__(self, image, name=""):
+            return [Detection(np.array([10.0, 10, 60, 60]), 0.9), Detection(np.array([300.0, 10, 350, 60]), 0.8)]
+
+    blank = np.zeros((100, 400, 3), np.uint8)
+    names = [f"photo_{k}" for k in range(30)]
+    for name in names:
+        write_voc(tmp_path, name, blank, [[10, 10, 60, 60], [100, 10, 120, 30]])
+    monkeypatch.setattr(evaluate_detector, "HaarDetector", Half)
+    words = ["--detector", "haar", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert evaluate_detector.main(words) == 0
+    result = json.loads((tmp_path / "out" / "detection.json").read_text())["haar"]
+    held_out = sum(part_of(name) == "held_out" for name in names)
+    assert result["photos"] == held_out > 0
+    assert result["sizes"]["all"]["faces"] == 2 * held_out
+    # The right boxes are the surest: precision 1 up to the recall of 1/2.
+    assert result["sizes"]["all"]["average_precision"] == pytest.approx(0.5)
+    assert result["sizes"]["all"]["precision"] == pytest.approx(0.5)
+    assert result["sizes"]["from 40"]["recall"] == 1
+    assert result["sizes"]["below 24"]["recall"] == 0
+    assert result["sizes"]["from 80"]["recall"] is None
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["haar", "from", "40", str(held_out), "100.0", "100.0", "50.0"] in rows
