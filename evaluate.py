@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Callable, Iterable, Optional, Sequence
 
+import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
 from datasets.catalog import CATALOG, TEST_DATASETS, SubsetInfo, chosen_subset, load_subset
 from datasets.faces import Face, FaceDataset
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
+from datasets.heatmaps import DECODINGS
 from datasets.synthetic import SyntheticFaces
 from engine import cli, devices
 from engine.files import make_folder
@@ -25,17 +27,28 @@ from engine.record import git_state, versions
 from evaluation.boxes import check_inside, closest_box, given_box
 from evaluation.plots import Picture
 from evaluation.protocols import box_words, get_protocol
+from evaluation.published import WITH_SHAPE_MODEL
 from evaluation.report import extreme_faces, write_report
 from evaluation.summary import Evaluation
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
+from gluon_models.lgcn import LGCN
+from gluon_models.weights import WeightsInfo
 from inference.detectors import get_detector
+from inference.ensembles import ANSWERS, AugmentedPredictor, DropoutEnsemble
+from inference.landmark_detector import markup_named
 from inference.pipeline import PointPredictor, predict_dataset
+from inference.shape_model import load_shape_model
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
 PICTURE_SIDE = 192  # pixels
 PICTURE_MARGIN = 0.6  # of the longer side of the face's true box
 BOXES_HELP = """what a face is cropped by: its true box, which is the tight one of its landmarks or AFLW's own, a
 detector's, or a JSON file {"name": [x0, y0, x1, y1], ...} in pixels"""
+ENSEMBLES = ("dropout", "augmentation")
+ENSEMBLE_HELP = f"""the mean of {ANSWERS} answers to each face: with other units dropped each time (lgcn_64, lgcn_128),
+or to copies of the crop"""
+SHIFT_HELP = """pixels added to x and y of every predicted point before it is compared; FAN's own measuring adds 1.75,
+see docs/protocols.md"""
 BoxRule = Callable[[int, np.ndarray], Optional[np.ndarray]]
 
 
@@ -65,6 +78,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
     parser.add_argument("--subset", help=f"part of the data set, the first if left out. {_subsets_help()}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
+    parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
+    shape = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps"
+    parser.add_argument("--shape-model", metavar="FILE", help=shape)
+    parser.add_argument("--ensemble", choices=ENSEMBLES, help=ENSEMBLE_HELP)
+    parser.add_argument("--point-shift", type=float, default=0.0, help=SHIFT_HELP)
     parser.add_argument("--allow-missing", action="store_true", help="measure the part of the subset that is there")
     parser.add_argument("--count", type=int, default=500, help="rendered faces")
     parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
@@ -118,7 +136,26 @@ def show_progress(indices: Iterable[int]) -> Iterable[int]:
     return tqdm(indices, "evaluating", unit="face", disable=None)
 
 
-def predict(predictor: PointPredictor, faces: SeenFaces, boxes: BoxRule | None) -> tuple[np.ndarray, dict[str, str]]:
+def load_predictor(
+    arguments: argparse.Namespace, weights: Path, context: mx.Context
+) -> tuple[PointPredictor | AugmentedPredictor, WeightsInfo]:
+    """The network as the command line has it answer, and what its weights file says."""
+    net, info = load_weights(weights, arguments.model, context)
+    if arguments.ensemble == "dropout":
+        if not isinstance(net, LGCN):
+            raise ValueError(f"--ensemble dropout: {arguments.model} drops no units; take augmentation")
+        mx.random.seed(arguments.seed)
+        net = DropoutEnsemble(net)
+    shape_model = load_shape_model(arguments.shape_model) if arguments.shape_model else None
+    predictor = PointPredictor(net, info.spec, context, arguments.batch_size, arguments.decoding, shape_model)
+    if arguments.ensemble == "augmentation":
+        return AugmentedPredictor(predictor, markup_named(info.markup)), info
+    return predictor, info
+
+
+def predict(
+    predictor: PointPredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None
+) -> tuple[np.ndarray, dict[str, str]]:
     """Points (n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
     predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress)
     if np.isnan(predicted[[name not in skipped for name in faces.names]]).any():
@@ -126,12 +163,21 @@ def predict(predictor: PointPredictor, faces: SeenFaces, boxes: BoxRule | None) 
     return predicted, skipped
 
 
+def answer_words(arguments: argparse.Namespace) -> dict[str, str]:
+    """How the network's answers became points, where that is not as ever, for the record."""
+    words = {name: getattr(arguments, name) for name in ("decoding", "ensemble") if getattr(arguments, name)}
+    if arguments.shape_model:
+        words["shape_model"] = Path(arguments.shape_model).name
+        words["shape_model_sha256"] = file_sha256(arguments.shape_model)
+    return words
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Evaluates; 1 if a face had to be left out, else 0."""
     arguments = parse(words)
     context = devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights) if arguments.weights else shipped_weights(arguments.model)
-    net, info = load_weights(weights, arguments.model, context)
+    predictor, info = load_predictor(arguments, weights, context)
     protocol = get_protocol(arguments.dataset, arguments.subset)
     stored, about = load_faces(arguments)
     faces = SeenFaces(stored)
@@ -139,9 +185,10 @@ def main(words: Sequence[str] | None = None) -> int:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
     rule, boxes = box_rule(arguments.boxes, faces, protocol.true_boxes)
     out = make_folder(arguments.out)
-    predicted, skipped = predict(PointPredictor(net, info.spec, context, arguments.batch_size), faces, boxes)
+    predicted, skipped = predict(predictor, faces, boxes)
+    predicted = predicted + arguments.point_shift
     result = Evaluation(
-        model=arguments.model,
+        model=arguments.model + (WITH_SHAPE_MODEL if arguments.shape_model else ""),
         protocol=protocol,
         names=faces.names,
         predicted=predicted,
@@ -154,10 +201,13 @@ def main(words: Sequence[str] | None = None) -> int:
     errors = result.errors(protocol.normalizer)
     shown = [[picture(faces, k, predicted[k], errors[k]) for k in indices] for indices in extreme_faces(errors)]
     record = {
+        "model": arguments.model,
+        **answer_words(arguments),
         "command": shlex.join(["evaluate.py", *sys.argv[1:]]),
         "weights": weights.name,
         "weights_sha256": file_sha256(weights),
         "boxes": arguments.boxes,
+        "point_shift": arguments.point_shift,
         "box_margin": info.spec.box_margin,
         "device": str(context),
         "versions": versions(),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import replace
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -15,6 +17,7 @@ from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, training_pair
 from datasets.faces import Face, FaceDataset
+from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
 from datasets.markups import Markup
 from engine import devices, training
@@ -52,9 +55,18 @@ class LandmarkTraining:
 
     def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
         """Training and validation faces."""
-        return training_pair(
+        train, validation = training_pair(
             arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
         )
+        if not arguments.exclude:
+            return train, validation
+        photos = read_photo_names(arguments.exclude)
+        kept = [without_photos(faces, photos, arguments.dataset) for faces in (train, validation)]
+        left_out = len(train) + len(validation) - len(kept[0]) - len(kept[1])
+        if not left_out:
+            raise ValueError(f"{arguments.exclude} names no photo of the training faces: give one file name a line")
+        print(f"{left_out} faces left out, of the photos in {arguments.exclude}")
+        return kept[0], kept[1]
 
     def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
         """The network that the command line asks for."""
@@ -117,6 +129,8 @@ class LandmarkTraining:
     def parse(self, words: Sequence[str] | None = None) -> argparse.Namespace:
         """Reads the command line."""
         parser = training.make_parser(self.description, self.models, DATASETS, self.recipes)
+        exclude = "train without the faces of these photos: a text file of one name a line"
+        parser.add_argument("--exclude", metavar="FILE", help=exclude)
         self.add_options(parser)
         return training.parse(parser, words)
 
@@ -157,6 +171,29 @@ class LandmarkTraining:
             state = fit.run(folder, record, vars(arguments), resume=bool(arguments.resume))
         print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
         return 0
+
+
+def read_photo_names(path: str) -> set[str]:
+    """Names of photos from a text file of one a line, without folder and extension.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such list of photos; check the path")
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return {PurePosixPath(line.strip()).stem for line in lines if line.strip()}
+
+
+def without_photos(faces: FaceDataset, photos: Collection[str], dataset: str) -> FaceDataset:
+    """Faces of a data set without those of some photos, which are named as in `read_photo_names`.
+
+    A face with a number of its own behind its photo's name, as in AFW, goes with that photo.
+    """
+    photo_of = CATALOG[dataset].photo_of if dataset in CATALOG else str
+    stems = (PurePosixPath(photo_of(name)).name for name in faces.names)
+    kept = [k for k, stem in enumerate(stems) if not {stem, re.sub(r"_\d+$", "", stem)} & set(photos)]
+    return faces if len(kept) == len(faces) else Chosen([faces], kept)
 
 
 def shows_profiles(dataset: str) -> bool:

@@ -14,6 +14,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
+from datasets.background import BackgroundWindows
 from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.markups import Markup
@@ -29,6 +30,7 @@ from train_landmarks import LandmarkTraining
 
 MODELS = ("lgcn_128", "lgcn_64")
 AUTHORS = "authors"
+BACKGROUND_SHARE = 0.59  # Sec. 4.3: 30,000, beside 18 variants of nine tenths of 3,148 faces [L34]
 SHAPES = 1000  # that the shape model is learned from at most [L20]
 
 
@@ -68,12 +70,26 @@ class LGCNTraining(LandmarkTraining):
         context = "have the global-context subnet; off needs --side-branch off"
         parser.add_argument("--global-context", choices=("on", "off"), default="on", help=context)
         parser.add_argument("--filters", type=int, help="of each convolution (that of the model's name)")
+        background = (
+            "folder of photos: train on windows of them too, as pictures without a face; see datasets/background.py"
+        )
+        parser.add_argument("--background", metavar="DIR", help=background)
+        share = "windows for each face of an epoch, with --background (the paper's 30,000)"
+        parser.add_argument("--background-share", type=float, default=BACKGROUND_SHARE, help=share)
 
     def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
-        """Training faces, each as often in an epoch as it has variants, and validation faces."""
+        """Training faces, as often in an epoch as they have variants, and windows without a face; validation faces."""
         faces, validation = super().load_faces(arguments, recipe)
         self._shape_faces, self._shape_path = faces, Path(arguments.out) / "shape.npz"
-        return Chosen([faces] * recipe.variants), validation
+        variants = [faces] * recipe.variants
+        if not arguments.background:
+            return Chosen(variants), validation
+        if not arguments.background_share > 0:
+            raise ValueError(f"--background-share {arguments.background_share:g}: give more than 0")
+        count = round(arguments.background_share * len(faces) * recipe.variants)
+        windows = BackgroundWindows(arguments.background, count, faces.markup, arguments.seed)
+        print(f"{len(windows)} of the training faces are windows without a face")
+        return Chosen([*variants, windows]), validation
 
     def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
         """The network that the command line asks for."""

@@ -12,6 +12,7 @@ from datasets.markups import MARKUPS, Markup
 from gluon_models import load_weights, shipped_weights
 from inference.detectors import Detection, FaceDetector, get_detector
 from inference.pipeline import PointPredictor, locate
+from inference.shape_model import load_shape_model
 
 
 class LocatedFace(NamedTuple):
@@ -48,6 +49,8 @@ class LandmarkDetector:
         detector: str | FaceDetector = "haar",
         ctx: Any = None,
         model: str | None = None,
+        decoding: str | None = None,
+        shape_model: str | os.PathLike[str] | None = None,
     ) -> LandmarkDetector:
         """Joins trained weights and a detector.
 
@@ -56,13 +59,18 @@ class LandmarkDetector:
             detector: a name that `get_detector` takes, or a detector of your own.
             ctx: one MXNet context; CPU by default.
             model: the network that the weights must be of; any if None.
+            decoding: how heatmaps become points, one of `datasets.heatmaps.DECODINGS`.
+            shape_model: .npz that train_lgcn.py wrote, to fit to the heatmaps instead.
 
         Raises:
-            ValueError, FileNotFoundError: weights or a detector that are not there, or damaged weights.
+            ValueError, FileNotFoundError: weights, a detector or a shape model that are not there or damaged, or what
+                is for heatmaps given for a network that answers points.
         """
         net, info = load_weights(find_weights(name_or_path), model, ctx)
         found_by = get_detector(detector) if isinstance(detector, str) else detector
-        return cls(PointPredictor(net, info.spec, ctx), found_by, _markup_named(info.markup))
+        fitted = load_shape_model(shape_model) if shape_model else None
+        predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
+        return cls(predictor, found_by, markup_named(info.markup))
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:
         """Faces of an image with their landmarks, in the detector's order.
@@ -138,7 +146,8 @@ def _check_overlap(box: np.ndarray, image: np.ndarray) -> None:
         raise ValueError(f"face box {shown} lies outside the image of {width} x {height} pixels: give it in its pixels")
 
 
-def _markup_named(name: str) -> Markup:
+def markup_named(name: str) -> Markup:
+    """The markup that a weights file names; ValueError if there is none of that name."""
     for markup in MARKUPS:
         if markup.name == name:
             return markup

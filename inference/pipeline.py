@@ -15,6 +15,7 @@ from datasets.faces import FaceDataset
 from datasets.geometry import crop_matrix, invert, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS, HeatmapCodec
 from gluon_models.spec import InputSpec, NetworkInput
+from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
 
 
 class PointPredictor:
@@ -25,13 +26,29 @@ class PointPredictor:
         spec: how it sees a face.
         ctx: one context; CPU by default.
         batch_size: crops run together at most.
-        decoding: how heatmaps become points, see `datasets.heatmaps`; a network that answers points needs none.
+        decoding: how heatmaps become points, see `datasets.heatmaps`; its first if None.
+        shape_model: fitted to the heatmaps instead (LGCN, Sec. 3.3).
+
+    Raises:
+        ValueError: a decoding or a shape model for a network that answers points, or both of them.
     """
 
     def __init__(
-        self, net: HybridBlock, spec: InputSpec, ctx: Any = None, batch_size: int = 64, decoding: str = DECODINGS[0]
+        self,
+        net: HybridBlock,
+        spec: InputSpec,
+        ctx: Any = None,
+        batch_size: int = 64,
+        decoding: str | None = None,
+        shape_model: ShapeModel | None = None,
     ) -> None:
-        self.net, self.spec, self._decoding = net, spec, decoding
+        if spec.output != "heatmaps" and (decoding or shape_model):
+            raise ValueError("this network answers points, not heatmaps: leave out the decoding and the shape model")
+        if decoding and shape_model:
+            raise ValueError("a shape model needs no decoding of the heatmaps: give one of the two")
+        self.net, self.spec = net, spec
+        self._decoding = decoding or DECODINGS[0]
+        self._fitter = shape_fitter(shape_model, spec) if shape_model else None
         self._ctx = ctx or mx.cpu()
         self.batch_size = batch_size
         self._input = NetworkInput(spec, [self._ctx])
@@ -39,14 +56,33 @@ class PointPredictor:
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
         parts = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)]
-        answers = (self.net(self._input(part, self._ctx)).asnumpy() for part in parts)
-        return np.concatenate([points_from_answer(answer, self.spec, self._decoding) for answer in answers])
+        return np.concatenate([self._points(self.answer(part)) for part in parts])
+
+    def answer(self, crops: np.ndarray) -> np.ndarray:
+        """What the network says of crops (n, H, W, 3), all run at once."""
+        return self.net(self._input(crops, self._ctx)).asnumpy()
+
+    def _points(self, answer: np.ndarray) -> np.ndarray:
+        if self._fitter is None:
+            return points_from_answer(answer, self.spec, self._decoding)
+        points_heatmap = np.stack([self._fitter(maps).points for maps in answer])
+        return map_codec(self.spec).to_crop(points_heatmap)
+
+
+def shape_fitter(model: ShapeModel, spec: InputSpec) -> ShapeFitter:
+    """Fits a shape model to the heatmaps of a network."""
+    return ShapeFitter(model, spec.size / PAPER_SIDE / spec.stride)
+
+
+def map_codec(spec: InputSpec) -> HeatmapCodec:
+    """Takes heatmaps of a network to points of its crops."""
+    return HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma)
 
 
 def points_from_answer(answer: np.ndarray, spec: InputSpec, decoding: str = DECODINGS[0]) -> np.ndarray:
     """A network's answer, points (n, K, 2) or heatmaps (n, K, H, W) -> points_crop (n, K, 2) float64."""
     if spec.output == "heatmaps":
-        return HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma).decode(answer, decoding)
+        return map_codec(spec).decode(answer, decoding)
     return points_from_fractions(answer.astype(np.float64), spec.size)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
+PAPER_SIDE = 96  # pixels of the crop that the radii below count in [L26]
 COMPONENTS = 12  # the authors' code [L20]
 LEAST_WEIGHT = 0.01  # Sec. 3.3: "weights greater than 1%"
 LEAST_ACTIVATION = 0.1  # that the first rotation is found from; the authors' code [L21]
@@ -134,7 +135,7 @@ class ShapeFitter:
 
     Args:
         model: what faces look like.
-        cells_per_pixel: cells of a map per pixel of a 96 px crop, which the paper's radii count in [L26].
+        cells_per_pixel: cells of a map per pixel of a crop of PAPER_SIDE pixels [L26].
     """
 
     def __init__(self, model: ShapeModel, cells_per_pixel: float = 1.0) -> None:

@@ -8,6 +8,7 @@ from datasets.faces import Face
 from datasets.geometry import invert, transform_points
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import AFLW_19
+from datasets.synthetic import SyntheticFaces
 from gluon_models import InputSpec, get_model, get_spec
 from inference.pipeline import (
     PointPredictor,
@@ -18,6 +19,7 @@ from inference.pipeline import (
     predict_cropped,
     predict_dataset,
 )
+from inference.shape_model import ShapeModel, fit_shapes
 
 
 def make_spec(size=8, margin=0.0, mean=(0.0, 0.0, 0.0), scale=(1.0, 1.0, 1.0)):
@@ -192,6 +194,47 @@ def test_a_real_network_answers_the_same_in_a_batch_and_one_by_one():
     assert np.ptp(together, axis=0).max() > 0.1  # the faces do differ
     np.testing.assert_allclose(together, alone, atol=1e-3)
     np.testing.assert_allclose(pairs, alone, atol=1e-3)
+
+
+class Blobs:
+    """Answers Gaussians about given points on maps of a given size."""
+
+    def __init__(self, points, codec):
+        self._maps = codec.encode(points[None])[0]
+
+    def __call__(self, faces):
+        return mx.nd.tile(mx.nd.array(self._maps), (faces.shape[0], 1, 1, 1))
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_shape_model_places_what_a_map_misleads(stride):
+    """Points of a coarse map too: the shape model's cells are brought back to the crop."""
+    shapes = SyntheticFaces(40, 0, 64)
+    points = np.stack([shapes[k].points_image for k in range(40)])
+    points = 20 + 88 * (points - points.min(axis=1, keepdims=True)) / np.ptp(points, axis=1).max(axis=1)[:, None, None]
+    model = fit_shapes(points)
+    size = 128
+    spec = InputSpec(size, "rgb", (0.0,) * 3, (1.0,) * 3, 0.17, "heatmaps", stride=stride, sigma=2.0)
+    misled = points[3].copy()
+    misled[30] += (30, -25)
+    net = Blobs(misled, HeatmapCodec(size // stride, stride, 2.0))
+    crops = np.zeros((2, size, size, 3), np.uint8)
+    peaks, fitted = PointPredictor(net, spec)(crops), PointPredictor(net, spec, shape_model=model)(crops)
+    np.testing.assert_allclose(peaks[1], misled, atol=0.3)
+    errors = np.linalg.norm(fitted - points[3], axis=2)
+    assert errors[:, 30].max() < 5
+    assert np.delete(errors, 30, axis=1).mean() < 0.5
+    assert np.delete(errors, 30, axis=1).max() < 2
+
+
+def test_what_reads_heatmaps_is_refused_where_there_are_none():
+    model = ShapeModel(np.zeros((19, 2)), np.zeros((1, 19, 2)), np.ones(1))
+    for given in ({"decoding": "argmax"}, {"shape_model": model}):
+        with pytest.raises(ValueError, match="answers points, not heatmaps"):
+            PointPredictor(Centroid(), make_spec(), **given)
+    spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
+    with pytest.raises(ValueError, match="give one of the two"):
+        PointPredictor(Centroid(), spec, decoding="argmax", shape_model=model)
 
 
 class SpotFaces:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import train_lgcn
+from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.synthetic import SyntheticFaces
 from engine import cli, training
@@ -110,6 +111,20 @@ def test_every_face_comes_as_often_as_it_has_variants():
     assert len(faces) == 15
     assert len(validation) == 16
     assert sorted(faces.names) == sorted(3 * list(SyntheticFaces(5, 0, 320).names))
+
+
+def test_windows_without_a_face_come_beside_the_faces(tmp_path):
+    write_image(tmp_path / "a.png", np.full((90, 120, 3), 77, np.uint8))
+    words = ("--rendered-count", "5", "--variants", "2", "--background", str(tmp_path))
+    faces, validation = train_lgcn.TRAINING.load_faces(*chosen(*words))
+    # Sec. 4.3: 30,000 windows beside 18 variants of 90 % of 3,148 faces.
+    assert round(30000 / (18 * 0.9 * 3148), 2) == 0.59
+    assert len(faces) == 10 + 6
+    assert len(validation) == 16
+    assert [np.isfinite(faces[k].points_image).all() and faces[k].points_image.min() > -1000 for k in (9, 10)] == [1, 0]
+    assert len(train_lgcn.TRAINING.load_faces(*chosen(*words, "--background-share", "0.2"))[0]) == 12
+    with pytest.raises(ValueError, match="give more than 0"):
+        train_lgcn.TRAINING.load_faces(*chosen(*words, "--background-share", "0"))
 
 
 def test_validation_measures_both_subnets():

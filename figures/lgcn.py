@@ -1,0 +1,347 @@
+"""The figures of LGCN (D. Merget et al., CVPR 2018; gluon_models/lgcn.py), one command each, as one PNG file.
+
+Without --data they show rendered faces or matplotlib's sample photo. See docs/figures.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+from pathlib import Path
+from typing import Callable, NamedTuple, Sequence
+
+import cv2
+import mxnet as mx
+import numpy as np
+from matplotlib import cbook
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from datasets.images import read_image
+from datasets.markups import IBUG_49
+from datasets.pts_files import IMAGE_SUFFIXES, read_pts
+from engine import cli, devices
+from evaluation.found_faces import FoundFaces, Rates, rates
+from evaluation.metrics import nme
+from evaluation.plots import BLUE, ORANGE, SKY, VERMILION, draw_networks, to_png
+from figures.inputs import Sample, add_face_arguments, cli_count, load_sample, spread
+from figures.point_network import PointNetwork, write_picture
+from gluon_models import NetworkInput
+from gluon_models.lgcn import dense_kernel
+from inference.drawing import draw_faces
+from inference.face_hypotheses import LEAST_SUPPORT, MIN_FACE, WholePhotoLandmarks, take_any_size
+from inference.pipeline import PointPredictor
+from inference.shape_model import load_shape_model
+
+MODELS = ("lgcn_128", "lgcn_64")
+FARTHEST = 45  # cells that the kernels are shifted apart at most: then they do not touch
+COLUMNS = 10  # Fig. 5
+UPPER_ROWS = 4
+FROM_QUANTILE = 0.5  # of the errors: "all but the first two images shown are worse than the average"
+LARGEST_ERROR = 0.1  # Fig. 4, a fraction
+LOWEST_SUPPORT = 0.15  # from which on found faces are counted
+
+
+def shifted_errors(farthest: int = FARTHEST) -> np.ndarray:
+    """Squared difference of K (Eq. 1) and itself shifted by up to `farthest` cells, over twice the sum of its squares.
+
+    Returns:
+        (2 * farthest + 1, 2 * farthest + 1), no shift in the middle.
+    """
+    kernel = np.pad(dense_kernel(), farthest)
+    energy = (kernel**2).sum()
+    transformed = np.fft.rfft2(kernel, [2 * side for side in kernel.shape])
+    products = np.fft.irfft2(transformed * transformed.conj())
+    near = np.arange(-farthest, farthest + 1)
+    return (energy - products[np.ix_(near, near)]) / energy
+
+
+def make_kernel(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+    """Fig. 2: the kernel, and the error between two of them by how far they are shifted."""
+    errors = shifted_errors()
+    reach, middle = np.arange(-FARTHEST, FARTHEST + 1), errors[FARTHEST]
+    figure = Figure(figsize=(9, 7.4), layout="constrained")
+    grid = figure.add_gridspec(2, 2)
+    half = len(dense_kernel()) // 2
+    for place, (values, side, title) in enumerate(
+        ((dense_kernel(), half, "kernel K (Eq. 1)"), (errors, FARTHEST, "squared error of two kernels, shifted"))
+    ):
+        axes = figure.add_subplot(grid[0, place])
+        shown = axes.imshow(values, cmap="viridis", extent=(-side - 0.5, side + 0.5, side + 0.5, -side - 0.5))
+        axes.set(title=title, xlabel="cells", ylabel="cells")
+        figure.colorbar(shown, ax=axes, shrink=0.85)
+    axes = figure.add_subplot(grid[1, :])
+    axes.plot(reach, middle, color=BLUE, linewidth=2)
+    axes.axhline(0.5, color=VERMILION, linestyle="--", label="error of an empty map")
+    axes.set(xlabel="shift along x, cells", ylabel="error over twice the kernel's squares", xlim=(-FARTHEST, FARTHEST))
+    axes.set_title(f"slice through the middle: a peak within {gain_radius():.1f} cells is better than none")
+    axes.grid(color="0.88")
+    axes.legend()
+    return to_png(figure)
+
+
+def gain_radius() -> float:
+    """How far off along one axis a peak may be, in cells, and still err by less than an empty map."""
+    errors = shifted_errors()[FARTHEST, FARTHEST:]
+    return float(np.interp(0.5, errors[: errors.argmax() + 1], np.arange(errors.argmax() + 1)))
+
+
+def make_context(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+    """Fig. 3: maps of the local-context subnet and of both, from the face they differ least on to the one they most."""
+    network = PointNetwork(arguments.weights, MODELS, context)
+    sample = load_sample(arguments, network)
+    local, full = subnet_maps(network, sample.crops, context)
+    differences = np.abs(full - local).mean(axis=(1, 2, 3))
+    chosen = np.argsort(differences, kind="stable")[spread(len(differences), arguments.show)]
+    figure = Figure(figsize=(1.9 * len(chosen), 4.2), layout="constrained")
+    cells = figure.subplots(2, len(chosen), squeeze=False)
+    for column, number in enumerate(chosen):
+        for axes, maps in zip(cells[:, column], (local[number], full[number])):
+            show_activation(axes, sample.crops[number], maps.max(axis=0))
+        cells[0, column].set_title(f"{differences[number]:.4f}", fontsize=8)
+    for axes, words in zip(cells[:, 0], ("local context, K * O$^l$", "both, Ω")):
+        axes.text(-0.08, 0.5, words, rotation=90, va="center", ha="right", transform=axes.transAxes)
+    figure.suptitle(f"{sample.title}: highest of all maps, by the mean change between the subnets", fontsize=10)
+    return to_png(figure)
+
+
+def subnet_maps(network: PointNetwork, crops: np.ndarray, context: mx.Context) -> tuple[np.ndarray, np.ndarray]:
+    """Crops (n, S, S, 3) -> maps (n, K, S, S) of the local-context subnet and of the whole network.
+
+    Raises:
+        ValueError: the network has no global-context subnet.
+    """
+    prepare = NetworkInput(network.spec, [context])
+    answers = [network.net.cascade(prepare(crop[None], context)) for crop in crops]
+    if len(answers[0]) < 2:
+        raise ValueError(f"{network.source} has no global-context subnet to compare")
+    scored = ([network.net.scores(mx.nd, maps).asnumpy()[0] for maps in answer] for answer in answers)
+    local, full = zip(*scored)
+    return np.stack(local), np.stack(full)
+
+
+def show_activation(axes: Axes, picture: np.ndarray, activation: np.ndarray) -> None:
+    """A picture in gray with an activation (h, w) over it, from 0 to its own maximum, its contrast enhanced."""
+    height, width = picture.shape[:2]
+    large = cv2.resize(np.clip(activation, 0, None).astype(np.float32), (width, height))
+    strength = np.sqrt(large / max(float(large.max()), 1e-6))
+    axes.imshow(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.65 * strength)
+    axes.set_axis_off()
+
+
+def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+    """Fig. 4: cumulative errors with and without shape model, with and without outline."""
+    network = PointNetwork(arguments.weights, MODELS, context)
+    sample = load_sample(arguments, network)
+    inner = [network.markup.names.index(name) for name in IBUG_49.names if name in network.markup.names]
+    curves = {}
+    for words, predictor in predictors(network, arguments.shape_model, context).items():
+        points = predictor(sample.crops)
+        for part, kept in (("", slice(None)), (f", {len(inner)} points", inner)):
+            errors = nme(points[:, kept], sample.truth_crop[:, kept], sample.lengths)
+            curves[f"{words}{part}: median {100 * np.nanmedian(errors):.2f} %"] = errors
+    words = (f"mean error of a face over its {sample.unit}", "faces with at most this error")
+    return draw_networks(curves, (0.0, LARGEST_ERROR), words, sample.title)
+
+
+def predictors(network: PointNetwork, shape_model: str | None, context: mx.Context) -> dict[str, PointPredictor]:
+    """The network alone and, where there is one, with a shape model, by words for each."""
+    found = {"no model fit": PointPredictor(network.net, network.spec, context)}
+    if shape_model:
+        model = load_shape_model(shape_model)
+        found["shape model"] = PointPredictor(network.net, network.spec, context, shape_model=model)
+    return found
+
+
+def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+    """Fig. 5: faces in order of error, four rows evenly from the middle on, and the worst in the fifth."""
+    network = PointNetwork(arguments.weights, MODELS, context)
+    sample = load_sample(arguments, network)
+    points = list(predictors(network, arguments.shape_model, context).values())[-1](sample.crops)
+    errors = sample.errors(points)
+    rows = rows_by_quantile(errors)
+    figure = Figure(figsize=(1.35 * COLUMNS, 1.62 * len(rows)), layout="constrained")
+    cells = figure.subplots(len(rows), COLUMNS, squeeze=False)
+    for axes in cells.ravel():
+        axes.set_axis_off()
+    for row, chosen in zip(cells, rows):
+        for axes, number in zip(row, chosen):
+            show_face(axes, sample, number, points[number])
+            axes.set_title(f"{100 * errors[number]:.2f} %", fontsize=8)
+    figure.suptitle(f"{sample.title}, by error over the {sample.unit}; the last row: the worst", fontsize=10)
+    return to_png(figure)
+
+
+def rows_by_quantile(errors: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the faces of each row: of the errors' upper part evenly, then the worst, each face once."""
+    order = np.argsort(errors, kind="stable")[: int((~np.isnan(errors)).sum())]
+    worst = order[max(0, len(order) - COLUMNS) :]
+    others = order[int(FROM_QUANTILE * len(order)) : len(order) - len(worst)]
+    upper = others[spread(len(others), UPPER_ROWS * COLUMNS)] if len(others) else others
+    rows = [upper[start : start + COLUMNS] for start in range(0, len(upper), COLUMNS)]
+    return [*rows, worst]
+
+
+def show_face(axes: Axes, sample: Sample, number: int, points: np.ndarray) -> None:
+    """A crop with its predicted and its true points."""
+    axes.imshow(sample.crops[number])
+    axes.plot(*sample.truth_crop[number].T, "s", color=SKY, markersize=1.0)
+    axes.plot(*points.T, "o", color=ORANGE, markersize=1.2)
+
+
+def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+    """Fig. 6: a photo at all sizes, what they have in common, and the faces found with no detector."""
+    network = PointNetwork(arguments.weights, MODELS, context)
+    finder = photo_finder(arguments, network, context, LEAST_SUPPORT)
+    image = read_image(arguments.input or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    levels, candidates, faces = finder.activations(image), finder.candidates(image), finder(image)
+    panels = pipeline_panels(image, levels)
+    figure = Figure(figsize=(3.4 * 3, 3.6 * -(-(len(panels) + 2) // 3)), layout="constrained")
+    cells = figure.subplots(-(-(len(panels) + 2) // 3), 3, squeeze=False).ravel()
+    for axes in cells:
+        axes.set_axis_off()
+    for axes, (words, activation) in zip(cells, panels):
+        show_activation(axes, image, activation)
+        axes.set_title(words, fontsize=9)
+    cells[len(panels)].imshow(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cmap="gray")
+    cells[len(panels)].plot(*candidates.points_image.T, ".", color=ORANGE, markersize=2)
+    cells[len(panels)].set_title(f"{len(candidates)} candidates", fontsize=9)
+    cells[len(panels) + 1].imshow(draw_faces(image, faces, network.markup))
+    cells[len(panels) + 1].set_title(f"{len(faces)} face{'' if len(faces) == 1 else 's'} accepted", fontsize=9)
+    return to_png(figure)
+
+
+def photo_finder(
+    arguments: argparse.Namespace, network: PointNetwork, context: mx.Context, least_support: float
+) -> WholePhotoLandmarks:
+    """What finds faces with no detector."""
+    if not arguments.shape_model:
+        raise ValueError("--shape-model FILE is missing: faces are verified by it")
+    take_any_size(network.net)
+    predictor = PointPredictor(network.net, network.spec, context)
+    model = load_shape_model(arguments.shape_model)
+    return WholePhotoLandmarks(predictor, model, network.markup, arguments.min_face, least_support)
+
+
+def pipeline_panels(image: np.ndarray, levels: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """The activation of each size, and their maximum at the photo's size, with words for each."""
+    height, width = image.shape[:2]
+    panels = [(f"{each.shape[1]} x {each.shape[0]} pixels", each) for each in levels]
+    combined = np.max([cv2.resize(each, (width, height)) for each in levels], axis=0)
+    return [*panels, ("combined", combined)]
+
+
+def make_found(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+    """Sec. 4.3: the share of annotated faces found with no detector, over false faces per photo."""
+    network = PointNetwork(arguments.weights, MODELS, context)
+    finder = photo_finder(arguments, network, context, LOWEST_SUPPORT)
+    photos = annotated_photos(Path(arguments.photos), arguments.list)
+    judged = []
+    for path, truth in tqdm(photos, "searching", unit="photo", disable=None):
+        faces = finder(read_image(path, apply_orientation=False))
+        points = np.array([face.points for face in faces]).reshape(-1, *truth.shape[1:])
+        judged.append(FoundFaces(points, np.array([face.score for face in faces]), truth))
+    thresholds = np.round(np.arange(LOWEST_SUPPORT, 1.0, 0.05), 2)
+    measured = rates(judged, thresholds)
+    print(f"{len(photos)} photos, {sum(len(photo.truth) for photo in judged)} annotated faces\n{rates_table(measured)}")
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([each.false for each in measured], [each.found for each in measured], "o-", color=BLUE)
+    for each in measured[::2]:
+        axes.annotate(f"{each.threshold:.2f}", (each.false, each.found), xytext=(5, -9), textcoords="offset points")
+    axes.set(xlabel="false faces per photo", ylabel="share of annotated faces found", ylim=(0, 1.02))
+    axes.set_title(f"{len(photos)} photos with no face detector, by least support")
+    axes.grid(color="0.88")
+    return to_png(figure)
+
+
+def rates_table(measured: Sequence[Rates]) -> str:
+    """Found and false faces at each threshold, as text."""
+    lines = [f"{'support':>8}{'found':>9}{'false per photo':>18}"]
+    lines += [f"{each.threshold:>8.2f}{100 * each.found:>7.1f} %{each.false:>18.2f}" for each in measured]
+    return "\n".join(lines)
+
+
+def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.ndarray]]:
+    """Photos and the points (m, K, 2) of their annotated faces, which lie beside them as <photo>_<face>.pts.
+
+    Args:
+        folder: of both.
+        listed: text file of the photos' names, one a line without extension; all if None.
+
+    Raises:
+        FileNotFoundError: the list, or all annotated photos, are not there.
+    """
+    wanted = None if listed is None else set(Path(listed).read_text(encoding="utf-8").split())
+    found = []
+    for path in sorted(folder.glob("*")):
+        annotations = sorted(folder.glob(f"{glob.escape(path.stem)}_*.pts"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and annotations and (wanted is None or path.stem in wanted):
+            found.append((path, np.stack([read_pts(each) for each in annotations])))
+    if not found:
+        raise FileNotFoundError(f"{folder}: holds no photo that is asked for with <photo>_<face>.pts beside it")
+    return found
+
+
+class Command(NamedTuple):
+    """One figure: what draws it, and which arguments it takes."""
+
+    make: Callable[[argparse.Namespace, mx.Context], bytes]
+    of_network: bool = True
+    of_faces: bool = True
+    fits: bool = False
+    show: int = 0
+
+
+FIGURES = {
+    "kernel": Command(make_kernel, of_network=False, of_faces=False),
+    "context": Command(make_context, show=8),
+    "ced": Command(make_ced, fits=True),
+    "faces": Command(make_faces, fits=True),
+    "photo": Command(make_photo, of_faces=False, fits=True),
+    "found": Command(make_found, of_faces=False, fits=True),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line: the figure's name, then its arguments."""
+    parser = cli.make_parser(__doc__)
+    commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
+    for name, each in FIGURES.items():
+        words = str(each.make.__doc__)
+        command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
+        if each.of_network:
+            what = ".params with its .json beside it, or the name of weights that ship"
+            command.add_argument("--weights", metavar="FILE", default=MODELS[-1], help=what)
+        if each.of_faces:
+            add_face_arguments(command)
+        if each.fits:
+            command.add_argument("--shape-model", metavar="FILE", help="shape.npz that train_lgcn.py wrote")
+        if each.show:
+            command.add_argument("--show", type=cli_count, default=each.show, help="how many faces")
+        if name == "photo":
+            command.add_argument("--input", metavar="PHOTO", help="matplotlib's sample photo if left out")
+        if name == "found":
+            where = "photos with <photo>_<face>.pts of each annotated face"
+            command.add_argument("--photos", metavar="DIR", required=True, help=where)
+            command.add_argument("--list", metavar="FILE", help="which of them, one name a line; all if left out")
+        if name in ("photo", "found"):
+            least = "longer side of the smallest face's landmark box, pixels"
+            command.add_argument("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=least)
+        command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
+        cli.add_device_arguments(command)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Draws one figure."""
+    arguments = make_parser().parse_args(words)
+    context = devices.contexts(arguments.gpus)[0]
+    write_picture(arguments.out, lambda: FIGURES[arguments.figure].make(arguments, context))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
