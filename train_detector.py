@@ -40,8 +40,8 @@ from gluon_models.face_detector import (
 from train_landmarks import show_progress
 
 DATASETS = ("rendered", "300w", "face_boxes", "wider_face", "fddb", "pts")
-LEAST_SIZE = 24.0  # pixels: validation is on faces from here on [R9]
-VALIDATION_PHOTOS = 200  # at most, evenly spread over those there are [R9]
+LEAST_SIZE = 24.0  # pixels: validation is on faces from here on [B9]
+VALIDATION_PHOTOS = 200  # at most, evenly spread over those there are [B9]
 
 Pair = "tuple[PhotoSource, PhotoSource]"
 

@@ -107,11 +107,11 @@ def initialise(net: HybridBlock, input_shape: Sequence[int], contexts: list[mx.C
         net(mx.nd.zeros(input_shape, ctx=context))
 
 
-def memory_words(net: HybridBlock, size: int, batch_size: int, contexts: list[mx.Context]) -> str:
-    """What a training step will take of each device's memory."""
+def memory_words(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, contexts: list[mx.Context]) -> str:
+    """What a training step on crops (C, S, S) will take of each device's memory."""
     share = -(-batch_size // len(contexts))
-    gigabytes = training_megabytes(net, (share, 3, size, size)) / 1024
-    return f"a step takes about {gigabytes:.1f} GB for {share} faces of {size} px on each device"
+    gigabytes = training_megabytes(net, (share, *crop_shape)) / 1024
+    return f"a step takes about {gigabytes:.1f} GB for {share} faces of {crop_shape[-1]} px on each device"
 
 
 def fit_options(arguments: argparse.Namespace, recipe: Any) -> FitOptions:

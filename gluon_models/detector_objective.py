@@ -14,7 +14,7 @@ from mxnet import gluon
 
 from gluon_models.face_detector import limit_short_side
 
-RPN_TRANSITION, BOX_TRANSITION = 1 / 9, 1.0  # where the box losses turn from squared to absolute [R5]
+RPN_TRANSITION, BOX_TRANSITION = 1 / 9, 1.0  # where the box losses turn from squared to absolute [B5]
 
 
 class DetectorSamples:

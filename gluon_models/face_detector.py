@@ -9,7 +9,7 @@ Maps a photo (1, 3, H, W), RGB less ImageNet's mean over its deviation, to class
 Here:  python train_detector.py --model faster_rcnn_fpn --recipe cpu --data DIR --imagenet FILE --out RUN
        python evaluate_detector.py --detector faster_rcnn --weights RUN/best.params --data DIR
 
-Numbers in brackets, such as [R3], point into docs/face_detector.md.
+Numbers in brackets, such as [B3], point into docs/face_detector.md.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class Setting:
 
 
 SETTINGS = {
-    "faster_rcnn": Setting(600, 1000, 0, 1024, 0, 128, (2000, 300), (12000, 6000)),  # GluonCV's for VOC [R1]
-    "faster_rcnn_fpn": Setting(320, 640, 128, 128, 512, 32, (500, 100), (2000, 1000)),  # fits a CPU [R2]
+    "faster_rcnn": Setting(600, 1000, 0, 1024, 0, 128, (2000, 300), (12000, 6000)),  # GluonCV's for VOC [B1]
+    "faster_rcnn_fpn": Setting(320, 640, 128, 128, 512, 32, (500, 100), (2000, 1000)),  # fits a CPU [B2]
 }
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network is trained; GluonCV's script for VOC where nothing else is said [R5]."""
+    """How the network is trained; GluonCV's script for VOC where nothing else is said [B5]."""
 
     epochs: int = 20
     batch_size: int = 1
@@ -96,12 +96,12 @@ CPU_RECIPE = Recipe(
     smallest_scale=0.7,
     largest_scale=1.3,
 )
-"""For hours on two cores; what differs and why is [R6]."""
+"""For hours on two cores; what differs and why is [B6]."""
 RECIPES = {"paper": {"": RECIPE}, "cpu": {"": CPU_RECIPE}}
 
 
 class FaceDetector(FasterRCNN):
-    """GluonCV's network, with regions cut out of the pyramid in a way that MXNet's CPU build survives [R7]."""
+    """GluonCV's network, with regions cut out of the pyramid in a way that MXNet's CPU build survives [B7]."""
 
     def _pyramid_roi_feats(self, F, features, rpn_rois, roi_size, strides, roi_mode="align", canonical_size=224.0):
         """Features (R, C, 7, 7) of regions (R, 5), image and corners, each from the map of the region's size.
@@ -165,7 +165,7 @@ def get_setting(name: str) -> Setting:
 
 
 def _backbone() -> ResNetV1:
-    # Batches are too small for statistics of their own, so ImageNet's stay [R3].
+    # Batches are too small for statistics of their own, so ImageNet's stay [B3].
     fixed = {"use_global_stats": True}
     return ResNetV1(BottleneckV1, [3, 4, 6, 3], [64, 256, 512, 1024, 2048], norm_kwargs=fixed, prefix=BACKBONE)
 
@@ -203,7 +203,7 @@ def _pyramid(backbone: ResNetV1, setting: Setting) -> dict[str, Any]:
         "min_stage": 2,
         "max_stage": 6,
         "strides": (4, 8, 16, 32, 64),
-        # Anchors of 16 to 362 px, two to an octave, about as wide as high: faces are [R4].
+        # Anchors of 16 to 362 px, two to an octave, about as wide as high: faces are [B4].
         "scales": tuple((2.0**level, 2.0 ** (level + 0.5)) for level in range(5)),
         "ratios": (1.0, 1.25),
         "roi_size": (7, 7),
@@ -215,7 +215,7 @@ def _pyramid(backbone: ResNetV1, setting: Setting) -> dict[str, Any]:
 
 
 def _freeze(net: FasterRCNN) -> None:
-    """Leaves ImageNet's normalisation, first convolution and first stage as they are, as GluonCV does [R3]."""
+    """Leaves ImageNet's normalisation, first convolution and first stage as they are, as GluonCV does [B3]."""
     for name, parameter in net.collect_params().items():
         layer = name[len(BACKBONE) :]
         if name.startswith(BACKBONE) and ("batchnorm" in layer or not layer.startswith("stage") or "stage1" in layer):

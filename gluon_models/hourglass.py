@@ -8,7 +8,7 @@ Maps a face crop (N, 3, 256, 256), RGB less ImageNet's mean over its deviation, 
 trained on them, and hands them on; the network's answer is the last one's.
 Paper: 50 epochs on 300W-LP on one GTX 1080 Ti, time not stated; AUC at 7 % of the box 74.6 % on the 300-W test set and
 68.2 % on Menpo-3D (Table 1).
-Here:  python train_hourglass.py --dataset 300w_lp --data DIR
+Here:  python train_hourglass.py --dataset 300w_lp_3d --data DIR --out RUN
 
 Numbers in brackets, such as [H3], point into docs/hourglass.md, where each detail the paper leaves open is settled.
 """
@@ -70,7 +70,7 @@ CPU_RECIPE = Recipe(
     learning_rate=1e-3,
     schedule="cosine",
     warmup_epochs=0.5,
-    weight_decay=1e-4,
+    weight_decay=0.0,
     score_init="zeros",
     rotation_degrees=30.0,
     smallest_scale=0.8,

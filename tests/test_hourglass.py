@@ -553,6 +553,8 @@ class TestRecipes:
         row = re.search(r"^\| H7 \|.*$", LEDGER, re.MULTILINE).group()
         assert f"{CPU_RECIPE.epochs} epochs, batch {CPU_RECIPE.batch_size}, Adam 1e-3 with a cosine to 0" in row
         assert (CPU_RECIPE.learning_rate, CPU_RECIPE.schedule, CPU_RECIPE.score_init) == (1e-3, "cosine", "zeros")
+        assert "no weight decay" in row
+        assert CPU_RECIPE.weight_decay == 0
 
 
 class TestLedger:

@@ -5,6 +5,7 @@ import pytest
 from mxnet.gluon import nn
 
 from engine.memory import MEGABYTE, training_megabytes
+from engine.training import memory_words
 from gluon_models import get_model
 
 
@@ -27,3 +28,12 @@ def test_ffld_trains_in_less_than_the_papers_two_gigabytes(model, largest):
     # its normalisation, 16 channels of 112 x 112 each, already takes 98 MB.
     assert 98 < training_megabytes(net, (64, 3, 224, 224)) < largest
     assert training_megabytes(net, (32, 3, 224, 224)) < 0.6 * training_megabytes(net, (64, 3, 224, 224))
+
+
+def test_gray_crops_are_counted_as_one_channel():
+    net = get_model("lgcn_64", num_landmarks=68)
+    net.initialize()
+    net(mx.nd.zeros((1, 1, 96, 96)))
+    words = memory_words(net, (1, 96, 96), 5, [mx.cpu(0), mx.cpu(1)])
+    gigabytes = training_megabytes(net, (3, 1, 96, 96)) / 1024
+    assert words == f"a step takes about {gigabytes:.1f} GB for 3 faces of 96 px on each device"
