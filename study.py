@@ -56,7 +56,7 @@ class Study:
 _FFLD_BUDGET = "--epochs 5 --validate-every 5 --average-decay 0.98"
 _FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/ffld_resnet18_rendered.params {_FFLD_BUDGET}"
 _BEST = "--loss normalized_l2/l2/l1/align"
-_HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 6 --wd 0"
+_HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 6"
 STUDIES = {
     "ffld_losses": Study(
         "losses and number of refinement stages (FFLD, Table 5)",

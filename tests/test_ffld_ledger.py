@@ -1,4 +1,4 @@
-"""The choices of docs/ffld.md that no other test holds, and that the ledger and the code name the same ones."""
+"""The choices of docs/ffld.md that no other test holds."""
 
 import re
 from pathlib import Path
@@ -15,23 +15,6 @@ from gluon_models.ffld import CPU_RECIPE, RECIPE
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER = (ROOT / "docs" / "ffld.md").read_text(encoding="utf-8")
-
-
-def test_every_number_in_the_code_is_in_the_ledger():
-    sources = [ROOT / "train_ffld.py", *(ROOT / "gluon_models").glob("*.py")]
-    named = {number for path in sources for number in re.findall(r"\[(F\d+)\]", path.read_text(encoding="utf-8"))}
-    assert named
-    assert named <= set(re.findall(r"^\| (F\d+) \|", LEDGER, re.MULTILINE))
-
-
-def test_every_test_that_the_ledger_names_exists():
-    rows = re.findall(r"^\| F\d+ \|.*\|(.*)\|$", LEDGER, re.MULTILINE)
-    for row in rows:
-        named = re.findall(r"(test_\w+\.py)(?:::(\w+))?", row)
-        assert named, row
-        for file, function in named:
-            text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-            assert not function or f"def {function}(" in text, f"{file}::{function}"
 
 
 def test_the_paper_recipe_neither_mirrors_nor_changes_colours():

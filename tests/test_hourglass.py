@@ -555,19 +555,3 @@ class TestRecipes:
         assert (CPU_RECIPE.learning_rate, CPU_RECIPE.schedule, CPU_RECIPE.score_init) == (1e-3, "cosine", "zeros")
         assert "no weight decay" in row
         assert CPU_RECIPE.weight_decay == 0
-
-
-class TestLedger:
-    def test_every_number_in_the_code_is_in_the_ledger(self):
-        sources = [*ROOT.glob("*.py"), *(ROOT / "gluon_models").glob("*.py")]
-        named = {number for path in sources for number in re.findall(r"\[(H\d+)\]", path.read_text(encoding="utf-8"))}
-        assert named
-        assert named <= set(re.findall(r"^\| (H\d+) \|", LEDGER, re.MULTILINE))
-
-    def test_every_test_that_the_ledger_names_exists(self):
-        for row in re.findall(r"^\| H\d+ \|.*\|(.*)\|$", LEDGER, re.MULTILINE):
-            named = re.findall(r"(test_\w+\.py)(?:::(\w+))?", row)
-            assert named, row
-            for file, function in named:
-                text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-                assert not function or f"def {function}(" in text, f"{file}::{function}"

@@ -1,6 +1,5 @@
 """The local-global context network: counts, kernel, maps, losses and export, against the paper and other libraries."""
 
-import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,6 @@ from gluon_models.spec import Normalize
 
 CPU = [mx.cpu()]
 ROOT = Path(__file__).resolve().parent.parent
-LEDGER = (ROOT / "docs" / "lgcn.md").read_text(encoding="utf-8")
 NAN = np.nan
 
 
@@ -456,23 +454,3 @@ def test_a_few_steps_find_the_points_of_one_face():
         trainer.step(2)
         losses.append(float(loss.mean().asscalar()))
     assert losses[-1] < 0.3 * losses[0]
-
-
-class TestLedger:
-    def test_every_number_in_the_code_is_in_it(self):
-        sources = [ROOT / "train_lgcn.py", *(ROOT / "gluon_models").glob("*.py"), *(ROOT / "inference").glob("*.py")]
-        named = set()
-        for path in sources:
-            for numbers in re.findall(r"\[(L\d+(?:, L\d+)*)\]", path.read_text(encoding="utf-8")):
-                named.update(numbers.split(", "))
-        assert named
-        assert named <= set(re.findall(r"^\| (L\d+) \|", LEDGER, re.MULTILINE))
-
-    def test_every_test_that_it_names_exists(self):
-        rows = re.findall(r"^\| L\d+ \|.*\|(.*)\|$", LEDGER, re.MULTILINE)
-        for row in rows:
-            named = re.findall(r"(test_\w+\.py)(?:::(\w+))?", row)
-            assert named, row
-            for file, function in named:
-                text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-                assert not function or re.search(rf"(def|class) {function}\b", text), f"{file}::{function}"
