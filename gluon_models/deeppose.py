@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
 
+from gluon_models.imagenet import fill_features
 from gluon_models.spec import InputSpec
 
 SPEC = InputSpec(
@@ -117,17 +116,4 @@ def load_features(net: DeepPose, path: str | os.PathLike[str]) -> list[str]:
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of another network.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's resnet18_v1")
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
-    stored = stored if isinstance(stored, dict) else {}
-    wanted = {f"features.{name}": each for name, each in net.features._collect_params_with_prefix().items()}
-    found = {name: each for name, each in wanted.items() if name in stored}
-    if "features.0.weight" not in found or any(stored[name].shape != each.shape for name, each in found.items()):
-        raise ValueError(f"{path} does not hold resnet18_v1: name parameters of that network of Gluon's model zoo")
-    for name, parameter in found.items():
-        parameter.set_data(stored[name].astype(parameter.dtype))
-    return [name for name in wanted if name not in found]
+    return fill_features(net.features, path, "resnet18_v1")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Callable
 
 import mxnet as mx
@@ -25,6 +24,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import BottleneckV1, BottleneckV2, ResNetV1, ResNetV2
 
 from gluon_models.blocks import bottleneck_body, conv_bn
+from gluon_models.imagenet import fill_features
 from gluon_models.spec import InputSpec
 
 SPEC = InputSpec(
@@ -408,28 +408,7 @@ def load_backbone(net: StackedHourglass, path: str | os.PathLike[str]) -> list[s
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of another network.
     """
-    expected = f"resnet50_{net.backbone_version}"
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's {expected}")
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
-    wanted = {f"features.{name}": each for name, each in net.cascade.backbone._collect_params_with_prefix().items()}
-    found = _of_variant(stored, net.backbone_version)
-    fitting = found and all(stored[name].shape == each.shape for name, each in wanted.items() if name in stored)
-    if not fitting:
-        raise ValueError(f"{path} does not hold {expected}: name parameters of that network of Gluon's model zoo")
-    for name, parameter in wanted.items():
-        if name in stored:
-            parameter.set_data(stored[name].astype(parameter.dtype))
-    return [name for name in wanted if name not in stored]
-
-
-def _of_variant(stored: Any, version: str) -> bool:
-    """Whether stored parameters begin as this version of ResNet does: v2 normalises the crops first."""
-    first = "features.0.weight" if version == "v1" else "features.0.running_mean"
-    return isinstance(stored, dict) and first in stored
+    return fill_features(net.cascade.backbone, path, f"resnet50_{net.backbone_version}")
 
 
 def _check(what: str, value: str, known: tuple[str, ...]) -> None:

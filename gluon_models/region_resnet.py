@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Sequence
 
 import mxnet as mx
 from mxnet.gluon import nn
 
 from gluon_models.blocks import bottleneck_block, conv_bn
+from gluon_models.imagenet import another_network, read_classifier
 from gluon_models.region_crop import PartCut, gather, landmark_boxes, put_back, widen
 from gluon_models.regions import PARTS, Part, PartLandmarks, parts_of
 from gluon_models.spec import InputSpec
@@ -318,21 +318,14 @@ def load_stem(net: RegionResNet, path: str | os.PathLike[str]) -> None:
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of another network.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's resnet50_v1")
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
+    stored = read_classifier(path, "resnet50_v1")
     convolution, norm = net.stem[0], net.stem[1]
     targets = {"features.0.weight": convolution.weight}
     targets.update(
         {f"features.1.{name}": getattr(norm, name) for name in ("gamma", "beta", "running_mean", "running_var")}
     )
-    if not isinstance(stored, dict) or any(
-        name not in stored or stored[name].shape != each.shape for name, each in targets.items()
-    ):
-        raise ValueError(f"{path} does not hold resnet50_v1: name parameters of that network of Gluon's model zoo")
+    if any(name not in stored or stored[name].shape != each.shape for name, each in targets.items()):
+        raise another_network(path, "resnet50_v1")
     values = {name: stored[name].astype("float32") for name in targets}
     weight = values["features.0.weight"] / mx.nd.array(IMAGENET_DEVIATION).reshape((1, 3, 1, 1))
     mean = mx.nd.array(IMAGENET_MEAN).reshape((1, 3, 1, 1))

@@ -1,0 +1,61 @@
+"""Parameters of ImageNet classifiers of Gluon's model zoo, which some networks start from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+
+def read_classifier(path: str | os.PathLike[str], classifier: str) -> dict[str, mx.nd.NDArray]:
+    """The parameters of a file by the names that `save_parameters` gives them, such as "features.0.weight".
+
+    Args:
+        path: of the file; its numbers may be float16.
+        classifier: name in Gluon's model zoo, for messages.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it holds no named parameters.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's {classifier}")
+    try:
+        stored = mx.nd.load(str(path))
+    except mx.MXNetError as error:
+        raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
+    if not isinstance(stored, dict):
+        raise another_network(path, classifier)
+    return stored
+
+
+def another_network(path: str | os.PathLike[str], classifier: str) -> ValueError:
+    """What to raise for a file of another network than was asked for."""
+    return ValueError(f"{path} does not hold {classifier}: name parameters of that network of Gluon's model zoo")
+
+
+def fill_features(layers: nn.HybridSequential, path: str | os.PathLike[str], classifier: str) -> list[str]:
+    """Fills a classifier's first layers, their shapes settled, as far as a file has them.
+
+    Args:
+        layers: the first ones of the classifier's `features`.
+        path: see `read_classifier`.
+        classifier: name in Gluon's model zoo.
+
+    Returns:
+        Names of parameters that the file does not have, which stay as they are.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is of another network.
+    """
+    stored = read_classifier(path, classifier)
+    wanted = {f"features.{name}": each for name, each in layers._collect_params_with_prefix().items()}
+    found = {name: each for name, each in wanted.items() if name in stored}
+    # The first layer tells the versions of ResNet apart: the second one normalises the crops before all else.
+    lacks_first = any(name.startswith("features.0.") and name not in found for name in wanted)
+    if lacks_first or any(stored[name].shape != each.shape for name, each in found.items()):
+        raise another_network(path, classifier)
+    for name, parameter in found.items():
+        parameter.set_data(stored[name].astype(parameter.dtype))
+    return [name for name in wanted if name not in found]
