@@ -122,8 +122,6 @@ def make_validate(source: PhotoSource, context: mx.Context, seed: int) -> Callab
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds what only the detector has."""
-    more = "train on this, too: a data set and its folder, such as 300w=DIR; may be repeated"
-    parser.add_argument("--more", action="append", default=[], metavar="NAME=DIR", help=more)
     parser.add_argument("--imagenet", metavar="FILE", help="parameters of Gluon's resnet50_v1: the backbone starts so")
     parser.add_argument(
         "--max-photos", type=int, default=0, help="train on the first so many photos, to try things out; 0 for all"
@@ -139,17 +137,15 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = training.make_parser(__doc__, tuple(SETTINGS), DATASETS, RECIPES)
     add_options(parser)
     arguments = training.parse(parser, words)
-    for each in arguments.more:
-        name, _, root = each.partition("=")
-        if name not in DATASETS[1:] or not root:
-            raise ValueError(f"--more {each}: write NAME=DIR with one of {', '.join(DATASETS[1:])}")
+    training.further_data(arguments, DATASETS)
     return arguments
 
 
 def load_sources(arguments: argparse.Namespace) -> Pair:
     """Training photos of all data sets, and validation photos of the first."""
     train, validation = load_source(arguments.dataset, arguments.data, arguments)
-    more = [load_source(*each.split("=", 1), arguments)[0] for each in arguments.more]
+    further = training.further_data(arguments, DATASETS)
+    more = [load_source(name, root, arguments)[0] for name, root in further]
     joined: Any = JoinedSources((train, *more))
     return FirstPhotos(joined, arguments.max_photos) if arguments.max_photos else joined, validation
 

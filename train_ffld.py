@@ -35,6 +35,8 @@ class FFLDTraining(LandmarkTraining):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds the switches of Table 6."""
+        baseline = "FFLD: put a baseline's weights in, after those of --init"
+        parser.add_argument("--baseline", metavar="FILE", help=baseline)
         low_level = "FFLD: let the refinements' losses train the maps they look at, the paper's low level (Table 6)"
         parser.add_argument("--map-gradient", choices=("on", "off"), default="on", help=low_level)
         location = "FFLD: let them train the points they start from, the paper's crop location (Table 6)"
@@ -52,6 +54,17 @@ class FFLDTraining(LandmarkTraining):
             settings["map_gradient"] = arguments.map_gradient == "on"
             settings["location_gradient"] = arguments.location_gradient == "on"
         return describe(arguments.model, markup.name, **settings)
+
+    def fill_network(self, net: HybridBlock, arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
+        """Gives the network the weights of --init, then its baseline those of --baseline."""
+        super().fill_network(net, arguments, contexts)
+        if not arguments.baseline:
+            return
+        expected = BASELINES.get(arguments.model)
+        if read_info(arguments.baseline).model != expected:
+            wanted = f"name weights of {expected}" if expected else f"{arguments.model} is one itself, use --init"
+            raise ValueError(f"--baseline {arguments.baseline}: {wanted}")
+        fill(net.cascade.baseline, arguments.baseline, contexts)
 
     def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
         """Fills the network from a file, which may be of FFLD's baseline alone, or of FFLD with more stages."""

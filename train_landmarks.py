@@ -54,18 +54,26 @@ class LandmarkTraining:
         return {name: variants[""] for name, variants in self.recipes.items()}
 
     def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
-        """Training and validation faces."""
-        train, validation = training_pair(
-            arguments.dataset, arguments.data, arguments.allow_missing, arguments.rendered_count, arguments.seed
-        )
+        """Training faces, those of --more after the others, and validation faces."""
+        train, validation = self._data_set(arguments, arguments.dataset, arguments.data)
+        further = training.further_data(arguments, DATASETS)
+        more = [self._data_set(arguments, name, root)[0] for name, root in further]
+        other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
+        if other:
+            raise ValueError(f"--more: faces of {other} among those of {train.markup.name}: take one markup")
+        return (Chosen([train, *more]) if more else train), validation
+
+    def _data_set(self, arguments: argparse.Namespace, name: str, root: str | None) -> tuple[FaceDataset, FaceDataset]:
+        """Training and validation faces of one data set, without those of the photos that --exclude names."""
+        train, validation = training_pair(name, root, arguments.allow_missing, arguments.rendered_count, arguments.seed)
         if not arguments.exclude:
             return train, validation
         photos = read_photo_names(arguments.exclude)
-        kept = [without_photos(faces, photos, arguments.dataset) for faces in (train, validation)]
+        kept = [without_photos(faces, photos, name) for faces in (train, validation)]
         left_out = len(train) + len(validation) - len(kept[0]) - len(kept[1])
-        if not left_out:
+        if name == arguments.dataset and not left_out:
             raise ValueError(f"{arguments.exclude} names no photo of the training faces: give one file name a line")
-        print(f"{left_out} faces left out, of the photos in {arguments.exclude}")
+        print(f"{left_out} faces of {name} left out, of the photos in {arguments.exclude}")
         return kept[0], kept[1]
 
     def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:

@@ -70,6 +70,17 @@ class Chosen:
         self._places = places if indices is None else [places[index] for index in indices]
         self.names = [dataset.names[index] for dataset, index in self._places]
 
+    @property
+    def points(self) -> np.ndarray:
+        """Landmarks (N, K, 2) in pixels of their images, where no picture has to be made for them.
+
+        Raises:
+            ValueError: rendered faces are among the chosen ones.
+        """
+        if not all(hasattr(dataset, "points") for dataset, _ in self._places):
+            raise ValueError("rendered faces are drawn one by one: their points are not at hand")
+        return np.stack([dataset.points[index] for dataset, index in self._places])  # type: ignore[attr-defined]
+
     def __len__(self) -> int:
         return len(self._places)
 

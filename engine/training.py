@@ -36,6 +36,8 @@ def make_parser(
     parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
     parser.add_argument("--out", metavar="RUN", help="folder for weights, log, checkpoint and curves")
     parser.add_argument("--resume", metavar="RUN", help="go on with this run, by its own settings")
+    more = "train on this, too: a data set and its folder, such as 300w=DIR; may be repeated"
+    parser.add_argument("--more", action="append", default=[], metavar="NAME=DIR", help=more)
     parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
     parser.add_argument("--allow-missing", action="store_true", help="train on what is there of the data set")
     parser.add_argument("--rendered-count", type=int, default=2000, help="rendered training faces")
@@ -72,6 +74,20 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     if arguments.dataset == "rendered":
         print("training on rendered faces; pass --dataset and --data for photos")
     return arguments
+
+
+def further_data(arguments: argparse.Namespace, datasets: Sequence[str]) -> list[tuple[str, str | None]]:
+    """The data sets of --more and their folders; rendered faces need none.
+
+    Raises:
+        ValueError: one is not NAME=DIR of a known data set.
+    """
+    pairs = [each.partition("=")[::2] for each in arguments.more]
+    for name, root in pairs:
+        if name not in datasets or not (root or name == "rendered"):
+            photos = [each for each in datasets if each != "rendered"]
+            raise ValueError(f"--more {name}: write NAME=DIR with one of {', '.join(photos)}")
+    return [(name, root or None) for name, root in pairs]
 
 
 def prepare(arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:

@@ -1,0 +1,112 @@
+"""Training on the faces of several data sets, and FFLD from two files."""
+
+import numpy as np
+import pytest
+
+import train_ffld
+from datasets.ibug_300w import is_validation, write_pts
+from datasets.images import write_image
+from engine.training import initialise
+from gluon_models import describe, get_model, save_weights
+
+NAMES = ("12", "42", "123", "7")
+
+
+def load(*words):
+    arguments = train_ffld.TRAINING.parse(
+        ["--out", "run", "--recipe", "cpu", "--rendered-count", "20", *map(str, words)]
+    )
+    return train_ffld.TRAINING.load_faces(arguments, None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four photos of one's own with their points; one is for validation."""
+    for number, name in enumerate(NAMES):
+        write_image(tmp_path / f"{name}.png", np.full((20, 20, 3), number, np.uint8))
+        write_pts(tmp_path / f"{name}.pts", np.random.default_rng(number).uniform(2, 17, (68, 2)))
+    return tmp_path
+
+
+def test_training_faces_are_joined_and_validation_stays_that_of_the_first(folder):
+    kept = [name for name in NAMES if not is_validation(name)]
+    assert len(kept) == 3
+    train, validation = load("--more", f"pts={folder}", "--more", f"pts={folder}")
+    alone = load()
+    assert validation.names == alone[1].names
+    assert train.names == [*alone[0].names, *sorted(kept), *sorted(kept)]
+    np.testing.assert_array_equal(train[20].image[0, 0], [NAMES.index(sorted(kept)[0])] * 3)
+
+
+def test_rendered_faces_join_photos(folder):
+    train, validation = load("--dataset", "pts", "--data", folder, "--more", "rendered")
+    assert (len(train), len(validation)) == (3 + 20, 1)
+
+
+def test_poses_are_balanced_over_joined_photos_but_not_over_rendered_ones(folder):
+    train, _ = load("--dataset", "pts", "--data", folder, "--more", f"pts={folder}")
+    np.testing.assert_array_equal(train.points[4], train[4].points_image)
+    mixed, _ = load("--dataset", "pts", "--data", folder, "--more", "rendered")
+    with pytest.raises(ValueError, match="drawn one by one"):
+        _ = mixed.points
+
+
+def test_data_sets_of_other_points_do_not_join(folder, monkeypatch):
+    real = train_ffld.TRAINING._data_set
+    other = lambda arguments, name, root: (Other(), None) if name == "pts" else real(arguments, name, root)  # noqa: E731
+    monkeypatch.setattr(train_ffld.TRAINING, "_data_set", other)
+    with pytest.raises(ValueError, match="faces of cofw_29 among those of ibug_68"):
+        load("--more", f"pts={folder}")
+
+
+class Other:
+    class markup:
+        name = "cofw_29"
+
+    names = ()
+
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("words", ["pts", "pts=", "nothing=DIR", "DIR"])
+def test_what_more_does_not_know(words):
+    with pytest.raises(ValueError, match="write NAME=DIR with one of"):
+        load("--more", words)
+
+
+def stored(model, folder, seed):
+    net = get_model(model, num_landmarks=68)
+    initialise(net, (1, 3, 64, 64), [train_ffld.mx.cpu()], seed)
+    save_weights(net, folder / f"{model}.params", describe(model, "ibug_68", num_landmarks=68))
+    return net
+
+
+def first_weight(net):
+    return net.stem[0].weight.data().asnumpy()
+
+
+def test_a_baseline_takes_the_place_of_the_one_in_the_file_and_the_refinements_stay(tmp_path):
+    whole, baseline = stored("ffld_resnet18", tmp_path, 1), stored("resnet18_slim", tmp_path, 2)
+    words = ["--model", "ffld_resnet18", "--out", "run", "--init", tmp_path / "ffld_resnet18.params"]
+    words += ["--baseline", tmp_path / "resnet18_slim.params"]
+    arguments = train_ffld.TRAINING.parse([str(word) for word in words])
+    net = get_model("ffld_resnet18", num_landmarks=68)
+    train_ffld.TRAINING.fill_network(net, arguments, [train_ffld.mx.cpu()])
+    np.testing.assert_array_equal(first_weight(net.cascade.baseline), first_weight(baseline))
+    found, expected = (each._collect_params_with_prefix() for each in (net, whole))
+    refinements = [name for name in found if "baseline" not in name]
+    assert refinements
+    for name in refinements:
+        np.testing.assert_array_equal(found[name].data().asnumpy(), expected[name].data().asnumpy())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("ffld_resnet50", "name weights of resnet50_slim"), ("resnet18_slim", "resnet18_slim is one itself, use --init")],
+)
+def test_a_baseline_of_another_network(tmp_path, model, message):
+    stored("resnet18_slim", tmp_path, 0)
+    words = ["--model", model, "--out", "run", "--baseline", str(tmp_path / "resnet18_slim.params")]
+    with pytest.raises(ValueError, match=message):
+        train_ffld.TRAINING.fill_network(None, train_ffld.TRAINING.parse(words), [])
