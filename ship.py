@@ -3,6 +3,9 @@
 Copies best.params with its .json, adds the entry of weights/index.json with SHA-256 and commands, puts the run's record
 into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json. Paths of this machine become DIR or
 runs/..., names of faces are left out. Prints the row for README.md.
+
+--halve writes best_float16.params beside best.params and does nothing else; evaluate that copy, and it is what ships.
+A shape model that the run fitted ships as NAME.shape.npz.
 """
 
 from __future__ import annotations
@@ -18,10 +21,15 @@ from typing import Any, Sequence
 from engine import cli
 from engine.files import make_folder, write_text
 from gluon_models import file_sha256
-from gluon_models.weights import read_info
+from gluon_models.weights import halve, read_info
 
 ROOT = Path(__file__).resolve().parent
 LARGEST = 60 * 10**6  # bytes of a file that ships
+HALVED = "best_float16.params"
+SHAPE = "shape.npz"
+RUN_PATHS = ("init", "baseline", "out", "resume", "weights")
+FILES = ("backbone_weights", "imagenet", "exclude")
+FOLDERS = ("data", "background")
 SCRIPT_FOLDER = re.compile(r"\S*/(?=\w+\.py )")
 
 
@@ -29,12 +37,17 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
-    parser.add_argument("--name", required=True, help="of the files; the model's own makes them its default weights")
-    parser.add_argument("--results", metavar="DIR", required=True, help="what evaluate.py wrote about these weights")
-    parser.add_argument("--trained-on", metavar="TEXT", required=True, help="the faces, in words")
+    parser.add_argument("--halve", action="store_true", help="write the float16 copy, to be evaluated and shipped")
+    parser.add_argument("--name", help="of the files; the model's own makes them its default weights")
+    parser.add_argument("--results", metavar="DIR", help="what evaluate.py wrote about these weights")
+    parser.add_argument("--trained-on", metavar="TEXT", help="the faces, in words")
     parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help="of the weights")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    missing = [name for name in ("name", "results", "trained_on") if not getattr(arguments, name)]
+    if missing and not arguments.halve:
+        raise ValueError(f"--{missing[0].replace('_', '-')} is missing: see --help")
+    return arguments
 
 
 def public_path(path: str) -> str:
@@ -45,23 +58,34 @@ def public_path(path: str) -> str:
     return "/".join(("runs", *parts[-2 if Path(path).suffix else -1 :]))
 
 
+def public_value(name: str, value: str) -> str:
+    """The value of an option, by the option's name in Python, without the paths of the machine."""
+    if name in RUN_PATHS:
+        return public_path(value)
+    if name in FILES:
+        return Path(value).name
+    if name == "more":
+        return re.sub("=.*", "=DIR", value)
+    return "DIR" if name in FOLDERS else value
+
+
 def public_command(command: str) -> str:
     """A command of a run record without the paths of the machine it ran on."""
     words = shlex.split(SCRIPT_FOLDER.sub("", command))
     for i, option in enumerate(words[:-1]):
-        if option in ("--init", "--out", "--resume", "--weights"):
-            words[i + 1] = public_path(words[i + 1])
-        if option == "--data":
-            words[i + 1] = "DIR"
+        if option.startswith("--"):
+            words[i + 1] = public_value(option[2:].replace("-", "_"), words[i + 1])
     return shlex.join(words)
 
 
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
     """run.json without the paths of the machine."""
     arguments = dict(record["arguments"])
-    for name in ("init", "out", "resume"):
-        arguments[name] = arguments[name] and public_path(arguments[name])
-    arguments["data"] = arguments["data"] and "DIR"
+    for name, value in arguments.items():
+        if isinstance(value, str):
+            arguments[name] = public_value(name, value)
+        elif isinstance(value, list):
+            arguments[name] = [public_value(name, each) if isinstance(each, str) else each for each in value]
     return {**record, "command": public_command(record["command"]), "arguments": arguments}
 
 
@@ -73,27 +97,40 @@ def public_results(results: dict[str, Any]) -> dict[str, Any]:
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
     """The commands that made a run's weights, those of the weights it started from first."""
     record = _read(run / "run.json")
-    start = record["arguments"]["init"]
     before: list[str] = []
-    if start:
-        shipped = index.get(Path(start).stem)
-        before = shipped["commands"] if shipped else commands_of(Path(start).parent, index)
+    for option in ("init", "baseline"):
+        start = record["arguments"].get(option)
+        if start:
+            shipped = index.get(Path(start).stem)
+            commands = shipped["commands"] if shipped else commands_of(Path(start).parent, index)
+            before += [each for each in commands if each not in before]
     return [*before, public_command(record["command"])]
 
 
-def check(run: Path, record: dict[str, Any], results: dict[str, Any]) -> None:
-    """Refuses what may not ship.
+def evaluated_weights(run: Path, sha256: str) -> Path:
+    """The run's weights that an evaluation is of: the best ones or their float16 copy.
+
+    Raises:
+        ValueError: it is of other weights.
+    """
+    for weights in (run / "best.params", run / HALVED):
+        if weights.is_file() and file_sha256(weights) == sha256:
+            return weights
+    raise ValueError(f"the evaluation is not of {run / 'best.params'}: evaluate it with --weights")
+
+
+def check(run: Path, record: dict[str, Any], results: dict[str, Any]) -> Path:
+    """The file that ships, which is refused where it may not.
 
     Raises:
         ValueError: the run is not finished, the file is too large, or the figures are of other weights.
     """
-    weights = run / "best.params"
     if "result" not in record:
         raise ValueError(f"{run} is not finished: go on with --resume {run}")
+    weights = evaluated_weights(run, results["weights_sha256"])
     if weights.stat().st_size > LARGEST:
         raise ValueError(f"{weights} is larger than {LARGEST // 10**6} MB: it cannot ship")
-    if results["weights_sha256"] != file_sha256(weights):
-        raise ValueError(f"the evaluation is not of {weights}: evaluate it with --weights {weights}")
+    return weights
 
 
 def readme_row(name: str, trained_on: str, results: dict[str, Any]) -> str:
@@ -110,9 +147,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Checks first, then writes; the index last, so that it never names a file that is not there."""
     arguments = parse(words)
     run, root, name = Path(arguments.run), arguments.root, arguments.name
+    if arguments.halve:
+        halve(run / "best.params", run / HALVED)
+        print(f"evaluate {run / HALVED}, then ship it")
+        return 0
     record, results = _read(run / "run.json"), _read(Path(arguments.results) / "metrics.json")
-    check(run, record, results)
-    info = read_info(run / "best.params")
+    weights = check(run, record, results)
+    info = read_info(weights)
     index = _read(root / "weights" / "index.json")
     commands = commands_of(run, index)
     record_folder = make_folder(root / "docs" / "runs" / name)
@@ -122,7 +163,7 @@ def main(words: Sequence[str] | None = None) -> int:
     make_folder(root / "docs" / "results")
     write_text(root / "docs" / "results" / f"{name}.json", json.dumps(public_results(results), indent=1) + "\n")
     for suffix in (".params", ".json"):
-        shutil.copyfile((run / "best.params").with_suffix(suffix), root / "weights" / (name + suffix))
+        shutil.copyfile(weights.with_suffix(suffix), root / "weights" / (name + suffix))
     index[name] = {
         "file": f"{name}.params",
         "sha256": results["weights_sha256"],
@@ -135,6 +176,10 @@ def main(words: Sequence[str] | None = None) -> int:
         "run": f"docs/runs/{name}",
         "metrics": f"docs/results/{name}.json",
     }
+    if (run / SHAPE).is_file():
+        shape = root / "weights" / f"{name}.{SHAPE}"
+        shutil.copyfile(run / SHAPE, shape)
+        index[name]["shape_model"] = {"file": shape.name, "sha256": file_sha256(shape)}
     write_text(root / "weights" / "index.json", json.dumps(index, indent=2) + "\n")
     print(readme_row(name, arguments.trained_on, results))
     return 0

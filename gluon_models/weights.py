@@ -65,6 +65,29 @@ def save_weights(net: nn.HybridBlock, path: str | os.PathLike[str], info: Weight
     _replace(path, lambda part: _save_parameters(net, part))
 
 
+def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Writes a copy of a weights file whose matrices are float16, half as large; scripts read it like any other.
+
+    Biases, scales and running statistics stay float32: they weigh nothing, and a running variance may exceed float16.
+
+    Args:
+        path: of the .params file, its .json beside it.
+        out: of the copy.
+
+    Raises:
+        FileNotFoundError, ValueError: the file or its JSON is missing or damaged.
+    """
+    info = read_info(path)
+    try:
+        stored = mx.nd.load(str(path))
+    except mx.MXNetError as error:
+        raise ValueError(f"{path} is cut short or no weights file: restore it") from error
+    halved = {name: value.astype("float16") if value.ndim > 1 else value for name, value in stored.items()}
+    text = json.dumps(info.as_dict(), indent=2) + "\n"
+    _replace(info_path(out), lambda part: Path(part).write_text(text, encoding="utf-8"))
+    _replace(Path(out), lambda part: mx.nd.save(part, halved))
+
+
 def _save_parameters(net: nn.HybridBlock, path: str) -> None:
     try:
         net.save_parameters(path)

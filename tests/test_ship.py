@@ -2,6 +2,8 @@
 
 import json
 
+import mxnet as mx
+import numpy as np
 import pytest
 
 import ship
@@ -20,7 +22,15 @@ def make_run(folder, init, finished=True):
     (folder / "curve.png").write_bytes(b"png")
     record = {
         "command": COMMAND.format(run=folder, init=init),
-        "arguments": {"init": init, "out": str(folder), "resume": None, "data": f"{folder}/photos", "seed": 7},
+        "arguments": {
+            "init": init,
+            "out": str(folder),
+            "resume": None,
+            "data": f"{folder}/photos",
+            "more": [f"pts={folder}/frames", "rendered"],
+            "imagenet": f"{folder}/resnet.params",
+            "seed": 7,
+        },
     }
     record.update({"result": {"best_nme": 0.03}} if finished else {})
     (folder / "run.json").write_text(json.dumps(record))
@@ -70,7 +80,9 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
     texts = [path.read_text() for path in root.rglob("*.json")]
     assert len(texts) == 4
     assert not any(str(tmp_path) in text or "helen/testset/1" in text for text in texts)
-    assert json.loads((root / entry["run"] / "run.json").read_text())["arguments"]["out"] == "runs/second"
+    arguments = json.loads((root / entry["run"] / "run.json").read_text())["arguments"]
+    assert (arguments["out"], arguments["data"], arguments["resume"]) == ("runs/second", "DIR", None)
+    assert (arguments["more"], arguments["imagenet"]) == (["pts=DIR", "rendered"], "resnet.params")
     assert capsys.readouterr().out == "| `m` | photos | 3.12 % | | 4.33 % | | 0.4 % | 61.2 % |\n"
 
 
@@ -92,3 +104,44 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, root, monkeypatch):
     results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
     with pytest.raises(ValueError, match="cannot ship"):
         ship.main(words(run, results, root))
+
+
+def test_every_option_with_a_path_loses_it():
+    command = (
+        "/a/train_x.py --init /b/weights/m.params --baseline /b/weights/n.params --more pts=/c/d --more rendered "
+        "--backbone-weights /e/resnet.params --background /f/g --exclude /h/list.txt --out /i/run"
+    )
+    assert ship.public_command(command) == (
+        "train_x.py --init weights/m.params --baseline weights/n.params --more pts=DIR --more rendered "
+        "--backbone-weights resnet.params --background DIR --exclude list.txt --out runs/run"
+    )
+
+
+def test_both_networks_that_weights_came_from_are_named(tmp_path):
+    run = make_run(tmp_path / "run", "weights/whole.params")
+    record = json.loads((run / "run.json").read_text())
+    record["arguments"]["baseline"] = "weights/part.params"
+    (run / "run.json").write_text(json.dumps(record))
+    index = {"whole": {"commands": ["rendered", "refined"]}, "part": {"commands": ["rendered", "photos"]}}
+    assert ship.commands_of(run, index)[:-1] == ["rendered", "refined", "photos"]
+
+
+def test_the_float16_copy_ships_where_it_was_evaluated_and_the_shape_model_with_it(tmp_path, root):
+    run = make_run(tmp_path / "work" / "run", "")
+    weights = {"a.weight": mx.nd.array([[1.0, 1 / 3]]), "a.running_var": mx.nd.array([1e6])}
+    mx.nd.save(str(run / "best.params"), weights)
+    (run / "shape.npz").write_bytes(b"shape")
+    assert ship.main([str(run), "--halve"]) == 0
+    copy = mx.nd.load(str(run / "best_float16.params"))
+    assert copy["a.weight"].dtype == np.float16
+    assert copy["a.running_var"].asscalar() == 1e6
+    results = make_results(tmp_path / "eval", file_sha256(run / "best_float16.params"))
+    ship.main(words(run, results, root))
+    entry = json.loads((root / "weights" / "index.json").read_text())["m"]
+    assert (root / "weights" / "m.params").read_bytes() == (run / "best_float16.params").read_bytes()
+    assert entry["shape_model"]["sha256"] == file_sha256(root / "weights" / "m.shape.npz")
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(ValueError, match="--results is missing"):
+        ship.main(["run", "--name", "m"])
