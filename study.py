@@ -57,6 +57,9 @@ _FFLD_BUDGET = "--epochs 5 --validate-every 5 --average-decay 0.98"
 _FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/ffld_resnet18_rendered.params {_FFLD_BUDGET}"
 _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 6"
+_REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"
+_LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --recipe cpu --epochs 4 --validate-every 4"
+_UNCHANGED = "--rotation-degrees 0 --shear-fraction 0 --flip-probability 0 --brightness-fraction 0"
 STUDIES = {
     "ffld_losses": Study(
         "losses and number of refinement stages (FFLD, Table 5)",
@@ -94,6 +97,49 @@ STUDIES = {
             Cell("original block, 1x1 branch", "--block original --skip conv"),
             Cell("lambda-residual block, residual branch", "--block lambda --skip residual"),
         ),
+    ),
+    "lgcn_kernel": Study(
+        "kernel convolution and global context at 16 filters (LGCN, Sec. 3.2)",
+        "none is printed",
+        _LGCN,
+        (
+            Cell("as the authors train it", ""),
+            Cell("kernel in the labels alone", "--kernel labels"),
+            Cell("no kernel", "--kernel none"),
+            Cell("no side branch", "--side-branch off"),
+            Cell("local context and kernel", "--side-branch off --global-context off"),
+            Cell("local context alone", "--kernel none --side-branch off --global-context off"),
+        ),
+    ),
+    "region_dense_layers": Study(
+        "number of dense layers (Region ResNets, Fig. 5a)",
+        "curves alone are printed",
+        _REGIONS,
+        (Cell("1", ""), Cell("2", "--dense-layers 2"), Cell("3", "--dense-layers 3")),
+    ),
+    "region_optimizer": Study(
+        "optimizer (Region ResNets, Fig. 5b)",
+        "curves alone are printed",
+        _REGIONS,
+        (Cell("Adam", ""), Cell("SGD", "--optimizer sgd"), Cell("RMSProp", "--optimizer rmsprop")),
+    ),
+    "region_batch_size": Study(
+        "batch size (Region ResNets, Fig. 5c)",
+        "curves alone are printed",
+        _REGIONS,
+        tuple(Cell(str(size), "" if size == 16 else f"--batch-size {size}") for size in (16, 32, 64, 128, 256)),
+    ),
+    "region_augmentation": Study(
+        "augmentation (Region ResNets, Fig. 5d)",
+        "curves alone are printed",
+        _REGIONS,
+        (Cell("as in Sec. 5.2", ""), Cell("none", _UNCHANGED)),
+    ),
+    "deeppose_split": Study(
+        "validation faces held out before or after augmenting (DeepPose, Sec. III)",
+        "losses of 8.00 on validation and 27.84 on test faces",
+        "train_deeppose.py --epochs 4 --validate-every 4",
+        (Cell("before", ""), Cell("after: copies of a face may be in both", "--split after")),
     ),
 }
 

@@ -83,10 +83,10 @@ def further_data(arguments: argparse.Namespace, datasets: Sequence[str]) -> list
         ValueError: one is not NAME=DIR of a known data set.
     """
     pairs = [each.partition("=")[::2] for each in arguments.more]
-    for name, root in pairs:
+    for each, (name, root) in zip(arguments.more, pairs):
         if name not in datasets or not (root or name == "rendered"):
-            photos = [each for each in datasets if each != "rendered"]
-            raise ValueError(f"--more {name}: write NAME=DIR with one of {', '.join(photos)}")
+            photos = [known for known in datasets if known != "rendered"]
+            raise ValueError(f"--more {each}: write NAME=DIR with one of {', '.join(photos)}")
     return [(name, root or None) for name, root in pairs]
 
 

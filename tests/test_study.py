@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 import study
+import train_deeppose
 import train_ffld
 import train_hourglass
+import train_lgcn
+import train_regions
 from datasets.markups import get_markup
 from engine import cli
 from engine.recipe import chosen_recipe
@@ -128,6 +131,34 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
     assert networks == 4 * networks[:1]
     assert (networks[0]["stacks"], networks[0]["channels"], networks[0]["frozen_stages"]) == (2, 128, 3)
     assert {cell.published for cell in found.cells} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "switched"),
+    [
+        ("lgcn_kernel", train_lgcn.TRAINING, {"kernel", "side_branch", "global_context"}),
+        ("region_dense_layers", train_regions.TRAINING, {"dense_layers"}),
+        ("region_optimizer", train_regions.TRAINING, {"optimizer"}),
+        ("region_batch_size", train_regions.TRAINING, {"batch_size"}),
+        (
+            "region_augmentation",
+            train_regions.TRAINING,
+            {"rotation_degrees", "shear_fraction", "flip_probability", "brightness_fraction"},
+        ),
+        ("deeppose_split", train_deeppose.TRAINING, {"split"}),
+    ],
+)
+def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, switched):
+    found, settings = study.STUDIES[name], []
+    for cell in found.cells:
+        script, *words = study.run_words(found, cell, 0, ["--data", "d"], Path("same"))
+        assert script == f"{type(training).__module__}.py"
+        arguments = training.parse(words)
+        recipe = chosen_recipe(arguments, training.recipes_for(arguments.model, arguments.dataset))
+        settings.append({**vars(arguments), **vars(recipe)})
+    differing = {key for one in settings for key in one if one[key] != settings[0].get(key)}
+    assert differing == switched
+    assert len({study.folder_name(cell, 0) for cell in found.cells}) == len(found.cells)
 
 
 def test_the_size_of_the_reduced_hourglass_is_the_ledgers():
