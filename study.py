@@ -54,7 +54,8 @@ class Study:
 
 
 _FFLD_BUDGET = "--epochs 5 --validate-every 5 --average-decay 0.98"
-_FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu --init weights/ffld_resnet18_rendered.params {_FFLD_BUDGET}"
+_FFLD_START = "--init weights/ffld_resnet18_rendered.params --baseline weights/resnet18_slim.params"
+_FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu {_FFLD_START} {_FFLD_BUDGET}"
 _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 6"
 _REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"

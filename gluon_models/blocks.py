@@ -7,10 +7,13 @@ from typing import Any
 from mxnet.gluon import nn
 
 
-def conv_bn(channels: int, kernel: int, stride: int = 1, relu: bool = True) -> nn.HybridSequential:
-    """Convolution without bias that keeps the size (but for its stride), batch normalisation, ReLU if asked."""
+def conv_bn(channels: int, kernel: int, stride: int = 1, relu: bool = True, scale: str = "ones") -> nn.HybridSequential:
+    """Convolution without bias that keeps the size (but for its stride), batch normalisation, ReLU if asked.
+
+    `scale` names what the normalisation's scales start from.
+    """
     block = nn.HybridSequential(prefix="")
-    block.add(nn.Conv2D(channels, kernel, stride, kernel // 2, use_bias=False), nn.BatchNorm())
+    block.add(nn.Conv2D(channels, kernel, stride, kernel // 2, use_bias=False), nn.BatchNorm(gamma_initializer=scale))
     if relu:
         block.add(nn.Activation("relu"))
     return block
@@ -42,14 +45,20 @@ def basic_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlo
     return ResidualBlock(body, channels, in_channels, stride)
 
 
-def bottleneck_body(channels: int, stride: int = 1) -> nn.HybridSequential:
-    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back, each normalised, ReLU between them."""
+def bottleneck_body(channels: int, stride: int = 1, last_scale: str = "ones") -> nn.HybridSequential:
+    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back, each normalised, ReLU between them.
+
+    Args:
+        channels: of the output.
+        stride: of the 3x3 convolution.
+        last_scale: what the scales of the last normalisation start from, "ones" or "zeros".
+    """
     body = nn.HybridSequential(prefix="")
     narrow = channels // 4
-    body.add(conv_bn(narrow, 1), conv_bn(narrow, 3, stride), conv_bn(channels, 1, relu=False))
+    body.add(conv_bn(narrow, 1), conv_bn(narrow, 3, stride), conv_bn(channels, 1, relu=False, scale=last_scale))
     return body
 
 
-def bottleneck_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlock:
+def bottleneck_block(channels: int, in_channels: int, stride: int = 1, last_scale: str = "ones") -> ResidualBlock:
     """The residual block of ResNet-50, as PyTorch ships it."""
-    return ResidualBlock(bottleneck_body(channels, stride), channels, in_channels, stride)
+    return ResidualBlock(bottleneck_body(channels, stride, last_scale), channels, in_channels, stride)

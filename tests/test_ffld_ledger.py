@@ -59,3 +59,18 @@ def test_the_start_depends_on_the_seed_alone():
     # Xavier: uniform within sqrt(3 / mean of inputs and outputs) = sqrt(3 / ((128 + 10) / 2)).
     bound = np.sqrt(3 / 69)
     assert 0.9 * bound < np.abs(start(1)).max() <= bound
+
+
+def test_the_residual_branches_of_resnet50_start_at_zero():
+    """[F28]: every block of an untrained network answers its shortcut alone."""
+    net = get_model("resnet50_slim")
+    training.initialise(net, (1, 3, 64, 64), [mx.cpu()], 0)
+    blocks = [block for stage in net.stages for block in stage]
+    assert len(blocks) == 16
+    features = net.pool(net.stem(mx.nd.random.uniform(-1, 1, (1, 3, 64, 64))))
+    for block in blocks:
+        shortcut = block.shortcut(features) if block.shortcut else features
+        expected = mx.nd.relu(shortcut)
+        features = block(features)
+        np.testing.assert_array_equal(features.asnumpy(), expected.asnumpy())
+    assert np.ptp(features.asnumpy()) > 0

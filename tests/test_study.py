@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -26,30 +25,19 @@ TINY = study.Study(
 SCORES = {("loss_a", 0): 0.04, ("loss_a", 1): 0.05, ("recipe", 0): 0.031, ("recipe", 1): 0.033}
 
 
-class Trainings:
-    """Stands in for subprocess.run: writes the record of a run that ended with the NME of SCORES."""
-
-    def __init__(self, fails=()):
-        self.commands, self._fails = [], fails
-
-    def __call__(self, words, cwd, check):
-        self.commands.append(words[1:])
-        folder = Path(words[words.index("--out" if "--out" in words else "--resume") + 1])
-        if folder.name in self._fails:
-            return SimpleNamespace(returncode=2)
-        cell, seed = folder.name.rsplit("-", 1)
-        folder.mkdir(exist_ok=True)
-        score = SCORES[cell, int(seed)]
-        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": score}}))
-        return SimpleNamespace(returncode=0)
+def nme_of(run):
+    cell, seed = run.rsplit("-", 1)
+    return SCORES[cell, int(seed)]
 
 
 @pytest.fixture
-def trainings(monkeypatch):
+def tiny(monkeypatch):
     monkeypatch.setitem(study.STUDIES, "tiny", TINY)
-    made = Trainings()
-    monkeypatch.setattr(study.subprocess, "run", made)
-    return made
+
+
+@pytest.fixture
+def trainings(tiny, stub_trainings):
+    return stub_trainings(nme_of)
 
 
 def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, capsys):
@@ -84,9 +72,8 @@ def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_pa
     assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["nme"] == [2.0]
 
 
-def test_a_training_that_fails_is_named(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(study.STUDIES, "tiny", TINY)
-    monkeypatch.setattr(study.subprocess, "run", Trainings(fails=("recipe-0",)))
+def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, capsys):
+    stub_trainings(nme_of, fails=["recipe-0"])
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]))
     assert stopped.value.code == 2
@@ -108,7 +95,16 @@ def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
         assert script == "train_ffld.py"
         arguments = train_ffld.TRAINING.parse(words)
         recipe = chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
-        budgets.add((recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.rotation_degrees, arguments.init))
+        budgets.add(
+            (
+                recipe.epochs,
+                recipe.batch_size,
+                recipe.learning_rate,
+                recipe.rotation_degrees,
+                arguments.init,
+                arguments.baseline,
+            )
+        )
     assert len(budgets) == 1
     # FFLD, Tables 5 and 6: the best cell of both is the whole method's.
     assert min(cell.published for cell in found.cells if cell.published) == 3.66
