@@ -53,7 +53,7 @@ class Study:
     cells: tuple[Cell, ...]
 
 
-_FFLD_BUDGET = "--epochs 5 --validate-every 5 --average-decay 0.98"
+_FFLD_BUDGET = "--epochs 4 --validate-every 4 --average-decay 0.98"
 _FFLD_START = "--init weights/ffld_resnet18_rendered.params --baseline weights/resnet18_slim.params"
 _FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu {_FFLD_START} {_FFLD_BUDGET}"
 _BEST = "--loss normalized_l2/l2/l1/align"
