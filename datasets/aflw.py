@@ -6,19 +6,17 @@ AFLW's own database, are in `datasets.aflw21`.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Mapping, NamedTuple, Sequence
+from typing import ClassVar, Mapping, NamedTuple, Sequence
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from datasets.faces import Face
-from datasets.images import PathLike, read_image
-from datasets.markups import AFLW_19, Markup
+from datasets.annotated_photos import AnnotatedPhotos
+from datasets.images import PathLike
+from datasets.inventory import check_subset, refuse_incomplete
+from datasets.markups import AFLW_19
+from datasets.mat_files import read_fields
 
 __all__ = ["LIST_NAME", "PHOTO_FOLDERS", "SUBSETS", "Aflw", "load", "photo_of"]
 
@@ -30,54 +28,26 @@ PHOTO_FOLDERS = ("", "data/flickr", "aflw/data/flickr", "flickr", "images")
 
 _WIDTHS = {"bbox": 4, "data": 2 * AFLW_19.num_landmarks, "mask_new": AFLW_19.num_landmarks, "ra": 1}
 
-# All that SciPy raises on files that are no MATLAB file, of another version, or cut short.
-_MAT_ERRORS = (
-    *(MatReadError, NotImplementedError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError),
-    *(EOFError, OverflowError, MemoryError, struct.error, zlib.error),
-)
-
 
 @dataclass(frozen=True, eq=False)
-class Aflw:
-    """Faces by number; see `datasets.faces.FaceDataset`.
+class Aflw(AnnotatedPhotos):
+    """Faces by number, whose boxes are listed ones.
+
+    A name is the photo's path without extension, "-", and the face's number in the list.
 
     Attributes:
-        names: Unique: the photo's path without extension, "-", and the face's row in the list, counted from 0.
-        image_paths: The photo of each face; several faces may share one.
-        points: (n, 19, 2) float64, x then y in pixels of the photo. Landmarks that are not visible are placed as well,
-            and count in the protocols' errors; for errors of visible landmarks alone make the others NaN.
-        visible: (n, 19) bool, what the list says of each landmark.
-        boxes: (n, 4) float64, x0, y0, x1, y1 of the face, as listed; they may reach beyond the photo.
-        damaged: What is wrong with a face's row, by the face's name; its points and box are NaN.
-        expected_count: How many faces the whole subset has; more than `len(self)` where photos are missing.
-        missing: What the subset lacks, in words, one line each.
-        markup: Of the points.
+        visible: (n, K) bool, what the list says of each landmark.
+        boxes: (n, 4) float64, x0, y0, x1, y1 of the face, as listed; they may reach beyond the photo. NaN if damaged.
     """
 
-    names: tuple[str, ...]
-    image_paths: tuple[Path, ...]
-    points: np.ndarray
-    visible: np.ndarray
-    boxes: np.ndarray
-    damaged: Mapping[str, str] = field(default_factory=dict)
-    expected_count: int = 0
-    missing: tuple[str, ...] = ()
-    markup: Markup = AFLW_19
+    visible: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
-    def __len__(self) -> int:
-        return len(self.names)
+    _PER_FACE: ClassVar[tuple[str, ...]] = (*AnnotatedPhotos._PER_FACE, "visible", "boxes")
 
-    def __getitem__(self, index: int) -> Face:
-        """Reads the photo; the box is the list's own.
-
-        Raises:
-            ValueError: The photo or the face's row in the list is damaged.
-        """
-        if self.names[index] in self.damaged:
-            raise ValueError(self.damaged[self.names[index]])
-        # The annotations count in the stored pixels, whatever way up a viewer would turn them.
-        image = read_image(self.image_paths[index], apply_orientation=False)
-        return Face(image, self.points[index], self.boxes[index], self.names[index])
+    def box(self, index: int) -> np.ndarray:
+        """The listed box (4,) of a face."""
+        return self.boxes[index]
 
     @property
     def face_sizes(self) -> np.ndarray:
@@ -86,20 +56,6 @@ class Aflw:
         Of a square box that is its side. A damaged face has none: NaN.
         """
         return np.sqrt(np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1))
-
-    def subset(self, indices: Sequence[int]) -> Aflw:
-        """The faces with these numbers, in this order, as a whole of their own."""
-        chosen = [int(index) for index in indices]
-        return replace(
-            self,
-            names=tuple(self.names[k] for k in chosen),
-            image_paths=tuple(self.image_paths[k] for k in chosen),
-            points=self.points[chosen],
-            visible=self.visible[chosen],
-            boxes=self.boxes[chosen],
-            expected_count=len(chosen),
-            missing=(),
-        )
 
 
 class FaceList(NamedTuple):
@@ -129,6 +85,9 @@ class FaceList(NamedTuple):
 def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged: bool = False) -> Aflw:
     """The faces of one subset; no photo is read before it is asked for.
 
+    Landmarks that are not visible are placed as well, and count in the protocols' errors; for errors of visible
+    landmarks alone make the others NaN.
+
     Args:
         root: The folder that holds `AFLWinfo_release.mat` and, there or in one of `PHOTO_FOLDERS`, the photos' folders
             `0`, `2` and `3`.
@@ -140,35 +99,23 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
         FileNotFoundError: The list is not there, or photos, or with `allow_missing` all of them.
         ValueError: The subset is unknown, or the list is damaged.
     """
-    if subset not in SUBSETS:
-        raise ValueError(f"AFLW has no subset '{subset}'; it has {', '.join(SUBSETS)}")
+    check_subset("AFLW", subset, SUBSETS)
     path = Path(root) / LIST_NAME
     listed = read_list(path)
     rows = listed.rows(subset)
     folder = find_photos(Path(root), listed.photos)
-    present = np.array([row for row in rows if (folder / listed.photos[row]).is_file()], dtype=np.intp)
-    missing = missing_photos(folder, [listed.photos[row] for row in np.setdiff1d(rows, present)])
-    if len(rows) != SUBSETS[subset]:
-        missing = (f"the list itself has {len(rows)}", *missing)
-    if not present.size or (missing and not allow_missing):
-        raise FileNotFoundError(incomplete(path, subset, present.size, SUBSETS[subset], missing))
-    names = tuple(face_name(listed.photos[row], row) for row in present)
-    points, boxes = listed.points[present], listed.boxes[present]
-    damaged = _damaged(path, names, points, listed.visible[present], boxes)
-    if damaged and not keep_damaged:
-        raise ValueError(next(iter(damaged.values())))
-    wrong = [name in damaged for name in names]
-    points[wrong], boxes[wrong] = np.nan, np.nan
-    return Aflw(
-        names=names,
-        image_paths=tuple(folder / listed.photos[row] for row in present),
-        points=points,
-        visible=listed.visible[present],
-        boxes=boxes,
-        damaged=damaged,
+    faces = Aflw(
+        names=tuple(face_name(listed.photos[row], row) for row in rows),
+        image_paths=tuple(folder / listed.photos[row] for row in rows),
+        points=listed.points[rows],
+        markup=AFLW_19,
+        visible=listed.visible[rows],
+        boxes=listed.boxes[rows],
         expected_count=SUBSETS[subset],
-        missing=missing,
+        missing=() if len(rows) == SUBSETS[subset] else (f"the list itself has {len(rows)}",),
     )
+    faces = with_photos(faces, f"{path}: AFLW {subset}", allow_missing)
+    return with_damage(faces, path, "download the list again", keep_damaged)
 
 
 def photo_of(name: str) -> str:
@@ -190,21 +137,13 @@ def read_list(path: PathLike) -> FaceList:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such list; put the one that CCL's authors publish there")
     try:
-        fields = loadmat(str(path), appendmat=False)
-    except _MAT_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: not a readable MATLAB 5 file ({reason}); download it again") from error
-    try:
-        return _parse_list(fields)
+        return _parse_list(read_fields(path, (*_WIDTHS, "nameList")))
     except ValueError as error:
         raise ValueError(f"{path}: not AFLW's list of faces: {error}; download it again") from None
 
 
 def _parse_list(fields: Mapping[str, np.ndarray]) -> FaceList:
     """The list of a MATLAB file's fields; ValueError says what is wrong with them."""
-    absent = [name for name in (*_WIDTHS, "nameList") if name not in fields]
-    if absent:
-        raise ValueError(f"it has no field '{absent[0]}'")
     photos = tuple(_photo_name(cell, row) for row, cell in enumerate(np.asarray(fields["nameList"]).ravel()))
     expected = SUBSETS["train"] + SUBSETS["full"]
     if len(photos) != expected:
@@ -261,26 +200,43 @@ def find_photos(root: Path, photos: Sequence[str]) -> Path:
     raise FileNotFoundError(f"{root}: AFLW's photos are not here; put their folders {', '.join(tops[:3])} into it")
 
 
-def _damaged(
-    path: Path, names: Sequence[str], points: np.ndarray, visible: np.ndarray, boxes: np.ndarray
-) -> dict[str, str]:
-    """What is wrong with a face's row, by the face's name: a box without area, or a visible landmark without place."""
+def with_photos(faces: Aflw, title: str, allow_missing: bool) -> Aflw:
+    """The faces whose photos are there; see `datasets.inventory.refuse_incomplete`.
+
+    Raises:
+        FileNotFoundError: Photos are missing, or with `allow_missing` all of them.
+    """
+    present = [index for index, path in enumerate(faces.image_paths) if path.is_file()]
+    some = faces.subset(present)
+    lost = sorted({str(path) for path in set(faces.image_paths) - set(some.image_paths)})
+    missing = (*faces.missing, *(f"{path} is not there" for path in lost))
+    counts = (len(some), faces.expected_count)
+    refuse_incomplete(title, counts, missing, allow_missing, "put the photos there")
+    return replace(some, expected_count=faces.expected_count, missing=missing)
+
+
+def with_damage(faces: Aflw, source: Path, again: str, keep_damaged: bool) -> Aflw:
+    """Marks faces whose row makes no sense: a box without area, or a visible landmark without place.
+
+    Args:
+        faces: As they are listed.
+        source: The list.
+        again: How to get a whole one.
+        keep_damaged: Keep such faces; their points and boxes become NaN.
+
+    Raises:
+        ValueError: There is one, unless they are kept.
+    """
+    points, boxes = faces.points.copy(), faces.boxes.copy()
+    placed = np.isfinite(points).all(axis=2)
     has_area = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    has_place = (np.isfinite(points).all(axis=2) | ~visible).all(axis=1) & np.isfinite(points).all(axis=2).any(axis=1)
-    faults = {}
+    has_place = (placed | ~faces.visible).all(axis=1) & placed.any(axis=1)
+    damaged = {}
     for index in np.flatnonzero(~(has_area & has_place)):
         what = "a landmark has no coordinates" if has_area[index] else "the box has no area"
-        faults[names[index]] = f"{path}: face {names[index]}: {what}; download the list again, or leave the face out"
-    return faults
-
-
-def missing_photos(folder: Path, photos: Sequence[str]) -> tuple[str, ...]:
-    """What lacks where these photos are not there, one line each."""
-    return tuple(f"{folder / photo} is not there" for photo in sorted(set(photos)))
-
-
-def incomplete(path: Path, subset: str, count: int, expected: int, missing: Sequence[str]) -> str:
-    """The message for a subset of which not all faces are there."""
-    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
-    remedy = "complete it, or allow missing faces" if count else "put the photos there"
-    return f"{path}: AFLW {subset} has {count} of {expected} faces ({shown}): {remedy}"
+        name = faces.names[index]
+        damaged[name] = f"{source}: face {name}: {what}; {again}, or leave the face out"
+        points[index], boxes[index] = np.nan, np.nan
+    if damaged and not keep_damaged:
+        raise ValueError(next(iter(damaged.values())))
+    return replace(faces, points=points, boxes=boxes, damaged=damaged)

@@ -13,9 +13,10 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from datasets.aflw import Aflw, face_name, find_photos, incomplete, missing_photos, photo_of
+from datasets.aflw import Aflw, face_name, find_photos, photo_of, with_damage, with_photos
 from datasets.ibug_300w import is_validation
 from datasets.images import PathLike
+from datasets.inventory import check_subset
 from datasets.markups import AFLW_21
 
 __all__ = ["DATABASE_NAME", "SUBSETS", "load"]
@@ -88,34 +89,23 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
         FileNotFoundError: The database is not there, or photos, or with `allow_missing` all of them.
         ValueError: The subset is unknown, or the database is damaged.
     """
-    if subset not in SUBSETS:
-        raise ValueError(f"AFLW with 21 points has no subset '{subset}'; it has {', '.join(SUBSETS)}")
+    check_subset("AFLW with 21 points", subset, SUBSETS)
     path = find_database(Path(root))
     annotated = read_database(path)
     rows = annotated.rows(subset)
     folder = find_photos(Path(root), annotated.photos)
-    present = np.array([row for row in rows if (folder / annotated.photos[row]).is_file()], dtype=np.intp)
-    missing = missing_photos(folder, [annotated.photos[row] for row in np.setdiff1d(rows, present)])
-    if not present.size or (missing and not allow_missing):
-        raise FileNotFoundError(incomplete(path, subset, present.size, len(rows), missing))
-    names = tuple(face_name(annotated.photos[row], annotated.numbers[row]) for row in present)
-    points, boxes = annotated.points[present], annotated.boxes[present]
-    damaged = _without_area(path, names, boxes)
-    if damaged and not keep_damaged:
-        raise ValueError(next(iter(damaged.values())))
-    wrong = [name in damaged for name in names]
-    points[wrong], boxes[wrong] = np.nan, np.nan
-    return Aflw(
-        names=names,
-        image_paths=tuple(folder / annotated.photos[row] for row in present),
+    points = annotated.points[rows]
+    faces = Aflw(
+        names=tuple(face_name(annotated.photos[row], annotated.numbers[row]) for row in rows),
+        image_paths=tuple(folder / annotated.photos[row] for row in rows),
         points=points,
-        visible=np.isfinite(points).all(axis=2),
-        boxes=boxes,
-        damaged=damaged,
-        expected_count=len(rows),
-        missing=missing,
         markup=AFLW_21,
+        visible=np.isfinite(points).all(axis=2),
+        boxes=annotated.boxes[rows],
+        expected_count=len(rows),
     )
+    faces = with_photos(faces, f"{path}: AFLW {subset}", allow_missing)
+    return with_damage(faces, path, "unpack the database again", keep_damaged)
 
 
 def find_database(root: Path) -> Path:
@@ -174,9 +164,3 @@ def _arranged(faces: Sequence[tuple], landmarks: Sequence[tuple]) -> Annotated:
         points=points[kept],
         boxes=boxes[kept],
     )
-
-
-def _without_area(path: Path, names: Sequence[str], boxes: np.ndarray) -> dict[str, str]:
-    has_area = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    words = "the box has no area; unpack the database again, or leave the face out"
-    return {names[index]: f"{path}: face {names[index]}: {words}" for index in np.flatnonzero(~has_area)}

@@ -15,8 +15,8 @@ from datasets.face_boxes import read_voc
 from datasets.faces import Face
 from datasets.geometry import square_box
 from datasets.images import PathLike, read_image
+from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import Markup
-from datasets.pts_files import IMAGE_SUFFIXES
 
 LEAST_SIDE = 48  # pixels of a window
 TRIES = 40  # windows of a photo that are drawn before it is given up
@@ -40,9 +40,7 @@ class BackgroundWindows:
     """
 
     def __init__(self, folder: PathLike, count: int, markup: Markup, seed: int = 0) -> None:
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(f"{folder}: there is no such folder; name one with photos")
-        photos = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        photos = files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES)
         self.markup = markup
         rng = np.random.default_rng(seed)
         self._windows: list[tuple[Path, np.ndarray]] = []

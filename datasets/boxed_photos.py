@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Sequence
+from typing import Callable, Iterator, NamedTuple, Protocol, Sequence, TypeVar
 
 import numpy as np
 
-from datasets.images import read_image
+from datasets.faces import subset_of
+from datasets.images import PathLike, read_image
 
 PARTS = ("train", "validation", "held_out")
+Faces = TypeVar("Faces")
 
 
 class BoxedPhoto(NamedTuple):
@@ -75,13 +77,7 @@ class BoxedPhotos:
 
     def subset(self, indices: Sequence[int]) -> BoxedPhotos:
         """The photos with these numbers, in this order."""
-        chosen = [int(index) for index in indices]
-        return BoxedPhotos(
-            tuple(self.names[k] for k in chosen),
-            tuple(self.image_paths[k] for k in chosen),
-            tuple(self.boxes[k] for k in chosen),
-            tuple(self.ignored[k] for k in chosen),
-        )
+        return subset_of(self, indices, ("names", "image_paths", "boxes", "ignored"))
 
     def part(self, name: str) -> BoxedPhotos:
         """The photos of one of `PARTS`; see `part_of`.
@@ -134,12 +130,37 @@ def part_of(name: str) -> str:
     return "validation" if number % 10 == 1 else "train"
 
 
-def check_boxes(boxes: np.ndarray, path: Path) -> np.ndarray:
+def read_listing(path: PathLike, read_faces: Callable[[Iterator[str]], Faces]) -> list[tuple[str, Faces]]:
+    """What a text file lists: a line with a photo's path, then the lines of its faces, and so on.
+
+    Args:
+        path: the file.
+        read_faces: takes the lines of one photo from all that follow; its ValueError, or too few lines, mean damage.
+
+    Returns:
+        Path and faces of each photo.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    numbered = enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1)
+    rest = ((number, line.strip()) for number, line in numbered if line.strip())
+    lines = (line for _, line in rest)
+    photos = []
+    for number, name in rest:
+        try:
+            photos.append((name, read_faces(lines)))
+        except (ValueError, StopIteration):
+            raise ValueError(f"{path}: what follows line {number}, '{name}', is damaged; restore the list") from None
+    return photos
+
+
+def check_boxes(boxes: np.ndarray) -> np.ndarray:
     """The boxes (n, 4), if each has an area.
 
     Raises:
         ValueError: one has none, or a coordinate is not finite.
     """
     if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
-        raise ValueError(f"{path}: a box has no area; restore the file from the original data")
+        raise ValueError("a box has no area")
     return boxes

@@ -1,17 +1,19 @@
 """Data sets by the name that command lines use: what each is called, what parts it has, and which reader loads it.
 
-A further data set is one reader, one function here and one line of `CATALOG`.
+A further data set is one reader and one line of `CATALOG`, and a function here where its reader takes other arguments.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Callable, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy as np
 
 from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo_3d, pts_folder, w300_lp, w300_vw
+from datasets.annotated_photos import AnnotatedPhotos
 from datasets.faces import FaceDataset
 from datasets.synthetic import SyntheticFaces
 
@@ -73,14 +75,18 @@ class Entry:
     photo_of: Callable[[str], str] = str
 
 
-def _ibug_300w(asked: Request) -> Loaded:
-    faces = ibug_300w.load(*asked)
-    return faces, SubsetInfo(faces.expected_count, faces.missing)
+def _whole(faces: AnnotatedPhotos) -> Loaded:
+    """Faces with what they say of themselves."""
+    return faces, SubsetInfo(faces.expected_count, faces.missing, face_sizes=faces.face_sizes)
+
+
+def _plain(reader: ModuleType, asked: Request) -> Loaded:
+    """Of readers that take all that is asked for."""
+    return _whole(reader.load(*asked))
 
 
 def _w300_lp(points: str, asked: Request) -> Loaded:
-    faces = w300_lp.load(asked.root, points, allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged)
-    return faces, SubsetInfo(faces.expected_count, faces.missing)
+    return _whole(w300_lp.load(asked.root, points, allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged))
 
 
 def _w300_lp_photo(name: str) -> str:
@@ -96,31 +102,16 @@ def _w300_lp_photo(name: str) -> str:
 def _aflw2000(asked: Request) -> Loaded:
     faces = w300_lp.load_aflw2000(asked.root, asked.allow_missing, asked.keep_damaged)
     if asked.subset == "all":
-        return faces, SubsetInfo(faces.expected_count, faces.missing)
+        return _whole(faces)
     group = faces.subset(w300_lp.yaw_groups(faces.yaw)[asked.subset].tolist())
     lost = faces.expected_count - len(faces)
     present = f"{len(faces)} of {faces.expected_count} faces of all yaws" if lost else ""
     return group, SubsetInfo(len(group), faces.missing, present)
 
 
-def _aflw(asked: Request) -> Loaded:
-    faces = aflw.load(*asked)
-    return faces, SubsetInfo(faces.expected_count, faces.missing, face_sizes=faces.face_sizes)
-
-
-def _aflw21(asked: Request) -> Loaded:
-    faces = aflw21.load(*asked)
-    return faces, SubsetInfo(faces.expected_count, faces.missing, face_sizes=faces.face_sizes)
-
-
 def _cofw(asked: Request) -> Loaded:
     faces = cofw.load(asked.root, asked.subset, asked.keep_damaged)
     return faces, SubsetInfo(faces.expected_count, face_sizes=faces.face_sizes)
-
-
-def _helen194(asked: Request) -> Loaded:
-    faces = helen_194.load(*asked)
-    return faces, SubsetInfo(faces.expected_count, faces.missing)
 
 
 def _w300_vw(asked: Request) -> Loaded:
@@ -131,26 +122,26 @@ def _w300_vw(asked: Request) -> Loaded:
 
 
 def _ls3d_w(dataset: str, asked: Request) -> Loaded:
-    faces = menpo_3d.load(asked.root, dataset, asked.subset, asked.allow_missing, asked.keep_damaged)
-    return faces, SubsetInfo(faces.expected_count, faces.missing)
+    return _whole(menpo_3d.load(asked.root, dataset, asked.subset, asked.allow_missing, asked.keep_damaged))
 
 
 def _own(asked: Request) -> Loaded:
-    faces = pts_folder.load(asked.root, asked.keep_damaged)
-    return faces, SubsetInfo(len(faces))
+    return _whole(pts_folder.load(asked.root, asked.keep_damaged))
 
 
 CATALOG: dict[str, Entry] = {
     "300w": Entry(
-        _ibug_300w, ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"), training="train"
+        partial(_plain, ibug_300w),
+        ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"),
+        training="train",
     ),
     "300w_lp": Entry(partial(_w300_lp, "2d"), ("all",), training="all", photo_of=_w300_lp_photo),
     "300w_lp_3d": Entry(partial(_w300_lp, "3d"), ("all",), training="all", photo_of=_w300_lp_photo),
     "aflw2000_3d": Entry(_aflw2000, ("all", *w300_lp.YAW_GROUPS)),
-    "aflw": Entry(_aflw, ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
-    "aflw21": Entry(_aflw21, ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),
+    "aflw": Entry(partial(_plain, aflw), ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
+    "aflw21": Entry(partial(_plain, aflw21), ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),
     "cofw": Entry(_cofw, ("test", "train"), training="train"),
-    "helen194": Entry(_helen194, ("test", "train"), training="train"),
+    "helen194": Entry(partial(_plain, helen_194), ("test", "train"), training="train"),
     "300vw": Entry(
         _w300_vw,
         ("category_1", "category_2", "category_3", "test", "train"),

@@ -13,9 +13,10 @@ from typing import Mapping, NamedTuple, Sequence
 import h5py
 import numpy as np
 
-from datasets.faces import Face
+from datasets.faces import Face, subset_of
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
+from datasets.inventory import check_subset
 from datasets.markups import COFW_29, Markup
 
 __all__ = ["FILES", "SUBSETS", "Cofw", "load"]
@@ -101,16 +102,8 @@ class Cofw:
 
     def subset(self, indices: Sequence[int]) -> Cofw:
         """The faces with these numbers, in this order, as a whole of their own."""
-        chosen = [int(index) for index in indices]
-        return replace(
-            self,
-            names=tuple(self.names[k] for k in chosen),
-            rows=self.rows[chosen],
-            points=self.points[chosen],
-            occluded=self.occluded[chosen],
-            boxes=self.boxes[chosen],
-            expected_count=len(chosen),
-        )
+        some = subset_of(self, indices, ("names", "rows", "points", "occluded", "boxes"))
+        return replace(some, expected_count=len(indices))
 
 
 def load(root: PathLike, subset: str, keep_damaged: bool = False) -> Cofw:
@@ -125,8 +118,7 @@ def load(root: PathLike, subset: str, keep_damaged: bool = False) -> Cofw:
         FileNotFoundError: The subset's file is not there.
         ValueError: The subset is unknown, or its file is damaged or another one.
     """
-    if subset not in SUBSETS:
-        raise ValueError(f"COFW has no subset '{subset}'; it has {', '.join(SUBSETS)}")
+    check_subset("COFW", subset, SUBSETS)
     layout, count = FILES[subset], SUBSETS[subset]
     path = Path(root) / layout.name
     phis, boxes = _read_tables(path, layout, count)

@@ -9,6 +9,7 @@ import numpy as np
 
 from datasets.boxed_photos import BoxedPhotos, check_boxes
 from datasets.images import PathLike
+from datasets.inventory import files
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -26,10 +27,10 @@ def load(root: PathLike, allow_missing: bool = False) -> BoxedPhotos:
     """
     home = Path(root)
     annotations, images = _folder(home, "annotations", "Annotations"), _folder(home, "images", "JPEGImages")
-    files = sorted(path for path in annotations.glob("*.xml") if not path.name.startswith("."))
-    if not files:
+    described = files(annotations, (".xml",))
+    if not described:
         raise FileNotFoundError(f"{annotations}: holds no .xml; put one for each photo there")
-    read = [read_voc(path) for path in files]
+    read = [read_voc(path) for path in described]
     paths = [images / name for name, _, _ in read]
     missing = [path for path in paths if not path.is_file()]
     if missing and (not allow_missing or len(missing) == len(paths)):
@@ -57,12 +58,12 @@ def read_voc(path: PathLike) -> tuple[str, np.ndarray, np.ndarray]:
         rows = [[float(each.findtext(f"bndbox/{edge}", "")) for edge in EDGES] for each in objects]
         difficult = [int(each.findtext("difficult", "0")) != 0 for each in objects]
         name = (tree.findtext("filename") or "").strip()
+        boxes = check_boxes(np.array(rows, np.float64).reshape(-1, 4) - 1)
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"{path}: not a readable VOC annotation ({error}); restore it") from error
     if not name:
         raise ValueError(f"{path}: names no photo; restore it from the original data")
-    boxes = np.array(rows, np.float64).reshape(-1, 4) - 1
-    return name, check_boxes(boxes, Path(path)), np.array(difficult, bool)
+    return name, boxes, np.array(difficult, bool)
 
 
 def _folder(home: Path, *names: str) -> Path:

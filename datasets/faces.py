@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, Sequence, TypeVar
 
 import numpy as np
 
@@ -41,3 +42,22 @@ class FaceDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Face: ...
+
+
+Dataset = TypeVar("Dataset")
+
+
+def subset_of(dataset: Dataset, indices: Sequence[int], per_face: Sequence[str]) -> Dataset:
+    """A data set of the faces with these numbers, in this order.
+
+    Args:
+        dataset: a dataclass.
+        indices: from 0.
+        per_face: which of its fields, tuples or arrays, have an entry for each face; the others stay as they are.
+    """
+    chosen = [int(index) for index in indices]
+
+    def pick(values: Any) -> Any:
+        return tuple(values[k] for k in chosen) if isinstance(values, tuple) else values[chosen]
+
+    return replace(dataset, **{name: pick(getattr(dataset, name)) for name in per_face})  # type: ignore[type-var]

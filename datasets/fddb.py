@@ -7,7 +7,7 @@ from typing import Iterator
 
 import numpy as np
 
-from datasets.boxed_photos import BoxedPhotos, check_boxes
+from datasets.boxed_photos import BoxedPhotos, check_boxes, read_listing
 from datasets.images import PathLike
 
 FOLDS = 10
@@ -28,7 +28,7 @@ def load(root: PathLike) -> BoxedPhotos:
     lists = [path for path in lists if path.is_file()]
     if not lists:
         raise FileNotFoundError(f"{home / 'FDDB-folds'}: holds no ellipseList.txt; unpack FDDB-folds.tgz there")
-    read = [photo for path in lists for photo in read_list(path)]
+    read = [photo for path in lists for photo in read_listing(path, _boxes)]
     folder = home / "originalPics" if (home / "originalPics").is_dir() else home
     paths = [folder / f"{name}.jpg" for name, _ in read]
     if not any(path.is_file() for path in paths):
@@ -41,23 +41,6 @@ def load(root: PathLike) -> BoxedPhotos:
     )
 
 
-def read_list(path: PathLike) -> list[tuple[str, np.ndarray]]:
-    """Path without extension and boxes (n, 4) in pixels counted from 0 of each photo of a list.
-
-    Raises:
-        ValueError: the list is damaged.
-    """
-    numbered = enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1)
-    lines = ((number, line.strip()) for number, line in numbered if line.strip())
-    photos = []
-    for number, name in lines:
-        try:
-            photos.append((name, check_boxes(ellipse_boxes(_ellipses(lines)), Path(path))))
-        except (ValueError, StopIteration):
-            raise ValueError(f"{path}: what follows line {number}, '{name}', is damaged; restore the list") from None
-    return photos
-
-
 def ellipse_boxes(ellipses: np.ndarray) -> np.ndarray:
     """Tight boxes (n, 4) around ellipses (n, 5): both radii, the angle of the first in radians, centre x and y."""
     major, minor, angle, x, y = ellipses.T
@@ -66,7 +49,8 @@ def ellipse_boxes(ellipses: np.ndarray) -> np.ndarray:
     return np.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=1)
 
 
-def _ellipses(lines: Iterator[tuple[int, str]]) -> np.ndarray:
-    count = int(next(lines)[1])
-    rows = [[float(word) for word in next(lines)[1].split()][:5] for _ in range(count)]
-    return np.array(rows, np.float64).reshape(-1, 5)
+def _boxes(lines: Iterator[str]) -> np.ndarray:
+    """Boxes (n, 4) in pixels counted from 0 of the next photo."""
+    count = int(next(lines))
+    rows = [[float(word) for word in next(lines).split()][:5] for _ in range(count)]
+    return check_boxes(ellipse_boxes(np.array(rows, np.float64).reshape(-1, 5)))

@@ -9,15 +9,17 @@ import argparse
 import hashlib
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
+from datasets.annotated_photos import AnnotatedPhotos
 from datasets.images import PathLike
+from datasets.inventory import IMAGE_SUFFIXES, by_name, check_subset, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68
-from datasets.pts_files import IMAGE_SUFFIXES, AnnotatedPhotos, read_annotations, read_pts, write_pts
+from datasets.pts_files import read_annotations, read_pts, write_pts
 
-__all__ = ["PARTS", "SUBSETS", "Ibug300W", "load", "read_pts", "split_validation", "write_pts"]
+__all__ = ["PARTS", "SUBSETS", "load", "read_pts", "split_validation", "write_pts"]
 
 PARTS = {
     "afw": 337,
@@ -41,23 +43,6 @@ SUBSETS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Ibug300W(AnnotatedPhotos):
-    """Faces of 300-W by number; a face's name is its path below the data set's folder, without extension.
-
-    Attributes:
-        expected_count: How many faces the whole subset has; more than `len(self)` where parts are missing.
-        missing: What the subset lacks, in words, one line each.
-    """
-
-    expected_count: int = 0
-    missing: tuple[str, ...] = ()
-
-    def subset(self, indices: Sequence[int]) -> Ibug300W:
-        """The faces with these numbers, in this order, as a whole of their own."""
-        return replace(super().subset(indices), expected_count=len(indices), missing=())
-
-
 @dataclass(frozen=True)
 class Part:
     """One folder of the distributor's layout: its faces, and what is wrong with it.
@@ -75,8 +60,8 @@ class Part:
     missing: tuple[str, ...]
 
 
-def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged: bool = False) -> Ibug300W:
-    """The faces of one subset.
+def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged: bool = False) -> AnnotatedPhotos:
+    """The faces of one subset; a face's name is its path below the data set's folder, without extension.
 
     Args:
         root: The folder that holds `afw`, `helen`, `lfpw`, `ibug` and `300w`, or the folder around it.
@@ -88,17 +73,16 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
         FileNotFoundError: A part of the subset is not there, or with `allow_missing` all of it.
         ValueError: The subset is unknown, an annotation is damaged, or a folder holds more than was shipped.
     """
-    if subset not in SUBSETS:
-        raise ValueError(f"300-W has no subset '{subset}'; it has {', '.join(SUBSETS)}")
+    check_subset("300-W", subset, SUBSETS)
     home = find_root(root)
     parts = [find_part(home, name) for name in SUBSETS[subset]]
     expected = sum(PARTS[part.name] for part in parts)
     missing = tuple(line for part in parts for line in part.missing)
     faces = [(f"{part.name}/{stem}", image, pts) for part in parts for stem, image, pts in part.pairs]
-    if not faces or (missing and not allow_missing):
-        raise FileNotFoundError(_incomplete(home, subset, len(faces), expected, missing))
+    where = f"name the folder that holds {_layout()}"
+    refuse_incomplete(f"{home}: 300-W {subset}", (len(faces), expected), missing, allow_missing, where)
     points, damaged = read_annotations({name: pts for name, _, pts in faces}, IBUG_68.num_landmarks, keep_damaged)
-    return Ibug300W(
+    return AnnotatedPhotos(
         names=tuple(name for name, _, _ in faces),
         image_paths=tuple(image for _, image, _ in faces),
         points=points,
@@ -109,7 +93,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
     )
 
 
-def split_validation(dataset: Ibug300W) -> tuple[Ibug300W, Ibug300W]:
+def split_validation(dataset: AnnotatedPhotos) -> tuple[AnnotatedPhotos, AnnotatedPhotos]:
     """Parts a training set into (train, validation), the same for every system.
 
     `is_validation` is the rule, from which the loaders of other data sets may choose theirs too.
@@ -141,9 +125,7 @@ def find_root(root: PathLike) -> Path:
     Raises:
         FileNotFoundError: `root` is no folder.
     """
-    home = Path(root)
-    if not home.is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder; name the one that holds {_layout()}")
+    home = needed_folder(root, f"the one that holds {_layout()}")
     inner = _subfolder(home, "300w")
     if inner is not None and not any(_subfolder(home, name) for name in PARTS):
         return inner
@@ -159,7 +141,7 @@ def find_part(home: Path, name: str) -> Part:
     folder = _subfolder(home, name)
     if folder is None:
         return Part(name, None, (), (f"{name}: no such folder (0 of {PARTS[name]})",))
-    images, annotations = _by_stem(folder, IMAGE_SUFFIXES), _by_stem(folder, (".pts",))
+    images, annotations = by_name(files(folder, IMAGE_SUFFIXES)), by_name(files(folder, (".pts",)))
     pairs = tuple((stem, images[stem], annotations[stem]) for stem in sorted(images) if stem in annotations)
     if len(pairs) > PARTS[name]:
         raise ValueError(f"{folder}: {len(pairs)} faces where 300-W has {PARTS[name]}; move what is not its own away")
@@ -181,26 +163,8 @@ def _subfolder(home: Path, name: str) -> Path | None:
     return here
 
 
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        # Archives packed on a Mac hold a "._name.jpg" beside each file.
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise ValueError(f"{path}: the same face as {found[path.stem].name}; remove one of the two")
-        found[path.stem] = path
-    return found
-
-
 def _layout() -> str:
     return ", ".join(PARTS)
-
-
-def _incomplete(home: Path, subset: str, count: int, expected: int, missing: Sequence[str]) -> str:
-    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
-    remedy = "complete it, or allow missing faces" if count else f"name the folder that holds {_layout()}"
-    return f"{home}: 300-W {subset} has {count} of {expected} faces ({shown}): {remedy}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 from datasets.boxed_photos import BoxedPhotos
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
-from datasets.pts_files import IMAGE_SUFFIXES, read_pts
+from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.pts_files import read_pts
 
 FOREHEAD = 0.2  # of the landmark box's height: what boxes drawn by hand reach above the brows
 
@@ -35,12 +35,10 @@ def load(root: PathLike, tight: bool = False) -> BoxedPhotos:
         FileNotFoundError: there is no such folder, or no such photo in it.
         ValueError: a `.pts` file is damaged.
     """
-    home = Path(root)
-    if not home.is_dir():
-        raise FileNotFoundError(f"{home}: there is no such folder; name one with photos and .pts files")
-    photos = {path.stem: path for path in sorted(home.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
+    home = needed_folder(root, "one with photos and .pts files")
+    photos = {path.stem: path for path in files(home, IMAGE_SUFFIXES)}
     found: dict[str, list[np.ndarray]] = {}
-    for path in sorted(home.glob("*.pts")):
+    for path in files(home, (".pts",)):
         # A photo may itself be called by two numbers, such as 12_3.jpg with 12_3.pts.
         owner = path.stem if path.stem in photos else re.sub(r"_\d+$", "", path.stem)
         if owner in photos:

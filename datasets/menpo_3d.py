@@ -11,16 +11,16 @@ says so; see docs/protocols.md for what else their authors' own measuring does.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterator, Mapping, NamedTuple, Sequence
+from typing import Mapping, NamedTuple
 
 import numpy as np
 import torchfile
 
+from datasets.annotated_photos import AnnotatedPhotos, read_points
 from datasets.images import PathLike
+from datasets.inventory import IMAGE_SUFFIXES, check_subset, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68
-from datasets.pts_files import IMAGE_SUFFIXES, AnnotatedPhotos
 
 
 class Part(NamedTuple):
@@ -51,27 +51,10 @@ _READ_ERRORS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Ls3dFaces(AnnotatedPhotos):
-    """Faces of one of the three sets by number; a face's name is its path below the set's folder, without extension.
-
-    Attributes:
-        expected_count: How many faces the whole subset has; more than `len(self)` where some are missing.
-        missing: What the copy lacks, in words, one line each.
-    """
-
-    expected_count: int = 0
-    missing: tuple[str, ...] = ()
-
-    def subset(self, indices: Sequence[int]) -> Ls3dFaces:
-        """The faces with these numbers, in this order, as a whole of their own."""
-        return replace(super().subset(indices), expected_count=len(indices), missing=())
-
-
 def load(
     root: PathLike, dataset: str, subset: str, allow_missing: bool = False, keep_damaged: bool = False
-) -> Ls3dFaces:
-    """The faces of one subset, sorted by name.
+) -> AnnotatedPhotos:
+    """The faces of one subset, sorted by name: their path below the set's folder, without extension.
 
     Args:
         root: The folder that holds the photos, or CatA, CatB and CatC, or the folder around it, such as LS3D-W.
@@ -84,19 +67,24 @@ def load(
         FileNotFoundError: Faces are missing, or with `allow_missing` all of them.
         ValueError: The subset is unknown, or an annotation is damaged.
     """
-    if subset not in SUBSETS[dataset]:
-        raise ValueError(f"{TITLES[dataset]} has no subset '{subset}'; it has {', '.join(SUBSETS[dataset])}")
-    part, home = SUBSETS[dataset][subset], _find_home(root, TITLES[dataset])
-    photos = {photo.relative_to(home).with_suffix("").as_posix(): photo for photo in _photos(home, part.folders)}
+    title = TITLES[dataset]
+    check_subset(title, subset, SUBSETS[dataset])
+    part, home = SUBSETS[dataset][subset], needed_folder(root, f"{title}, or the folder around it")
+    home = home / title if (home / title).is_dir() else home
+    folders = [home / folder for folder in part.folders if (home / folder).is_dir()]
+    pictures = [path for folder in folders for path in files(folder, IMAGE_SUFFIXES, below=True)]
+    photos = {path.relative_to(home).with_suffix("").as_posix(): path for path in pictures}
     found = {name: photos[name] for name in sorted(photos) if photos[name].with_suffix(".t7").is_file()}
     missing = [f"{folder}: no such folder" for folder in part.folders if not (home / folder).is_dir()]
     missing += [f"{photos[name].relative_to(home)} has no .t7" for name in sorted(photos) if name not in found]
+    counts = (len(found), part.faces)
+    where = "name the folder that holds its photos and .t7 files"
+    refuse_incomplete(f"{home}: {title}", counts, missing, allow_missing, where)
     if len(found) < part.faces:
         missing.insert(0, f"{len(found)} of {part.faces} faces")
-    if not found or (missing and not allow_missing):
-        raise FileNotFoundError(_incomplete(home, TITLES[dataset], bool(found), missing))
-    points, damaged = _read_all(found, keep_damaged)
-    return Ls3dFaces(tuple(found), tuple(found.values()), points, IBUG_68, damaged, part.faces, tuple(missing))
+    annotations = {name: photo.with_suffix(".t7") for name, photo in found.items()}
+    points, damaged = read_points(annotations, read_t7, IBUG_68.num_landmarks, keep_damaged)
+    return AnnotatedPhotos(tuple(found), tuple(found.values()), points, IBUG_68, damaged, part.faces, tuple(missing))
 
 
 def read_t7(path: PathLike) -> np.ndarray:
@@ -150,42 +138,3 @@ def _reach(array: np.ndarray) -> tuple[int, int]:
     start = array.__array_interface__["data"][0]
     steps = [(length - 1) * stride for length, stride in zip(array.shape, array.strides)]
     return start + sum(min(step, 0) for step in steps), start + sum(max(step, 0) for step in steps) + array.itemsize
-
-
-def _read_all(photos: Mapping[str, Path], keep_damaged: bool) -> tuple[np.ndarray, dict[str, str]]:
-    """Points (n, 68, 2) of the photos' annotations, NaN where damaged, and what is wrong with those, by face name."""
-    points = np.full((len(photos), IBUG_68.num_landmarks, 2), np.nan)
-    damaged: dict[str, str] = {}
-    for index, (name, photo) in enumerate(photos.items()):
-        try:
-            points[index] = read_t7(photo.with_suffix(".t7"))
-        except ValueError as error:
-            if not keep_damaged:
-                raise
-            damaged[name] = str(error)
-    return points, damaged
-
-
-def _photos(home: Path, folders: Sequence[str]) -> Iterator[Path]:
-    for folder in folders:
-        # Archives packed on a Mac hold a "._name.jpg" beside each file.
-        yield from (
-            path
-            for path in (home / folder).rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-        )
-
-
-def _find_home(root: PathLike, title: str) -> Path:
-    home = Path(root)
-    if not home.is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder; name {title}, or the folder around it")
-    return home / title if (home / title).is_dir() else home
-
-
-def _incomplete(home: Path, title: str, any_found: bool, missing: Sequence[str]) -> str:
-    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
-    remedy = (
-        "complete it, or allow missing faces" if any_found else "name the folder that holds its photos and .t7 files"
-    )
-    return f"{home}: {title} is incomplete ({shown}): {remedy}"

@@ -1,86 +1,16 @@
-"""Photos that each have a `.pts` file, of 300-W or your own: the format, and the faces by number."""
+"""The `.pts` files of 300-W and others: the points of one face, as text."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Mapping, Sequence, TypeVar
+from typing import Mapping
 
 import numpy as np
 
-from datasets.faces import Face
-from datasets.geometry import landmark_box
-from datasets.images import PathLike, read_image, write_whole
-from datasets.markups import Markup
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-Photos = TypeVar("Photos", bound="AnnotatedPhotos")
-
-
-@dataclass(frozen=True, eq=False)
-class AnnotatedPhotos:
-    """Faces by number; see `datasets.faces.FaceDataset`.
-
-    Attributes:
-        names: One per face.
-        image_paths: The photo of each face.
-        points: (n, K, 2) float64, x then y in pixels of the photo, counted from 0.
-        markup: Of the points.
-        damaged: What is wrong with a face's annotation, by the face's name; its points are NaN.
-    """
-
-    names: tuple[str, ...]
-    image_paths: tuple[Path, ...]
-    points: np.ndarray
-    markup: Markup
-    damaged: Mapping[str, str] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Face:
-        """Reads the photo; the box is the tight box of the landmarks.
-
-        Raises:
-            ValueError: The photo or its annotation is damaged.
-        """
-        if self.names[index] in self.damaged:
-            raise ValueError(self.damaged[self.names[index]])
-        points = self.points[index]
-        # The annotations count in the stored pixels, whatever way up a viewer would turn them.
-        image = read_image(self.image_paths[index], apply_orientation=False)
-        return Face(image, points, landmark_box(points), self.names[index])
-
-    def subset(self: Photos, indices: Sequence[int]) -> Photos:
-        """The faces with these numbers, in this order."""
-        chosen = [int(index) for index in indices]
-        return replace(
-            self,
-            names=tuple(self.names[k] for k in chosen),
-            image_paths=tuple(self.image_paths[k] for k in chosen),
-            points=self.points[chosen],
-        )
-
-
-def read_annotations(
-    paths: Mapping[str, Path], num_landmarks: int, keep_damaged: bool
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Points (n, num_landmarks, 2) of `.pts` files by face name, and what is wrong with those that are damaged.
-
-    Raises:
-        ValueError: A file is damaged, unless `keep_damaged`, which leaves its points NaN.
-    """
-    points = np.full((len(paths), num_landmarks, 2), np.nan)
-    damaged: dict[str, str] = {}
-    for index, (name, path) in enumerate(paths.items()):
-        try:
-            points[index] = read_pts(path, num_landmarks)
-        except ValueError as error:
-            if not keep_damaged:
-                raise
-            damaged[name] = str(error)
-    return points, damaged
+from datasets.annotated_photos import read_points
+from datasets.images import PathLike, write_whole
 
 
 def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
@@ -107,6 +37,13 @@ def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"{path}: not a readable .pts file: {error}; restore it from the original data") from None
     return points - 1
+
+
+def read_annotations(
+    paths: Mapping[str, Path], num_landmarks: int, keep_damaged: bool
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Points (n, num_landmarks, 2) of `.pts` files by face name; see `datasets.annotated_photos.read_each`."""
+    return read_points(paths, partial(read_pts, num_landmarks=num_landmarks), num_landmarks, keep_damaged)
 
 
 def write_pts(path: PathLike, points: np.ndarray) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterable
 
+from datasets.annotated_photos import AnnotatedPhotos
 from datasets.images import PathLike
+from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import get_markup
-from datasets.pts_files import IMAGE_SUFFIXES, AnnotatedPhotos, read_annotations, read_pts
+from datasets.pts_files import read_annotations, read_pts
 
 
 def load(root: PathLike, keep_damaged: bool = False) -> AnnotatedPhotos:
@@ -21,11 +23,8 @@ def load(root: PathLike, keep_damaged: bool = False) -> AnnotatedPhotos:
         FileNotFoundError: there is no such folder, or no such pair in it.
         ValueError: an annotation is damaged, or the files differ in their number of points.
     """
-    home = Path(root)
-    if not home.is_dir():
-        raise FileNotFoundError(f"{home}: there is no such folder; name one with photos and .pts files")
-    photos = sorted(path for path in home.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    photos = [path for path in photos if path.with_suffix(".pts").is_file()]
+    home = needed_folder(root, "one with photos and .pts files")
+    photos = [path for path in files(home, IMAGE_SUFFIXES, below=True) if path.with_suffix(".pts").is_file()]
     if not photos:
         raise FileNotFoundError(f"{home}: no photo has a .pts file of the same name beside it; put them there")
     names = tuple(path.relative_to(home).with_suffix("").as_posix() for path in photos)
@@ -36,7 +35,7 @@ def load(root: PathLike, keep_damaged: bool = False) -> AnnotatedPhotos:
     except ValueError as error:
         raise ValueError(f"{first}: {error}") from None
     points, damaged = read_annotations(annotations, markup.num_landmarks, keep_damaged)
-    return AnnotatedPhotos(names, tuple(photos), points, markup, damaged)
+    return AnnotatedPhotos(names, tuple(photos), points, markup, damaged, expected_count=len(names))
 
 
 def _first_readable(paths: Iterable[Path]) -> tuple[Path, int]:

@@ -14,19 +14,18 @@ cut; it is no face box in the picture that is shipped, and is not read.
 
 from __future__ import annotations
 
-import io
-import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Mapping, Sequence, Tuple
+from typing import ClassVar, Mapping, Sequence, Tuple
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
+from datasets.annotated_photos import AnnotatedPhotos, read_each
 from datasets.images import PathLike
+from datasets.inventory import by_name, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68
-from datasets.pts_files import AnnotatedPhotos
+from datasets.mat_files import read_fields
 
 # Without the mirrored copies, of which there are as many: 61,225 faces, as TensorFlow Datasets' the300w_lp counts them.
 PARTS = {"AFW": 5207, "HELEN": 37676, "IBUG": 1786, "LFPW": 16556}
@@ -36,31 +35,9 @@ AFLW2000_COUNT = 2000
 # as some of the faces are turned beyond 90 degrees.
 YAW_GROUPS = {"0-30": (-np.inf, 30.0), "30-60": (30.0, 60.0), "60-90": (60.0, np.inf)}
 
+_WHERE = "name the folder that holds its photos"
 Entry = Tuple[str, Path, Path]
 Shapes = Mapping[str, Tuple[int, int]]
-
-# All that SciPy's reader raises on damaged files.
-_READ_ERRORS = (
-    *(MatReadError, OSError, ValueError, TypeError, LookupError, AttributeError),
-    *(NotImplementedError, ArithmeticError, MemoryError, zlib.error),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class W300Lp(AnnotatedPhotos):
-    """Faces of 300W-LP by number; a face's name is its folder and file name, without extension.
-
-    Attributes:
-        expected_count: How many faces a whole copy has; more than `len(self)` where some are missing.
-        missing: What the copy lacks, in words, one line each.
-    """
-
-    expected_count: int = 0
-    missing: tuple[str, ...] = ()
-
-    def subset(self, indices: Sequence[int]) -> W300Lp:
-        """The faces with these numbers, in this order, as a whole of their own."""
-        return replace(super().subset(indices), expected_count=len(indices), missing=())
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +46,11 @@ class Aflw2000(AnnotatedPhotos):
 
     Attributes:
         yaw: (n,) degrees, of the fitted model, positive and negative; NaN where the annotation is damaged.
-        expected_count: How many faces a whole copy has; more than `len(self)` where some are missing.
-        missing: What the copy lacks, in words, one line each.
     """
 
     yaw: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    expected_count: int = 0
-    missing: tuple[str, ...] = ()
 
-    def subset(self, indices: Sequence[int]) -> Aflw2000:
-        """The faces with these numbers, in this order, as a whole of their own."""
-        yaw = self.yaw[[int(index) for index in indices]]
-        return replace(super().subset(indices), yaw=yaw, expected_count=len(indices), missing=())
+    _PER_FACE: ClassVar[tuple[str, ...]] = (*AnnotatedPhotos._PER_FACE, "yaw")
 
 
 def load(
@@ -89,8 +59,8 @@ def load(
     mirrored: bool = False,
     allow_missing: bool = False,
     keep_damaged: bool = False,
-) -> W300Lp:
-    """The faces of 300W-LP.
+) -> AnnotatedPhotos:
+    """The faces of 300W-LP; a face's name is its folder and file name, without extension.
 
     They include turned copies of the photos that 300-W tests on, all of iBUG among them.
 
@@ -116,10 +86,10 @@ def load(
         entries += [(f"{name}/{stem}", photo, annotation) for stem, photo, annotation in found]
         missing += lacking
     expected = sum(folders.values())
-    _refuse_incomplete(home, "300W-LP", len(entries), expected, missing, allow_missing)
+    refuse_incomplete(f"{home}: 300W-LP", (len(entries), expected), missing, allow_missing, _WHERE)
     # The points stand in rows here, (68, 2), unlike those of the fitted models.
     fields, damaged = _read_all(entries, {POINTS[points]: (IBUG_68.num_landmarks, 2)}, keep_damaged)
-    return W300Lp(
+    return AnnotatedPhotos(
         names=tuple(name for name, _, _ in entries),
         image_paths=tuple(photo for _, photo, _ in entries),
         points=fields[POINTS[points]] - 1,
@@ -144,7 +114,8 @@ def load_aflw2000(root: PathLike, allow_missing: bool = False, keep_damaged: boo
     """
     home = _find_home(root, "AFLW2000", "image00002.jpg, image00002.mat and so on")
     entries, missing = _pair(home, home, ".mat", AFLW2000_COUNT, home.name)
-    _refuse_incomplete(home, "AFLW2000-3D", len(entries), AFLW2000_COUNT, missing, allow_missing)
+    counts = (len(entries), AFLW2000_COUNT)
+    refuse_incomplete(f"{home}: AFLW2000-3D", counts, missing, allow_missing, _WHERE)
     shapes = {"pt3d_68": (3, IBUG_68.num_landmarks), "Pose_Para": (1, 7)}
     fields, damaged = _read_all(entries, shapes, keep_damaged)
     return Aflw2000(
@@ -180,32 +151,14 @@ def read_mat(path: PathLike, shapes: Shapes) -> dict[str, np.ndarray]:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or lacks a field, or a field is not what it must be.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: there is no such .mat file; check the path")
-    data = Path(path).read_bytes()
     try:
-        content = _parse_mat(data, list(shapes))
-        return {name: _field(content, name, shape) for name, shape in shapes.items()}
+        content = read_fields(path, tuple(shapes))
+        return {name: _field(name, content[name], shape) for name, shape in shapes.items()}
     except ValueError as error:
         raise ValueError(f"{path}: not a readable .mat file: {error}; restore it from the original data") from None
 
 
-def _parse_mat(data: bytes, names: list[str]) -> dict[str, np.ndarray]:
-    """What the file holds of these fields; ValueError says what is wrong with it."""
-    if not data:
-        raise ValueError("it is empty")
-    try:
-        content: dict[str, np.ndarray] = loadmat(io.BytesIO(data), variable_names=names)
-    except _READ_ERRORS as error:
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
-        raise ValueError(f"it is cut short or not of MATLAB's version 5 ({reason})") from None
-    return content
-
-
-def _field(content: Mapping[str, np.ndarray], name: str, shape: tuple[int, int]) -> np.ndarray:
-    if name not in content:
-        raise ValueError(f"it has no field {name}")
-    values = content[name]
+def _field(name: str, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if values.shape != shape:
         raise ValueError(f"its field {name} is {values.shape}, not {shape}")
     if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
@@ -217,23 +170,14 @@ def _read_all(
     entries: Sequence[Entry], shapes: Shapes, keep_damaged: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Fields (n, ...) of all annotations, NaN where damaged, and what is wrong with those, by face name."""
-    fields = {name: np.full((len(entries), *shape), np.nan) for name, shape in shapes.items()}
-    damaged: dict[str, str] = {}
-    for index, (face, _, annotation) in enumerate(entries):
-        try:
-            for name, values in read_mat(annotation, shapes).items():
-                fields[name][index] = values
-        except ValueError as error:
-            if not keep_damaged:
-                raise
-            damaged[face] = str(error)
-    return fields, damaged
+    blank = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+    annotations = {face: annotation for face, _, annotation in entries}
+    found, damaged = read_each(annotations, partial(read_mat, shapes=shapes), blank, keep_damaged)
+    return {name: np.stack([each[name] for each in found]) for name in shapes}, damaged
 
 
 def _find_home(root: PathLike, inner: str, layout: str) -> Path:
-    home = Path(root)
-    if not home.is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder; name the one that holds {layout}")
+    home = needed_folder(root, f"the one that holds {layout}")
     return home / inner if (home / inner).is_dir() else home
 
 
@@ -246,7 +190,8 @@ def _pair(photos: Path, annotations: Path, ending: str, count: int, name: str) -
     for folder, what in ((photos, name), (annotations, f"landmarks/{name}")):
         if not folder.is_dir():
             return [], [f"{what}: no such folder (0 of {count})"]
-    images, marks = _by_stem(photos, ".jpg"), _by_stem(annotations, ending)
+    images = by_name(files(photos, (".jpg",)))
+    marks = by_name(files(annotations, (ending,)), lambda path: path.name[: -len(ending)])
     pairs = [(stem, images[stem], marks[stem]) for stem in sorted(images) if stem in marks]
     if len(pairs) > count:
         raise ValueError(f"{photos}: {len(pairs)} faces where {count} were shipped; move what is not its own away")
@@ -254,19 +199,3 @@ def _pair(photos: Path, annotations: Path, ending: str, count: int, name: str) -
     missing += [f"{name}/{images[stem].name} has no {stem}{ending}" for stem in sorted(images) if stem not in marks]
     missing += [f"{name}: {marks[stem].name} has no image" for stem in sorted(marks) if stem not in images]
     return pairs, missing
-
-
-def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
-    # Archives packed on a Mac hold a "._name.jpg" beside each file.
-    files = [path for path in folder.iterdir() if path.name.lower().endswith(ending) and not path.name.startswith(".")]
-    return {path.name[: -len(ending)]: path for path in files}
-
-
-def _refuse_incomplete(
-    home: Path, title: str, count: int, expected: int, missing: Sequence[str], allow_missing: bool
-) -> None:
-    if count and (allow_missing or not missing):
-        return
-    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
-    remedy = "complete it, or allow missing faces" if count else "name the folder that holds its photos"
-    raise FileNotFoundError(f"{home}: {title} has {count} of {expected} faces ({shown}): {remedy}")

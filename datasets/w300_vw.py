@@ -14,9 +14,10 @@ from typing import Any, Mapping, Sequence
 import cv2
 import numpy as np
 
-from datasets.faces import Face
+from datasets.faces import Face, subset_of
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
+from datasets.inventory import check_subset, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68, Markup
 from datasets.pts_files import read_annotations
 
@@ -203,16 +204,8 @@ class W300VW:
 
     def subset(self, indices: Sequence[int]) -> W300VW:
         """The frames with these numbers, in this order, as a whole of their own."""
-        chosen = [int(index) for index in indices]
-        some = replace(
-            self,
-            names=tuple(self.names[k] for k in chosen),
-            video_paths=tuple(self.video_paths[k] for k in chosen),
-            frame_indices=self.frame_indices[chosen],
-            points=self.points[chosen],
-            missing=(),
-        )
-        return replace(some, expected_videos=len(some.videos))
+        some = subset_of(self, indices, ("names", "video_paths", "frame_indices", "points"))
+        return replace(some, expected_videos=len(some.videos), missing=())
 
 
 @dataclass(frozen=True)
@@ -246,16 +239,15 @@ def load(
         FileNotFoundError: A video or its annotation is not there, or with `allow_missing` all of them.
         ValueError: The subset is unknown, an annotation or a video is damaged, or a video has too few frames.
     """
-    if subset not in SUBSETS:
-        raise ValueError(f"300VW has no subset '{subset}'; it has {', '.join(SUBSETS)}")
+    check_subset("300VW", subset, SUBSETS)
     if every < 1:
         raise ValueError(f"every {every} frames is no step; take every 1, 2 or more")
     home = find_root(root)
     videos = [find_video(home, name) for name in SUBSETS[subset]]
     whole = [video for video in videos if not video.missing]
     missing = tuple(video.missing for video in videos if video.missing)
-    if not whole or (missing and not allow_missing):
-        raise FileNotFoundError(_incomplete(home, subset, len(whole), len(videos), missing))
+    counts, where = (len(whole), len(videos)), f"name the folder that holds {_LAYOUT}"
+    refuse_incomplete(f"{home}: 300VW {subset}", counts, missing, allow_missing, where, unit="videos")
     for video in whole:
         check_length(video)
     frames = [(video, number) for video in whole for number in list(video.annotations)[::every]]
@@ -278,9 +270,7 @@ def find_root(root: PathLike) -> Path:
     Raises:
         FileNotFoundError: `root` is no folder.
     """
-    home = Path(root)
-    if not home.is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder; name the one that holds {_LAYOUT}")
+    home = needed_folder(root, f"the one that holds {_LAYOUT}")
     inner = [child for child in sorted(home.iterdir()) if child.name.lower().startswith("300vw") and child.is_dir()]
     return next((folder for folder in [home, *inner] if _holds_videos(folder)), home)
 
@@ -328,10 +318,7 @@ def check_length(video: Video) -> None:
 
 def _annotations(folder: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        # Archives packed on a Mac hold a "._name.pts" beside each file.
-        if path.suffix.lower() != ".pts" or path.name.startswith("."):
-            continue
+    for path in files(folder, (".pts",)) if folder.is_dir() else ():
         number = int(path.stem) if path.stem.isdecimal() else 0
         if number < 1 or number in found:
             raise ValueError(f"{path}: not named by the number of a frame of its own, such as 000001.pts; move it away")
@@ -341,9 +328,3 @@ def _annotations(folder: Path) -> dict[int, Path]:
 
 def _holds_videos(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in (*SUBSETS["train"], *SUBSETS["test"]))
-
-
-def _incomplete(home: Path, subset: str, count: int, expected: int, missing: Sequence[str]) -> str:
-    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if len(missing) > 4 else "")
-    remedy = "complete it, or allow missing videos" if count else f"name the folder that holds {_LAYOUT}"
-    return f"{home}: 300VW {subset} has {count} of {expected} videos ({shown}): {remedy}"

@@ -7,7 +7,7 @@ from typing import Iterator
 
 import numpy as np
 
-from datasets.boxed_photos import BoxedPhotos
+from datasets.boxed_photos import BoxedPhotos, read_listing
 from datasets.images import PathLike
 
 SUBSETS = ("train", "val")
@@ -35,36 +35,20 @@ def load(root: PathLike, subset: str = "train") -> BoxedPhotos:
     for needed in (listing, folder):
         if not needed.exists():
             raise FileNotFoundError(f"{needed} is not there: name the folder that holds wider_face_split")
-    read = read_list(listing)
+    read = read_listing(listing, _faces)
     return BoxedPhotos(
-        tuple(name.rpartition(".")[0] for name, _, _ in read),
-        tuple(folder / name for name, _, _ in read),
-        tuple(boxes for _, boxes, _ in read),
-        tuple(ignored for _, _, ignored in read),
+        tuple(name.rpartition(".")[0] for name, _ in read),
+        tuple(folder / name for name, _ in read),
+        tuple(boxes for _, (boxes, _) in read),
+        tuple(ignored for _, (_, ignored) in read),
     )
 
 
-def read_list(path: PathLike) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Path, boxes (n, 4) in pixels counted from 0 and ignored (n,) of each photo of a list.
-
-    Raises:
-        ValueError: the list is damaged.
-    """
-    numbered = enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1)
-    lines = ((number, line.strip()) for number, line in numbered if line.strip())
-    photos = []
-    for number, name in lines:
-        try:
-            photos.append((name, *_faces(lines)))
-        except (ValueError, StopIteration):
-            raise ValueError(f"{path}: what follows line {number}, '{name}', is damaged; restore the list") from None
-    return photos
-
-
-def _faces(lines: Iterator[tuple[int, str]]) -> tuple[np.ndarray, np.ndarray]:
-    count = int(next(lines)[1])
+def _faces(lines: Iterator[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) in pixels counted from 0, and ignored (n,), of the next photo."""
+    count = int(next(lines))
     # A photo without a face has one line of zeros all the same.
-    rows = np.array([[float(word) for word in next(lines)[1].split()] for _ in range(max(1, count))])
+    rows = np.array([[float(word) for word in next(lines).split()] for _ in range(max(1, count))])
     if rows.shape[1] < INVALID + 1:
         raise ValueError("too few columns")
     rows = rows[:count]

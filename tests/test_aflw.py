@@ -1,8 +1,5 @@
 """AFLW's list of faces: tiny files of the format of AFLWinfo_release.mat, every fault one can have, and real counts."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.io
@@ -310,16 +307,13 @@ class TestDamage:
     def test_another_kind_of_file(self, tmp_path, content):
         path = tmp_path / "AFLWinfo_release.mat"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"not a readable MATLAB 5 file \(.*\); download it again$"):
+        with pytest.raises(ValueError, match=r"list of faces: .* not of MATLAB's version 5 \(.*\); download it again$"):
             read_list(path)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(("subset", "count"), [("train", 20000), ("full", 4386), ("frontal", 1314)])
-def test_counts_of_the_real_data(subset, count):
-    home = Path(os.environ.get("FACE_DATA", "")) / "aflw"
-    if "FACE_DATA" not in os.environ or not (home / "AFLWinfo_release.mat").is_file():
-        pytest.skip("needs $FACE_DATA/aflw/AFLWinfo_release.mat with AFLW's photos; set FACE_DATA to read them")
-    faces = load(home, subset)
+def test_counts_of_the_real_data(face_data, subset, count):
+    faces = load(face_data("aflw/AFLWinfo_release.mat").parent, subset)
     assert len(faces) == count
     assert (faces.face_sizes > 0).all()

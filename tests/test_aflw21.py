@@ -1,9 +1,7 @@
 """AFLW's database: small ones with the tables that it ships, every fault one can have, and the real counts."""
 
-import os
 import re
 import sqlite3
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,11 +194,8 @@ class TestFaults:
 
 
 @pytest.mark.data
-def test_counts_of_the_real_data():
-    home = Path(os.environ.get("FACE_DATA", "")) / "aflw"
-    if "FACE_DATA" not in os.environ or not any(home.rglob("aflw.sqlite")):
-        pytest.skip("needs $FACE_DATA/aflw with aflw.sqlite and AFLW's photos; set FACE_DATA to read them")
-    faces = load(home, "all", keep_damaged=True)
+def test_counts_of_the_real_data(face_data):
+    faces = load(face_data("aflw", "**/aflw.sqlite"), "all", keep_damaged=True)
     assert 24_000 < len(faces) < 26_000
     # Its paper counts some 380,000 landmarks on 25,993 faces.
     assert 13 < faces.visible.sum(axis=1).mean() < 19

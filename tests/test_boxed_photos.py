@@ -1,7 +1,6 @@
 """Photos with face boxes: VOC, WIDER FACE, FDDB, landmark files; the parts they are divided into; canvases."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ def test_voc_says_what_is_wrong(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no folder 'annotations'"):
         face_boxes.load(tmp_path)
     write_voc(tmp_path, "a", ((3, 3, 3, 9), "face", 0))
-    with pytest.raises(ValueError, match=r"a\.xml: a box has no area"):
+    with pytest.raises(ValueError, match=r"a\.xml: .*a box has no area"):
         face_boxes.load(tmp_path)
     (tmp_path / "annotations" / "a.xml").write_text("<annotation><object>")
     with pytest.raises(ValueError, match=r"a\.xml: not a readable VOC annotation"):
@@ -227,11 +226,8 @@ def test_joined_sources_follow_one_another():
 
 
 @pytest.mark.data
-def test_real_face_boxes():
-    home = Path(os.environ.get("FACE_DATA", "")) / "face_boxes"
-    if "FACE_DATA" not in os.environ or not home.is_dir():
-        pytest.skip("needs $FACE_DATA/face_boxes; set FACE_DATA to read it")
-    photos = face_boxes.load(home)
+def test_real_face_boxes(face_data):
+    photos = face_boxes.load(face_data("face_boxes"))
     assert (len(photos), sum(map(len, photos.boxes))) == (853, 4072)
     image, boxes, _, _ = photos[0]
     assert (boxes >= 0).all()

@@ -1,8 +1,6 @@
 """COFW: small files in exactly the format of its colour files, every fault one can have, and the real counts."""
 
-import os
 import pickle
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -259,11 +257,8 @@ class TestFaults:
 
 @pytest.mark.data
 @pytest.mark.parametrize(("subset", "count", "lfpw"), [("train", 1345, 845), ("test", 507, 0)])
-def test_counts_of_the_real_data(subset, count, lfpw):
-    home = Path(os.environ.get("FACE_DATA", "")) / "cofw"
-    if "FACE_DATA" not in os.environ or not (home / FILES[subset].name).is_file():
-        pytest.skip(f"needs $FACE_DATA/cofw/{FILES[subset].name}; set FACE_DATA to read it")
-    faces = load(home, subset)
+def test_counts_of_the_real_data(face_data, subset, count, lfpw):
+    faces = load(face_data(f"cofw/{FILES[subset].name}").parent, subset)
     assert len(faces) == count
     # The training file begins with LFPW's faces; of COFW's own landmarks 23 % are occluded on average.
     assert faces.occluded[lfpw:].mean() == pytest.approx(0.23, abs=0.05)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet18_v1
+from untrained import draw
 
 import train_deeppose
 from datasets.augment import Augmentation, TrainingCrop
@@ -22,10 +23,6 @@ from inference.saliency import draw_saliency, pixel_gradients, saliency_maps
 from train_landmarks import LandmarkTraining
 
 SPEC = get_spec("deeppose_resnet18")
-
-
-def draw(shape, seed, low=-1.0, high=1.0):
-    return np.random.RandomState(seed).uniform(low, high, shape).astype("float32")
 
 
 @pytest.fixture(scope="module")

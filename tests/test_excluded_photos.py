@@ -1,8 +1,5 @@
 """Training without the faces of some photos."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -69,16 +66,11 @@ def test_bad_lists(data):
 
 
 @pytest.mark.data
-def test_the_photos_with_several_faces():
-    if "FACE_DATA" not in os.environ:
-        pytest.skip("set FACE_DATA to the folder that holds 300w and afw_photos")
-    root = Path(os.environ["FACE_DATA"])
-    listed = root / "afw_photos" / "test.txt"
-    if not listed.is_file():
-        pytest.skip("afw_photos is not there")
-    stored = train_lgcn.TRAINING.load_faces(*arguments_for("--data", root / "300w"))
-    kept = train_lgcn.TRAINING.load_faces(*arguments_for("--data", root / "300w", "--exclude", listed))
+def test_the_photos_with_several_faces(face_data):
+    listed, home = face_data("afw_photos/test.txt"), face_data("300w")
+    stored = train_lgcn.TRAINING.load_faces(*arguments_for("--data", home))
+    kept = train_lgcn.TRAINING.load_faces(*arguments_for("--data", home, "--exclude", listed))
     photos = read_photo_names(listed)
-    annotated = {f"afw/{path.stem}" for photo in photos for path in (root / "afw_photos").glob(f"{photo}_*.pts")}
+    annotated = {f"afw/{path.stem}" for photo in photos for path in listed.parent.glob(f"{photo}_*.pts")}
     gone = {name for faces in stored for name in faces.names} - {name for faces in kept for name in faces.names}
     assert gone == annotated

@@ -6,6 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from matplotlib import cbook
+from untrained import start_lively
 
 import evaluate
 import predict
@@ -37,10 +38,7 @@ def folder(tmp_path_factory):
         net.initialize(mx.init.Xavier())
         net(mx.nd.zeros((1, len(info.spec.mean), info.spec.size, info.spec.size)))
         if name == "lgcn_64":
-            for parameter in net.collect_params().values():
-                if parameter.name.endswith("weight"):
-                    inputs = np.prod(parameter.shape[1:])
-                    parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
+            start_lively(net)
         save_weights(net, folder / f"{name}.params", info)
     faces = SyntheticFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")

@@ -1,6 +1,5 @@
 """The modified stacked hourglass: blocks in NumPy, counts by hand, gradients, training, export, ImageNet weights."""
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,10 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
+import untrained
 from mxnet import autograd
 from mxnet.gluon.model_zoo import vision
+from untrained import draw
 
 from datasets.heatmaps import HeatmapCodec
 from gluon_models import get_model, get_spec
@@ -36,23 +37,12 @@ LEDGER = (ROOT / "docs" / "hourglass.md").read_text(encoding="utf-8")
 SIDE, STRIDE = 32, 4  # of the crops and maps here; the network takes any side that halves often enough
 
 
-def draw(shape, seed, low=-1.0, high=1.0):
-    return np.random.RandomState(seed).uniform(low, high, shape).astype("float32")
-
-
 def fill(block, seed=0):
-    """Sets every parameter, running statistics included, to reproducible numbers of a sane size."""
-    for k, parameter in enumerate(block.collect_params().values()):
+    """Sets every parameter to reproducible numbers of a sane size, lambdas to other ones than the 1 they start at."""
+    untrained.fill(block, seed)
+    for k, parameter in enumerate(block.collect_params(".*lambda$").values()):
         values = np.random.RandomState((seed, k)).normal(0, 1, parameter.shape)
-        if parameter.name.endswith(("gamma", "running_var")):
-            values = 1 + 0.2 * np.tanh(values)
-        elif parameter.name.endswith("lambda"):
-            values = 0.6 + 0.2 * np.tanh(values)
-        elif parameter.name.endswith("weight"):
-            values *= np.sqrt(1 / np.prod(parameter.shape[1:]))
-        else:
-            values *= 0.1
-        parameter.set_data(mx.nd.array(values))
+        parameter.set_data(mx.nd.array(0.6 + 0.2 * np.tanh(values)))
 
 
 def built(block, *shapes):
@@ -494,11 +484,8 @@ class TestBackboneWeights:
             load_backbone(small_net(), tmp_path / "list.params")
 
     @pytest.mark.data
-    def test_imagenet_weights(self):
-        folder = os.environ.get("FACE_DATA")
-        if not folder:
-            pytest.skip("set FACE_DATA to the folder that holds weights/resnet50_v1_imagenet.params")
-        path = Path(folder) / "weights" / "resnet50_v1_imagenet.params"
+    def test_imagenet_weights(self, face_data):
+        path = face_data("weights/resnet50_v1_imagenet.params")
         for stride in (8, 16):
             net = small_net(backbone_stride=stride, depth=1)
             assert load_backbone(net, path) == []

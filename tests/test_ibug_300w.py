@@ -1,6 +1,5 @@
 """300-W's files and folders: tiny copies of its layout, every fault a copy can have, and counts of real data."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ import pytest
 from PIL import Image
 
 from datasets import ibug_300w
-from datasets.ibug_300w import Ibug300W, is_validation, load, read_pts, split_validation, write_pts
+from datasets.annotated_photos import AnnotatedPhotos
+from datasets.ibug_300w import is_validation, load, read_pts, split_validation, write_pts
 from datasets.markups import IBUG_68
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -320,7 +320,7 @@ class TestValidation:
 
     def test_a_split_has_every_face_once(self):
         names = tuple(f"helen/trainset/{k}_1" for k in range(300))
-        faces = Ibug300W(names, tuple(Path(name) for name in names), np.zeros((300, 68, 2)), 300)
+        faces = AnnotatedPhotos(names, tuple(Path(name) for name in names), np.zeros((300, 68, 2)), IBUG_68)
         train, validation = split_validation(faces)
         assert sorted(train.names + validation.names) == sorted(names)
         assert all(is_validation(name) for name in validation.names)
@@ -380,10 +380,8 @@ def test_the_distributors_counts():
 
 
 @pytest.mark.data
-def test_real_data():
-    folder = os.environ.get("FACE_DATA")
-    if not folder:
-        pytest.skip("set FACE_DATA to the folder that holds 300w")
+def test_real_data(face_data):
+    folder = face_data("300w")
     faces = load(folder, "train", allow_missing=True)
     assert len(faces) == (2012 if faces.missing else 3148)
     assert faces.expected_count == 3148

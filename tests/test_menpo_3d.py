@@ -93,16 +93,16 @@ class TestFaces:
 
     def test_what_is_missing_is_named(self, menpo):
         (menpo / "fddb__img_9.t7").unlink()
-        message = fails(FileNotFoundError, "Menpo-3D is incomplete", load, menpo, "menpo_3d", "all")
-        assert "(2 of 3 faces; fddb__img_9.jpg has no .t7): complete it, or allow missing faces" in message
+        message = fails(FileNotFoundError, "Menpo-3D has 2 of 3 faces", load, menpo, "menpo_3d", "all")
+        assert "(fddb__img_9.jpg has no .t7): complete it, or allow missing faces" in message
         faces = load(menpo, "menpo_3d", "all", allow_missing=True)
         assert (len(faces), faces.expected_count) == (2, 3)
         assert faces.missing == ("2 of 3 faces", "fddb__img_9.jpg has no .t7")
 
     def test_a_missing_category(self, videos):
         (videos / "CatB").rename(videos / "elsewhere")
-        message = fails(FileNotFoundError, "300VW-3D is incomplete", load, videos, "300vw_3d", "category_b")
-        assert "(0 of 2 faces; CatB: no such folder): name the folder that holds its photos" in message
+        message = fails(FileNotFoundError, "300VW-3D has 0 of 2 faces", load, videos, "300vw_3d", "category_b")
+        assert "(CatB: no such folder): name the folder that holds its photos" in message
         assert load(videos, "300vw_3d", "test", allow_missing=True).missing == (
             "4 of 6 faces",
             "CatB: no such folder",

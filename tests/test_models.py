@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
+from untrained import draw, fill
 
 from gluon_models import InputSpec, Normalize, get_model, get_spec, list_models
 from gluon_models.blocks import bottleneck_block
@@ -18,23 +19,6 @@ from gluon_models.point_objective import PointObjective
 GOLDEN = Path(__file__).parent / "golden" / "models.json"
 MODELS = list_models()
 EYES = (36, 45)
-
-
-def draw(shape, seed, low=-1.0, high=1.0):
-    return np.random.RandomState(seed).uniform(low, high, shape).astype("float32")
-
-
-def fill(net, seed=0):
-    """Sets every parameter, running statistics included, to numbers that depend on the seed and the order alone."""
-    for k, parameter in enumerate(net.collect_params().values()):
-        values = np.random.RandomState((seed, k)).normal(0, 1, parameter.shape)
-        if parameter.name.endswith(("gamma", "running_var")):
-            values = 1 + 0.2 * np.tanh(values)
-        elif parameter.name.endswith("weight"):
-            values *= np.sqrt(1 / np.prod(parameter.shape[1:]))
-        else:
-            values *= 0.1
-        parameter.set_data(mx.nd.array(values))
 
 
 def build(name, **overrides):

@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,28 +14,13 @@ from search import Trial
 RANGES = (1e-5, 1e-2), (1e-6, 1e-3)
 
 
-class Trainings:
-    """Stands in for subprocess.run: writes the record of a run; its error falls with the rate. Trials may fail."""
-
-    def __init__(self, fails=()):
-        self.commands, self._fails = [], fails
-
-    def __call__(self, words, cwd, check):
-        self.commands.append(words[1:])
-        folder = Path(words[words.index("--out" if "--out" in words else "--resume") + 1])
-        if folder.name in self._fails:
-            return SimpleNamespace(returncode=2)
-        folder.mkdir(exist_ok=True)
-        error = 0.05 + 0.01 * len(self.commands)
-        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": error}}))
-        return SimpleNamespace(returncode=0)
+def nme_of(trial):
+    return 0.06 + 0.01 * int(trial.rpartition("-")[2])
 
 
 @pytest.fixture
-def trainings(monkeypatch):
-    made = Trainings()
-    monkeypatch.setattr(search.subprocess, "run", made)
-    return made
+def trainings(stub_trainings):
+    return stub_trainings(nme_of)
 
 
 def test_values_are_spread_evenly_over_the_logarithmic_ranges():
@@ -80,11 +64,10 @@ def test_an_interrupted_trial_goes_on(trainings, tmp_path):
     assert trainings.commands == [["train_deeppose.py", "--resume", str(tmp_path / "trial-000")]]
 
 
-def test_a_trial_that_fails_does_not_end_the_search(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(search.subprocess, "run", Trainings(fails=("trial-000",)))
+def test_a_trial_that_fails_does_not_end_the_search(stub_trainings, tmp_path, capsys):
+    stub_trainings(nme_of, fails=["trial-000"])
     assert search.main(["train_deeppose.py", "--out", str(tmp_path), "--trials", "2"]) == 0
     assert "failed" in (tmp_path / "search.md").read_text().splitlines()[-1]
-    monkeypatch.setattr(search.subprocess, "run", Trainings(fails=("trial-000",)))
     assert search.main(["train_deeppose.py", "--out", str(tmp_path / "none"), "--trials", "1"]) == 1
     assert "every trial failed" in capsys.readouterr().err
 

@@ -1,7 +1,5 @@
 """300W-LP and AFLW2000-3D: tiny copies in exactly their formats, every fault a file can have, and real data."""
 
-import os
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -151,12 +149,12 @@ class TestW300Lp:
     def test_a_damaged_annotation(self, lp):
         path = lp / "landmarks/AFW/AFW_image_0001_0_pts.mat"
         savemat(path, {"pts_2d": POINTS_2D})
-        _fails(ValueError, "AFW_image_0001_0_pts.mat: .* has no field pts_3d", load, lp, allow_missing=True)
+        _fails(ValueError, "AFW_image_0001_0_pts.mat: .* has no field 'pts_3d'", load, lp, allow_missing=True)
         faces = load(lp, keep_damaged=True)
         assert list(faces.damaged) == ["AFW/AFW_image_0001_0"]
         assert np.isnan(faces.points[0]).all()
         assert np.isfinite(faces.points[1:]).all()
-        with pytest.raises(ValueError, match="has no field pts_3d"):
+        with pytest.raises(ValueError, match="has no field 'pts_3d'"):
             faces[0]
         assert faces[1].name == "AFW/AFW_image_0001_1"
         assert len(load(lp, "2d")) == 8
@@ -209,11 +207,11 @@ class TestAflw2000:
 
     def test_a_damaged_annotation(self, aflw):
         savemat(aflw / "image00004.mat", {key: value for key, value in _aflw_fields().items() if key != "Pose_Para"})
-        _fails(ValueError, "image00004.mat: .* has no field Pose_Para", load_aflw2000, aflw)
+        _fails(ValueError, "image00004.mat: .* has no field 'Pose_Para'", load_aflw2000, aflw)
         faces = load_aflw2000(aflw, keep_damaged=True)
         assert np.isnan(faces.yaw).tolist() == [False, True, False]
         assert np.isnan(faces.points).any(axis=(1, 2)).tolist() == [False, True, False]
-        with pytest.raises(ValueError, match="has no field Pose_Para"):
+        with pytest.raises(ValueError, match="has no field 'Pose_Para'"):
             faces[1]
 
     def test_a_damaged_image_is_named_when_it_is_read(self, aflw):
@@ -291,11 +289,8 @@ class TestReadMat:
 
 
 @pytest.mark.data
-def test_real_aflw2000():
-    folder = os.environ.get("FACE_DATA")
-    if not folder:
-        pytest.skip("set FACE_DATA to the folder that holds aflw2000_3d")
-    faces = load_aflw2000(os.path.join(folder, "aflw2000_3d"), allow_missing=True)
+def test_real_aflw2000(face_data):
+    faces = load_aflw2000(face_data("aflw2000_3d"), allow_missing=True)
     shapes = [faces[k].image.shape for k in range(min(len(faces), 8))]
     assert shapes == [(450, 450, 3)] * len(shapes)
     # The photos are cut about the face, whose points may hardly leave them.

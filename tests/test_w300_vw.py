@@ -1,7 +1,6 @@
 """300VW: small videos whose frames can be told apart, every fault a copy can have, and the lists of videos."""
 
 import multiprocessing
-import os
 import pickle
 
 import cv2
@@ -365,11 +364,8 @@ class TestFaults:
 
 
 @pytest.mark.data
-def test_real_data():
-    folder = os.environ.get("FACE_DATA")
-    if not folder or not os.path.isdir(os.path.join(folder, "300vw")):
-        pytest.skip("set FACE_DATA to the folder that holds 300vw")
-    faces = load(os.path.join(folder, "300vw"), "category_3", every=200, allow_missing=True)
+def test_real_data(face_data):
+    faces = load(face_data("300vw"), "category_3", every=200, allow_missing=True)
     assert np.isfinite(faces.points).all()
     in_order = [face.image for face in faces]
     for index in range(len(faces) - 1, -1, -5):
