@@ -6,18 +6,17 @@ Without --data they show rendered faces. See docs/deeppose.md for what is measur
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
-from typing import Callable, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
 from matplotlib.figure import Figure
 
-from engine import cli, devices
+from engine import cli
 from evaluation.plots import BLUE, ORANGE, draw_faces, to_png
-from figures.inputs import Sample, add_face_arguments, cli_count, load_sample
-from figures.point_network import PointNetwork, extreme_pictures, write_picture
+from figures.commands import Command, FigureCommands, show_option
+from figures.inputs import FACES, Sample, extreme_pictures, load_sample
+from figures.networks import TrainedNetwork, weights_option
+from figures.training_log import RUN, by_epoch, draw_epochs, read_log
 from inference.saliency import draw_saliency, pixel_gradients, saliency_maps
 
 MODELS = ("deeppose_resnet18",)
@@ -31,25 +30,14 @@ def squared_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def make_losses(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 3: training loss and validation's mean squared error by epoch, of a run of train_deeppose.py."""
-    path = Path(arguments.run) / "log.jsonl"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: --run takes the folder of a training run")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([line["epoch"] for line in lines], [line["loss"] for line in lines], color=BLUE, label="training loss")
-    measured = [(line["epoch"], line["mse"]) for line in lines if "mse" in line]
-    if measured:
-        axes.plot(*zip(*measured), color=ORANGE, linestyle="--", label="validation, squared pixels")
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log", title=f"Loss over the epochs of {Path(arguments.run).name}")
-    axes.grid(color="0.88")
-    axes.legend()
-    return to_png(figure)
+    log = read_log(arguments.run)
+    curves = {"training loss": by_epoch(log, "loss"), "validation, squared pixels": by_epoch(log, "mse")}
+    return draw_epochs(arguments.run, curves, "Loss", "loss", yscale="log")
 
 
 def make_histogram(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 4: how the mean squared errors of the faces are distributed."""
-    sample, _, errors = _measured(arguments, PointNetwork(arguments.weights, MODELS, context))
+    sample, _, errors = _measured(arguments, TrainedNetwork(arguments.weights, MODELS, context))
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(errors, bins=HISTOGRAM_BINS, color=BLUE)
@@ -61,14 +49,14 @@ def make_histogram(arguments: argparse.Namespace, context: mx.Context) -> bytes:
 
 def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 5: the worst and the best faces by mean squared error, with their normalised mean errors."""
-    sample, predicted, errors = _measured(arguments, PointNetwork(arguments.weights, MODELS, context))
+    sample, predicted, errors = _measured(arguments, TrainedNetwork(arguments.weights, MODELS, context))
     _, worst, best = extreme_pictures(sample, predicted, errors, arguments.show)
     return draw_faces(worst, best, columns=arguments.show)
 
 
 def make_saliency(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 6: which pixels the error of the best and the worst faces depends on, each map from 0 to its largest."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     sample, predicted, errors = _measured(arguments, network)
     chosen, _, _ = extreme_pictures(sample, predicted, errors, arguments.show)
     crops, truth = sample.crops[chosen], sample.truth_crop[chosen]
@@ -87,56 +75,22 @@ def make_saliency(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     return to_png(figure)
 
 
-def _measured(arguments: argparse.Namespace, network: PointNetwork) -> tuple[Sample, np.ndarray, np.ndarray]:
+def _measured(arguments: argparse.Namespace, network: TrainedNetwork) -> tuple[Sample, np.ndarray, np.ndarray]:
     """The faces, the predicted points (n, K, 2) in pixels of their crops, and the squared errors (n,)."""
     sample = load_sample(arguments, network)
     predicted = network.points(sample.crops)
     return sample, predicted, squared_errors(predicted, sample.truth_crop)
 
 
-class Command(NamedTuple):
-    """One figure: what draws it, whether it needs a run instead of weights and faces, and whether it shows faces."""
-
-    make: Callable[[argparse.Namespace, mx.Context], bytes]
-    of_run: bool = False
-    shows: bool = False
-
-
+WEIGHTS, SHOW = weights_option(MODELS[0]), show_option(3)
 FIGURES = {
-    "losses": Command(make_losses, of_run=True),
-    "histogram": Command(make_histogram),
-    "faces": Command(make_faces, shows=True),
-    "saliency": Command(make_saliency, shows=True),
+    "losses": Command(make_losses, (RUN,)),
+    "histogram": Command(make_histogram, (WEIGHTS, *FACES)),
+    "faces": Command(make_faces, (WEIGHTS, *FACES, SHOW)),
+    "saliency": Command(make_saliency, (WEIGHTS, *FACES, SHOW)),
 }
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line: the figure's name, then its arguments."""
-    parser = cli.make_parser(__doc__)
-    commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
-    for name, each in FIGURES.items():
-        words = str(each.make.__doc__)
-        command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
-        if each.of_run:
-            command.add_argument("--run", metavar="RUN", required=True, help="folder of a training run")
-        else:
-            what = ".params with its .json beside it, or the name of weights that ship"
-            command.add_argument("--weights", metavar="FILE", default=MODELS[0], help=what)
-            add_face_arguments(command)
-        if each.shows:
-            command.add_argument("--show", type=cli_count, default=3, help="how many faces of each kind")
-        command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
-        cli.add_device_arguments(command)
-    return parser
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Draws one figure."""
-    arguments = make_parser().parse_args(words)
-    context = devices.contexts(arguments.gpus)[0]
-    write_picture(arguments.out, lambda: FIGURES[arguments.figure].make(arguments, context))
-    return 0
+COMMANDS = FigureCommands("deeppose", __doc__, FIGURES)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(COMMANDS.main)

@@ -6,8 +6,9 @@ Without --data they show rendered faces or matplotlib's sample photo. See docs/f
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Callable, NamedTuple, Sequence
+from dataclasses import replace
+from functools import partial, wraps
+from typing import Callable, Sequence
 
 import cv2
 import mxnet as mx
@@ -15,26 +16,27 @@ import numpy as np
 
 from datasets.augment import Augmentation, occlude
 from datasets.geometry import compose, crop_matrix, transform_points, warp_image
-from datasets.images import write_whole
 from datasets.markups import Markup
-from engine import cli, devices
-from engine.files import make_folder
+from engine import cli
 from evaluation.metrics import landmark_errors, mean_of_known
-from evaluation.plots import Picture, draw_networks
+from evaluation.plots import draw_networks
 from figures import ffld_drawing as drawing
+from figures.commands import Command, FigureCommands, Option, check_number, option, show_option
+from figures.ffld_network import StagedNetwork
 from figures.inputs import (
+    FACE,
+    FACES,
+    INPUT,
     LENGTHS,
-    Network,
     Sample,
-    add_face_arguments,
-    add_network_arguments,
-    cli_count,
-    crop_photo,
-    load_networks,
+    extreme_pictures,
     load_sample,
+    one_face,
+    only,
     spread,
 )
 from figures.loss_landscapes import contour_map, landscapes
+from figures.networks import load_networks, network_options
 from gluon_models.ffld import MAP_SIZES
 from gluon_models.patch_crop import PATCH, SELECTED
 
@@ -48,10 +50,10 @@ SIDES = (16, 24, 32, 48, 64, 112, 224)  # pixels
 OCCLUSION = Augmentation(occlusion_probability=1.0, occlusion_fraction=0.5)
 
 
-def make_maps(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_maps(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 2: channels of the maps that the CropNets look at, finest first."""
     network = networks[0]
-    crop = _one_face(arguments, network)
+    crop = one_face(arguments, network)
     maps = [each[0].asnumpy() for each in network.baseline.with_maps(mx.nd, network.input(crop))[1]]
     levels = [
         drawing.Level(f"level {level}\n{m.shape[1]} x {m.shape[1]}", m[most_varied(m, CHANNELS_SHOWN)])
@@ -66,11 +68,11 @@ def most_varied(maps: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-maps.var(axis=(1, 2)), kind="stable")[:count])
 
 
-def make_selected(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_selected(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 5: the patches that a CropNet gets, four selected channels for each landmark of two contours."""
     network = networks[0]
     stage = _stage(arguments, network)
-    crop = _one_face(arguments, network)
+    crop = one_face(arguments, network)
     answers, maps = network.refined().cascade.with_maps(mx.nd, network.input(crop))
     start = answers[stage - 1]
     cropped = network.refined().cascade.refinements[stage - 1].crop(maps[stage - 1], start)
@@ -92,12 +94,12 @@ def contours(markup: Markup) -> dict[str, np.ndarray]:
     return {name: np.array(all_)[spread(len(all_), LANDMARKS_SHOWN)] for name, all_ in groups.items() if all_}
 
 
-def make_landscapes(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_landscapes(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 6: the losses about one landmark, on an artificial map as in the paper and on one of the network's."""
     network = networks[0]
     stage = _stage(arguments, network)
-    sample = load_sample(arguments, network, _only(arguments.face))
-    landmark = _number("landmark", arguments.landmark, network.baseline.num_landmarks)
+    sample = load_sample(arguments, network, only(arguments.face))
+    landmark = check_number("landmark", arguments.landmark, network.baseline.num_landmarks)
     maps = network.refined().cascade.with_maps(mx.nd, network.input(sample.crops[0]))[1][stage - 1]
     crop = network.refined().cascade.refinements[stage - 1].crop
     rows = slice(SELECTED * landmark, SELECTED * (landmark + 1))
@@ -114,19 +116,18 @@ def make_landscapes(arguments: argparse.Namespace, networks: list[Network]) -> b
     return drawing.draw_landscapes(shown, PATCH, title)
 
 
-def make_ced(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_ced(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 9: the cumulative error distribution of each network."""
     sample = load_sample(arguments, networks[0])
     curves = {}
     for network in networks:
         errors = sample.errors(network.points(sample.crops))
         curves[f"{network.label}: mean {100 * np.nanmean(errors):.2f} %"] = errors
-    words = (f"mean error of a face over its {sample.unit}", "faces with at most this error")
     limit = 0.05 if sample.unit == LENGTHS["face_size"] else 0.1
-    return draw_networks(curves, (0.0, limit), words, f"Cumulative error distribution: {sample.title}")
+    return draw_networks(curves, (0.0, limit), sample.curve_words, f"Cumulative error distribution: {sample.title}")
 
 
-def make_stages(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_stages(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Sec. 6.3: what each refinement adds, as a table on the screen and as curves."""
     network = networks[0]
     network.refined()
@@ -135,8 +136,7 @@ def make_stages(arguments: argparse.Namespace, networks: list[Network]) -> bytes
     names = ["baseline network", *(f"refinement {stage}" for stage in range(1, len(errors)))]
     print(f"{sample.title}, error over the {sample.unit}\n{stage_table(names, errors)}")
     curves = {f"{name}: mean {100 * np.nanmean(each):.2f} %": each for name, each in zip(names, errors)}
-    words = (f"mean error of a face over its {sample.unit}", "faces with at most this error")
-    return draw_networks(curves, (0.0, 0.08), words, f"Stage by stage: {network.label}, {sample.title}")
+    return draw_networks(curves, (0.0, 0.08), sample.curve_words, f"Stage by stage: {network.label}, {sample.title}")
 
 
 def stage_table(names: Sequence[str], errors: Sequence[np.ndarray]) -> str:
@@ -150,7 +150,7 @@ def stage_table(names: Sequence[str], errors: Sequence[np.ndarray]) -> str:
     return "\n".join(lines)
 
 
-def make_landmark_ced(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_landmark_ced(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 11: the share of all landmarks of all faces with at most some small error."""
     sample = load_sample(arguments, networks[0])
     curves = {}
@@ -168,7 +168,7 @@ def pooled_errors(sample: Sample, points_crop: np.ndarray) -> np.ndarray:
     return errors[~np.isnan(errors)]
 
 
-def make_compare(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_compare(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 10, 15 to 17: each network's points on the same faces, with a zoom where first and last differ most."""
     if len(networks) < 2:
         raise ValueError("compare takes two networks or more: give --weights several files, the baseline first")
@@ -217,7 +217,7 @@ def zoom_square(one: np.ndarray, other: np.ndarray, side: float) -> np.ndarray:
     return np.concatenate([centre - side / 2, centre + side / 2])
 
 
-def make_occluded(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_occluded(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 12: faces of which a box hides a part; shown are those with the most landmarks hidden."""
     sample = load_sample(arguments, networks[0])
     crops, hidden = occlude_faces(sample, np.random.default_rng(arguments.seed))
@@ -253,7 +253,7 @@ def _percent(errors: np.ndarray) -> str:
     return f"{100 * known.mean():.2f} %" if known.size else "none"
 
 
-def make_corrections(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_corrections(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 13: histograms of what each CropNet adds to the points."""
     network = networks[0]
     network.refined()
@@ -262,7 +262,7 @@ def make_corrections(arguments: argparse.Namespace, networks: list[Network]) -> 
     return drawing.draw_corrections(np.diff(network.stages(sample.crops), axis=0), network.spec.size, title)
 
 
-def make_failures(arguments: argparse.Namespace, networks: list[Network]) -> bytes:
+def make_failures(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
     """Fig. 14: the worst faces at a low resolution, and the mean error at several."""
     size = networks[0].spec.size
     if not 2 <= arguments.side <= size:
@@ -274,21 +274,11 @@ def make_failures(arguments: argparse.Namespace, networks: list[Network]) -> byt
         network.label: np.array([np.nanmean(sample.errors(network.points(at_side[side]))) for side in sides])
         for network in networks
     }
-    points = networks[-1].points(at_side[arguments.side])
-    errors = sample.errors(points)
-    worst = np.argsort(-np.nan_to_num(errors, nan=-1.0), kind="stable")[: arguments.show]
-    pictures = [
-        Picture(
-            at_side[arguments.side][k],
-            points[k],
-            sample.truth_crop[k],
-            sample.faces.names[sample.indices[k]],
-            errors[k],
-        )
-        for k in worst
-    ]
+    shown = replace(sample, crops=at_side[arguments.side])
+    points = networks[-1].points(shown.crops)
+    _, worst, _ = extreme_pictures(shown, points, shown.errors(points), arguments.show)
     words = (f"mean error over the {sample.unit}", f"Low resolution: {sample.title}, crops shrunk and enlarged again")
-    return drawing.draw_failures(sides, means, pictures, arguments.side, words)
+    return drawing.draw_failures(sides, means, worst, arguments.side, words)
 
 
 def lower_resolution(crops: np.ndarray, side: int) -> np.ndarray:
@@ -298,28 +288,7 @@ def lower_resolution(crops: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR) for crop in small])
 
 
-def _one_face(arguments: argparse.Namespace, network: Network) -> np.ndarray:
-    """The crop (S, S, 3) to look into: of --input, of the data set's face --face, or of the sample photo."""
-    if arguments.data or arguments.dataset or arguments.face is not None:
-        if arguments.input:
-            raise ValueError("--input names one face, --data, --dataset and --face another: leave one out")
-        return load_sample(arguments, network, _only(arguments.face)).crops[0]
-    return crop_photo(arguments.input, network.spec)
-
-
-def _only(face: int | None) -> Callable[[int], list[int]]:
-    """Picks one face for `load_sample`, the first if none is named."""
-    return lambda count: [_number("face", face or 0, count)]
-
-
-def _number(name: str, number: int, count: int) -> int:
-    """A number that counts from 0, which must be one of `count`."""
-    if not 0 <= number < count:
-        raise ValueError(f"--{name} {number}: give a number from 0 to {count - 1}")
-    return number
-
-
-def _stage(arguments: argparse.Namespace, network: Network) -> int:
+def _stage(arguments: argparse.Namespace, network: StagedNetwork) -> int:
     """The refinement to look at, the last if none is named."""
     last = network.refined().num_stages
     stage = arguments.stage or last
@@ -328,71 +297,37 @@ def _stage(arguments: argparse.Namespace, network: Network) -> int:
     return stage
 
 
-class Figure(NamedTuple):
-    """One command.
+def _command(
+    make: Callable[[argparse.Namespace, list[StagedNetwork]], bytes], shipped: Sequence[str], *options: Option
+) -> Command:
+    """A figure of some networks, those that ship where none are named, and of faces."""
 
-    Attributes:
-        make: draws the figure.
-        shipped: whose weights are taken where none are named; several where the figure compares networks.
-        options: further arguments it takes, of `OPTIONS`.
-    """
+    @wraps(make)
+    def draw(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+        load = partial(StagedNetwork, context=context)
+        return make(arguments, load_networks(load, arguments.weights, arguments.labels))
 
-    make: Callable[[argparse.Namespace, list[Network]], bytes]
-    shipped: tuple[str, ...]
-    options: tuple[str, ...] = ()
+    return Command(draw, (*network_options(shipped), *FACES, *options))
 
 
+STAGE = option("--stage", type=int, choices=(1, 2, 3), help="which CropNet; else the last")
+LANDMARK = option("--landmark", type=int, default=8, help="which landmark, counted from 0")
+SHOW = show_option(3, "how many faces to show")
+SIDE = option("--side", type=int, default=32, help="pixels to which the crop's side is shrunk for the faces shown")
 FIGURES = {
-    "maps": Figure(make_maps, (REFINED,), ("--input", "--face")),
-    "selected": Figure(make_selected, (REFINED,), ("--input", "--face", "--stage")),
-    "landscapes": Figure(make_landscapes, (REFINED,), ("--face", "--stage", "--landmark")),
-    "ced": Figure(make_ced, (BASELINE, REFINED)),
-    "stages": Figure(make_stages, (REFINED,)),
-    "compare": Figure(make_compare, (BASELINE, REFINED), ("--show",)),
-    "landmark-ced": Figure(make_landmark_ced, (BASELINE, REFINED)),
-    "occluded": Figure(make_occluded, (BASELINE, REFINED), ("--show",)),
-    "corrections": Figure(make_corrections, (REFINED,)),
-    "failures": Figure(make_failures, (BASELINE, REFINED), ("--show", "--side")),
+    "maps": _command(make_maps, [REFINED], INPUT, FACE),
+    "selected": _command(make_selected, [REFINED], INPUT, FACE, STAGE),
+    "landscapes": _command(make_landscapes, [REFINED], FACE, STAGE, LANDMARK),
+    "ced": _command(make_ced, [BASELINE, REFINED]),
+    "stages": _command(make_stages, [REFINED]),
+    "compare": _command(make_compare, [BASELINE, REFINED], SHOW),
+    "landmark-ced": _command(make_landmark_ced, [BASELINE, REFINED]),
+    "occluded": _command(make_occluded, [BASELINE, REFINED], SHOW),
+    "corrections": _command(make_corrections, [REFINED]),
+    "failures": _command(make_failures, [BASELINE, REFINED], SHOW, SIDE),
 }
-OPTIONS = {
-    "--input": {"metavar": "PHOTO", "help": "photo with a face; else matplotlib's sample photo"},
-    "--face": {"type": int, "help": "which face of the data set, counted from 0; the first if left out"},
-    "--stage": {"type": int, "choices": (1, 2, 3), "help": "which CropNet; else the last"},
-    "--landmark": {"type": int, "default": 8, "help": "which landmark, counted from 0"},
-    "--show": {"type": cli_count, "default": 3, "help": "how many faces to show"},
-    "--side": {"type": int, "default": 32, "help": "pixels to which the crop's side is shrunk for the faces shown"},
-}
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line: the figure's name, then its arguments."""
-    parser = cli.make_parser(__doc__)
-    parser.prog = "python -m figures.ffld"
-    commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
-    for name, figure in FIGURES.items():
-        words = str(figure.make.__doc__)
-        command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
-        add_network_arguments(command, figure.shipped)
-        add_face_arguments(command)
-        for option in figure.options:
-            command.add_argument(option, **OPTIONS[option])
-        command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
-        cli.add_device_arguments(command)
-    return parser
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Draws one figure."""
-    arguments = make_parser().parse_args(words)
-    out = Path(arguments.out)
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"--out {out}: figures are PNG files; give a name that ends in .png")
-    networks = load_networks(arguments.weights, arguments.labels, devices.contexts(arguments.gpus)[0])
-    make_folder(out.parent)
-    write_whole(out, FIGURES[arguments.figure].make(arguments, networks))
-    print(f"open {out}")
-    return 0
+COMMANDS = FigureCommands("ffld", __doc__, FIGURES)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(COMMANDS.main)

@@ -7,20 +7,18 @@ docs/figures.md.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Callable, NamedTuple, Sequence
+from typing import Sequence
 
 import mxnet as mx
-import numpy as np
 from matplotlib.figure import Figure
 
 from datasets.markups import IBUG_68, Markup
-from engine import cli, devices
+from engine import cli
 from evaluation.plots import NETWORK_LINES, draw_faces, to_png
-from figures.inputs import add_face_arguments, cli_count, crop_photo, load_sample, spread
-from figures.point_network import PointNetwork, extreme_pictures, write_picture
-from figures.training_log import read_log
-from gluon_models import NetworkInput
+from figures.commands import Command, FigureCommands, check_number, option, show_option
+from figures.inputs import FACE, FACES, INPUT, extreme_pictures, load_sample, one_face, spread
+from figures.networks import TrainedNetwork, weights_option
+from figures.training_log import RUN, by_epoch, draw_epochs, read_log
 from gluon_models.hourglass import StackedHourglass
 
 MODELS = ("hourglass_resnet50",)
@@ -31,12 +29,12 @@ LOG_PREFIX = "lambda_stack_"  # of what train_hourglass.py writes for each stack
 
 def make_maps(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 2: the landmarks of one face, and score maps of some of them over it."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     crop = one_face(arguments, network)
     landmarks = arguments.landmarks or sample_landmarks(network.markup)
-    if max(landmarks) >= network.markup.num_landmarks:
-        raise ValueError(f"--landmarks: give numbers from 0 to {network.markup.num_landmarks - 1}")
-    maps = network.net(NetworkInput(network.spec, [context])(crop[None], context))[0].asnumpy()
+    for landmark in landmarks:
+        check_number("landmarks", landmark, network.markup.num_landmarks)
+    maps = network.net(network.input(crop))[0].asnumpy()
     figure = Figure(figsize=(2.1 * (1 + len(landmarks)), 2.5), layout="constrained")
     first, *others = figure.subplots(1, 1 + len(landmarks))
     first.imshow(crop)
@@ -66,24 +64,9 @@ def sample_landmarks(markup: Markup) -> Sequence[int]:
     return spread(markup.num_landmarks, len(FIG_2_LANDMARKS)).tolist()
 
 
-def one_face(arguments: argparse.Namespace, network: PointNetwork) -> np.ndarray:
-    """The crop (S, S, 3) of the data set's face --face, or of --input, or of the sample photo."""
-    if not (arguments.data or arguments.dataset):
-        return crop_photo(arguments.input, network.spec)
-    if arguments.input:
-        raise ValueError("--input names one face, --data or --dataset another: leave one out")
-
-    def pick(count: int) -> list[int]:
-        if arguments.face >= count:
-            raise ValueError(f"--face {arguments.face}: give a number from 0 to {count - 1}")
-        return [arguments.face]
-
-    return load_sample(arguments, network, pick).crops[0]
-
-
 def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 5: the worst and the best faces, with true and predicted points."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     sample = load_sample(arguments, network)
     predicted = network.points(sample.crops)
     _, worst, best = extreme_pictures(sample, predicted, sample.errors(predicted), arguments.show)
@@ -92,7 +75,7 @@ def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
 
 def make_lambdas(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """The lambda of every block of a trained network, along each stack from its start to its maps."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     stacks = lambdas_by_place(network.net)
     if not stacks[0]:
         raise ValueError(f"{network.source} is made of original blocks, which have no lambda: name another")
@@ -131,87 +114,32 @@ def place_words(place: str) -> str:
 
 def make_history(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """The mean of each stack's lambdas over the epochs of a training run."""
-    lines = [line for line in read_log(arguments.run) if f"{LOG_PREFIX}0" in line]
-    if not lines:
+    log = read_log(arguments.run)
+    names = sorted({name for line in log for name in line if name.startswith(LOG_PREFIX)})
+    if not names:
         raise ValueError(
             f"{arguments.run} has no lambdas in its log: name a run of train_hourglass.py that trains them"
         )
-    names = [name for name in lines[0] if name.startswith(LOG_PREFIX)]
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    for name, (colour, dash) in zip(names, NETWORK_LINES):
-        words = f"stack {int(name[len(LOG_PREFIX) :]) + 1}"
-        epochs, values = [line["epoch"] for line in lines], [line[name] for line in lines]
-        axes.plot([0, *epochs], [1.0, *values], color=colour, linestyle=dash, label=words)
-    axes.set(
-        xlabel="epoch",
-        ylabel="mean lambda of the stack",
-        title=f"Lambdas over the epochs of {Path(arguments.run).name}",
-    )
-    axes.grid(color="0.88")
-    axes.legend()
-    return to_png(figure)
+    curves = {f"stack {int(name[len(LOG_PREFIX) :]) + 1}": {0: 1.0, **by_epoch(log, name)} for name in names}
+    return draw_epochs(arguments.run, curves, "Lambdas", "mean lambda of the stack")
 
 
-class Command(NamedTuple):
-    """One figure: what draws it, and which arguments it takes: of a run, of weights, of faces, of a single one."""
-
-    make: Callable[[argparse.Namespace, mx.Context], bytes]
-    takes: tuple[str, ...]
-
-
+WEIGHTS = weights_option(MODELS[0])
+LANDMARKS = option(
+    "--landmarks",
+    type=int,
+    nargs="+",
+    metavar="NUMBER",
+    help="whose maps to show, counted from 0; those of Fig. 2 if left out",
+)
 FIGURES = {
-    "maps": Command(make_maps, ("weights", "faces", "single")),
-    "faces": Command(make_faces, ("weights", "faces", "many")),
-    "lambdas": Command(make_lambdas, ("weights",)),
-    "history": Command(make_history, ("run",)),
+    "maps": Command(make_maps, (WEIGHTS, *FACES, INPUT, FACE, LANDMARKS)),
+    "faces": Command(make_faces, (WEIGHTS, *FACES, show_option(6))),
+    "lambdas": Command(make_lambdas, (WEIGHTS,)),
+    "history": Command(make_history, (RUN,)),
 }
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line: the figure's name, then its arguments."""
-    parser = cli.make_parser(__doc__)
-    parser.prog = "python -m figures.hourglass"
-    commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
-    for name, each in FIGURES.items():
-        words = str(each.make.__doc__)
-        command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
-        _add_arguments(command, each.takes)
-        command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
-        cli.add_device_arguments(command)
-    return parser
-
-
-def _add_arguments(command: argparse.ArgumentParser, takes: Sequence[str]) -> None:
-    if "run" in takes:
-        command.add_argument("--run", metavar="RUN", required=True, help="folder of a training run")
-    if "weights" in takes:
-        what = ".params with its .json beside it, or the name of weights that ship"
-        command.add_argument("--weights", metavar="FILE", default=MODELS[0], help=what)
-    if "faces" in takes:
-        add_face_arguments(command)
-    if "many" in takes:
-        command.add_argument("--show", type=cli_count, default=6, help="how many faces of each kind")
-    if "single" in takes:
-        command.add_argument("--input", metavar="PHOTO", help="photo with a face; else matplotlib's sample photo")
-        command.add_argument("--face", type=_number, default=0, help="which face of the data set, counted from 0")
-        what = "whose maps to show, counted from 0; those of Fig. 2 if left out"
-        command.add_argument("--landmarks", type=_number, nargs="+", metavar="NUMBER", help=what)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from 0 on")
-    return int(text)
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Draws one figure."""
-    arguments = make_parser().parse_args(words)
-    context = devices.contexts(arguments.gpus)[0]
-    write_picture(arguments.out, lambda: FIGURES[arguments.figure].make(arguments, context))
-    return 0
+COMMANDS = FigureCommands("hourglass", __doc__, FIGURES)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(COMMANDS.main)

@@ -1,13 +1,11 @@
-"""What a figure is made of, as command lines name it: networks, faces of a data set, one face of a photo."""
+"""The faces that a figure is made of, as command lines name them: of a data set, or one of a photo."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
 from typing import Callable, Iterable, NamedTuple, Sequence
 
-import mxnet as mx
 import numpy as np
 from matplotlib import cbook
 from tqdm import tqdm
@@ -16,17 +14,26 @@ from datasets.catalog import RENDERED_SIDE, TEST_DATASETS, SubsetInfo, chosen_su
 from datasets.faces import FaceDataset
 from datasets.geometry import transform_points
 from datasets.images import read_image
-from datasets.markups import get_markup
 from datasets.synthetic import SyntheticFaces
 from evaluation.metrics import lengths, nme
-from evaluation.plots import NETWORK_LINES
+from evaluation.plots import Picture
 from evaluation.protocols import get_protocol
-from gluon_models import InputSpec, NetworkInput, load_weights
-from gluon_models.ffld import FFLD, SlimResNet, all_stages
+from figures.commands import check_number, cli_count, option
+from figures.networks import TrainedNetwork
+from gluon_models import InputSpec
 from inference.detectors import get_detector
-from inference.landmark_detector import find_weights
-from inference.pipeline import PointPredictor, crop_faces
+from inference.pipeline import crop_faces
 
+# What chooses the faces of a data set; without --data they are rendered.
+FACES = (
+    option("--dataset", choices=TEST_DATASETS, help="300w if --data is given, else rendered"),
+    option("--data", metavar="DIR", help="folder of the data set; rendered faces need none"),
+    option("--subset", help="part of the data set; the first that it has if left out"),
+    option("--allow-missing", action="store_true", help="take the part of the subset that is there"),
+    option("--count", type=cli_count, default=200, help="rendered faces"),
+)
+INPUT = option("--input", metavar="PHOTO", help="photo with a face; else matplotlib's sample photo")
+FACE = option("--face", type=int, help="which face of the data set, counted from 0; the first if left out")
 RENDERED_SEED = 4_000_037  # of faces that no training, validation or evaluation sees
 TITLES = {"rendered": "rendered faces", "pts": "faces of your own"}
 LENGTHS = {
@@ -35,64 +42,6 @@ LENGTHS = {
     "face_size": "face size",
     "box_geometric": "size of its landmark box",
 }
-
-
-class Network:
-    """A trained network that answers the points of all its stages; a baseline has one.
-
-    Args:
-        path: a .params file with its .json, or the name of weights that ship.
-        context: where it runs.
-
-    Attributes:
-        label: what legends call it.
-        file_label: the same, by its file.
-        source: the same, for messages.
-        net: FFLD, or one of its baselines.
-        baseline: FFLD's, or the network itself.
-        spec: how it sees a face.
-        markup: of its points.
-
-    Raises:
-        ValueError, FileNotFoundError: no such weights, or those of a network that is neither.
-    """
-
-    def __init__(self, path: str, context: mx.Context) -> None:
-        file = find_weights(path)
-        self.net, info = load_weights(file, ctx=context)
-        if not isinstance(self.net, (FFLD, SlimResNet)):
-            raise ValueError(f"{path} holds weights of {info.model}: these figures need FFLD or one of its baselines")
-        self.baseline: SlimResNet = self.net.cascade.baseline if isinstance(self.net, FFLD) else self.net
-        self.label = info.model
-        self.file_label = f"{file.resolve().parent.name}/{file.stem}"
-        self.source = f"{info.model} of {file}"
-        self.spec, self.markup = info.spec, get_markup(self.baseline.num_landmarks)
-        self._context = context
-        self._input = NetworkInput(info.spec, [context])
-        self._predictor = PointPredictor(partial(all_stages, self.net), info.spec, context)
-
-    def refined(self) -> FFLD:
-        """The network, which must have refinements.
-
-        Raises:
-            ValueError: it is a baseline.
-        """
-        if not isinstance(self.net, FFLD):
-            raise ValueError(f"{self.source} has no CropNets: name weights of ffld_resnet18 or ffld_resnet50")
-        return self.net
-
-    def stages(self, crops: np.ndarray) -> np.ndarray:
-        """Crops (n, S, S, 3) -> points_crop (stages, n, K, 2) of the baseline network and of each refinement."""
-        points = self._predictor(crops).reshape(len(crops), -1, self.baseline.num_landmarks, 2)
-        return points.swapaxes(0, 1)
-
-    def points(self, crops: np.ndarray) -> np.ndarray:
-        """Crops (n, S, S, 3) -> points_crop (n, K, 2) of the last stage."""
-        return self.stages(crops)[-1]
-
-    def input(self, crop: np.ndarray) -> mx.nd.NDArray:
-        """Crop (S, S, 3) -> what the network takes, (1, 3, S, S)."""
-        return self._input(crop[None], self._context)
 
 
 @dataclass(frozen=True)
@@ -123,54 +72,10 @@ class Sample:
         """Normalised mean error of each face, (n,) fractions, of points (n, K, 2)."""
         return nme(points_crop, self.truth_crop, self.lengths)
 
-
-def add_network_arguments(parser: argparse.ArgumentParser, shipped: Sequence[str]) -> None:
-    """Adds --weights and --labels, for as many networks as there are names in `shipped`, or more if several."""
-    what = ".params with its .json beside it, or the name of weights that ship"
-    count = "+" if len(shipped) > 1 else 1
-    parser.add_argument("--weights", metavar="FILE", nargs=count, default=list(shipped), help=what)
-    parser.add_argument("--labels", metavar="WORDS", nargs=count, help="what to call the networks, one for each FILE")
-
-
-def add_face_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what chooses the faces; without --data they are rendered."""
-    parser.add_argument("--dataset", choices=TEST_DATASETS, help="300w if --data is given, else rendered")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
-    parser.add_argument("--subset", help="part of the data set; the first that it has if left out")
-    parser.add_argument("--allow-missing", action="store_true", help="take the part of the subset that is there")
-    parser.add_argument("--count", type=cli_count, default=200, help="rendered faces")
-
-
-def cli_count(text: str) -> int:
-    """A whole number of at least 1, for a command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 1")
-    return int(text)
-
-
-def load_networks(weights: Sequence[str], labels: Sequence[str] | None, context: mx.Context) -> list[Network]:
-    """The networks that --weights and --labels name; all of one markup and one crop.
-
-    Raises:
-        ValueError, FileNotFoundError: weights that are missing or do not go together, or not one label for each.
-    """
-    if labels is not None and len(labels) != len(weights):
-        raise ValueError(f"{len(labels)} --labels for {len(weights)} --weights: give one for each")
-    if len(weights) > len(NETWORK_LINES):
-        raise ValueError(f"{len(weights)} --weights: a figure compares {len(NETWORK_LINES)} networks at most")
-    networks = [Network(path, context) for path in weights]
-    first = networks[0]
-    for other in networks[1:]:
-        if (other.markup, other.spec) != (first.markup, first.spec):
-            raise ValueError(f"{other.source} and {first.source} see faces or place points differently: compare alike")
-    models = [network.label for network in networks]
-    for network, label in zip(networks, labels or models):
-        same = labels is None and models.count(label) > 1
-        network.label = network.file_label if same else label
-    names = [network.label for network in networks]
-    if len(set(names)) < len(names):
-        raise ValueError(f"several networks are called {', '.join(names)}: give each a name of its own with --labels")
-    return networks
+    @property
+    def curve_words(self) -> tuple[str, str]:
+        """What a cumulative curve of these errors shows along its axes."""
+        return f"mean error of a face over its {self.unit}", "faces with at most this error"
 
 
 class _Chosen(NamedTuple):
@@ -201,12 +106,12 @@ def spread(count: int, wanted: int) -> np.ndarray:
 
 
 def load_sample(
-    arguments: argparse.Namespace, network: Network, pick: Callable[[int], Sequence[int]] = range
+    arguments: argparse.Namespace, network: TrainedNetwork, pick: Callable[[int], Sequence[int]] = range
 ) -> Sample:
     """Crops the faces that the command line asks for.
 
     Args:
-        arguments: of `add_face_arguments`.
+        arguments: of `FACES`.
         network: how it sees them.
         pick: which of them, from how many there are; all if left out.
 
@@ -236,14 +141,68 @@ def _bar(indices: Iterable[int]) -> Iterable[int]:
     return tqdm(indices, "cropping", unit="face", disable=None)
 
 
+def only(face: int | None) -> Callable[[int], list[int]]:
+    """Picks the one face that --face names for `load_sample`, the first if it names none."""
+    return lambda count: [check_number("face", face or 0, count)]
+
+
+def one_face(arguments: argparse.Namespace, network: TrainedNetwork) -> np.ndarray:
+    """The crop (S, S, 3) to look into: of --input, of the data set's face --face, or of the sample photo.
+
+    Args:
+        arguments: of `FACES`, `INPUT` and `FACE`.
+        network: how it sees the face.
+
+    Raises:
+        ValueError, FileNotFoundError: both are named, or there is no such face.
+    """
+    if not arguments.data and not arguments.dataset and arguments.face is None:
+        return crop_photo(arguments.input, network.spec)
+    if arguments.input:
+        raise ValueError("--input names one face, --data, --dataset and --face another: leave one out")
+    return load_sample(arguments, network, only(arguments.face)).crops[0]
+
+
 def crop_photo(path: str | None, spec: InputSpec) -> np.ndarray:
-    """The largest face of a photo as a network sees it, (S, S, 3); of matplotlib's sample photo where none is named.
+    """The largest face of a photo as a network sees it, (S, S, 3); see `read_photo`.
 
     Raises:
         ValueError, FileNotFoundError: there is no such photo, or no face in it.
     """
-    image = read_image(path or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    image = read_photo(path)
     found = get_detector("haar")(image)
     if not found:
         raise ValueError(f"{path}: no face was found; take a photo of an upright face that looks into the camera")
     return crop_faces(image, [found[0].box], spec)[0][0]
+
+
+def read_photo(path: str | None) -> np.ndarray:
+    """The photo that --input names, (H, W, 3); matplotlib's sample photo where it names none."""
+    return read_image(path or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def extreme_pictures(
+    sample: Sample, predicted: np.ndarray, order_by: np.ndarray, count: int
+) -> tuple[np.ndarray, list[Picture], list[Picture]]:
+    """The worst and the best faces.
+
+    Args:
+        sample: the faces.
+        predicted: (n, K, 2) pixels of their crops.
+        order_by: (n,), what is lower for better faces; one that is NaN is neither.
+        count: of each kind.
+
+    Returns:
+        The numbers of the faces, the worst from the worst on, then the best from the best on; the same as pictures,
+        whose errors are normalised mean errors.
+    """
+    order = np.argsort(order_by, kind="stable")[: np.count_nonzero(~np.isnan(order_by))]
+    worst, best = order[::-1][:count], order[:count]
+    errors = sample.errors(predicted)
+
+    def pictures(chosen: np.ndarray) -> list[Picture]:
+        names = [sample.faces.names[sample.indices[k]] for k in chosen]
+        crops, truth = sample.crops, sample.truth_crop
+        return [Picture(crops[k], predicted[k], truth[k], name, errors[k]) for k, name in zip(chosen, names)]
+
+    return np.concatenate([worst, best]), pictures(worst), pictures(best)

@@ -8,29 +8,30 @@ from __future__ import annotations
 import argparse
 import glob
 from pathlib import Path
-from typing import Callable, NamedTuple, Sequence
+from typing import Sequence
 
 import cv2
 import mxnet as mx
 import numpy as np
-from matplotlib import cbook
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from datasets.images import read_image
+from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import IBUG_49
-from datasets.pts_files import IMAGE_SUFFIXES, read_pts
-from engine import cli, devices
+from datasets.pts_files import read_pts
+from engine import cli
 from evaluation.found_faces import FoundFaces, Rates, rates
 from evaluation.metrics import nme
 from evaluation.plots import BLUE, ORANGE, SKY, VERMILION, draw_networks, to_png
-from figures.inputs import Sample, add_face_arguments, cli_count, load_sample, spread
-from figures.point_network import PointNetwork, write_picture
-from gluon_models import NetworkInput
+from figures.commands import Command, FigureCommands, option, show_option
+from figures.inputs import FACES, INPUT, Sample, load_sample, read_photo, spread
+from figures.networks import TrainedNetwork, weights_option
 from gluon_models.lgcn import dense_kernel
 from inference.drawing import draw_faces
-from inference.face_hypotheses import LEAST_SUPPORT, MIN_FACE, WholePhotoLandmarks, take_any_size
+from inference.face_hypotheses import LEAST_SUPPORT, WholePhotoLandmarks
+from inference.photo_pyramid import MIN_FACE, take_any_size
 from inference.pipeline import PointPredictor
 from inference.shape_model import load_shape_model
 
@@ -89,9 +90,9 @@ def gain_radius() -> float:
 
 def make_context(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 3: maps of the local-context subnet and of both, from the face they differ least on to the one they most."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     sample = load_sample(arguments, network)
-    local, full = subnet_maps(network, sample.crops, context)
+    local, full = subnet_maps(network, sample.crops)
     differences = np.abs(full - local).mean(axis=(1, 2, 3))
     chosen = np.argsort(differences, kind="stable")[spread(len(differences), arguments.show)]
     figure = Figure(figsize=(1.9 * len(chosen), 4.2), layout="constrained")
@@ -106,14 +107,13 @@ def make_context(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     return to_png(figure)
 
 
-def subnet_maps(network: PointNetwork, crops: np.ndarray, context: mx.Context) -> tuple[np.ndarray, np.ndarray]:
+def subnet_maps(network: TrainedNetwork, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Crops (n, S, S, 3) -> maps (n, K, S, S) of the local-context subnet and of the whole network.
 
     Raises:
         ValueError: the network has no global-context subnet.
     """
-    prepare = NetworkInput(network.spec, [context])
-    answers = [network.net.cascade(prepare(crop[None], context)) for crop in crops]
+    answers = [network.net.cascade(network.input(crop)) for crop in crops]
     if len(answers[0]) < 2:
         raise ValueError(f"{network.source} has no global-context subnet to compare")
     scored = ([network.net.scores(mx.nd, maps).asnumpy()[0] for maps in answer] for answer in answers)
@@ -133,7 +133,7 @@ def show_activation(axes: Axes, picture: np.ndarray, activation: np.ndarray) -> 
 
 def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 4: cumulative errors with and without shape model, with and without outline."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     sample = load_sample(arguments, network)
     inner = [network.markup.names.index(name) for name in IBUG_49.names if name in network.markup.names]
     curves = {}
@@ -142,11 +142,10 @@ def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
         for part, kept in (("", slice(None)), (f", {len(inner)} points", inner)):
             errors = nme(points[:, kept], sample.truth_crop[:, kept], sample.lengths)
             curves[f"{words}{part}: median {100 * np.nanmedian(errors):.2f} %"] = errors
-    words = (f"mean error of a face over its {sample.unit}", "faces with at most this error")
-    return draw_networks(curves, (0.0, LARGEST_ERROR), words, sample.title)
+    return draw_networks(curves, (0.0, LARGEST_ERROR), sample.curve_words, sample.title)
 
 
-def predictors(network: PointNetwork, shape_model: str | None, context: mx.Context) -> dict[str, PointPredictor]:
+def predictors(network: TrainedNetwork, shape_model: str | None, context: mx.Context) -> dict[str, PointPredictor]:
     """The network alone and, where there is one, with a shape model, by words for each."""
     found = {"no model fit": PointPredictor(network.net, network.spec, context)}
     if shape_model:
@@ -157,7 +156,7 @@ def predictors(network: PointNetwork, shape_model: str | None, context: mx.Conte
 
 def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 5: faces in order of error, four rows evenly from the middle on, and the worst in the fifth."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     sample = load_sample(arguments, network)
     points = list(predictors(network, arguments.shape_model, context).values())[-1](sample.crops)
     errors = sample.errors(points)
@@ -193,10 +192,10 @@ def show_face(axes: Axes, sample: Sample, number: int, points: np.ndarray) -> No
 
 def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 6: a photo at all sizes, what they have in common, and the faces found with no detector."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     finder = photo_finder(arguments, network, context, LEAST_SUPPORT)
-    image = read_image(arguments.input or cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
-    levels, candidates, faces = finder.activations(image), finder.candidates(image), finder(image)
+    image = read_photo(arguments.input)
+    levels, candidates, faces = finder.pyramid.activations(image), finder.candidates(image), finder(image)
     panels = pipeline_panels(image, levels)
     figure = Figure(figsize=(3.4 * 3, 3.6 * -(-(len(panels) + 2) // 3)), layout="constrained")
     cells = figure.subplots(-(-(len(panels) + 2) // 3), 3, squeeze=False).ravel()
@@ -214,7 +213,7 @@ def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
 
 
 def photo_finder(
-    arguments: argparse.Namespace, network: PointNetwork, context: mx.Context, least_support: float
+    arguments: argparse.Namespace, network: TrainedNetwork, context: mx.Context, least_support: float
 ) -> WholePhotoLandmarks:
     """What finds faces with no detector."""
     if not arguments.shape_model:
@@ -235,7 +234,7 @@ def pipeline_panels(image: np.ndarray, levels: Sequence[np.ndarray]) -> list[tup
 
 def make_found(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Sec. 4.3: the share of annotated faces found with no detector, over false faces per photo."""
-    network = PointNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(arguments.weights, MODELS, context)
     finder = photo_finder(arguments, network, context, LOWEST_SUPPORT)
     photos = annotated_photos(Path(arguments.photos), arguments.list)
     judged = []
@@ -272,76 +271,37 @@ def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.nd
         listed: text file of the photos' names, one a line without extension; all if None.
 
     Raises:
-        FileNotFoundError: the list, or all annotated photos, are not there.
+        FileNotFoundError: the folder, the list, or all annotated photos are not there.
     """
     wanted = None if listed is None else set(Path(listed).read_text(encoding="utf-8").split())
     found = []
-    for path in sorted(folder.glob("*")):
+    for path in files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES):
         annotations = sorted(folder.glob(f"{glob.escape(path.stem)}_*.pts"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and annotations and (wanted is None or path.stem in wanted):
+        if annotations and (wanted is None or path.stem in wanted):
             found.append((path, np.stack([read_pts(each) for each in annotations])))
     if not found:
         raise FileNotFoundError(f"{folder}: holds no photo that is asked for with <photo>_<face>.pts beside it")
     return found
 
 
-class Command(NamedTuple):
-    """One figure: what draws it, and which arguments it takes."""
-
-    make: Callable[[argparse.Namespace, mx.Context], bytes]
-    of_network: bool = True
-    of_faces: bool = True
-    fits: bool = False
-    show: int = 0
-
-
+WEIGHTS = weights_option(MODELS[-1])
+SHAPE_MODEL = option("--shape-model", metavar="FILE", help="shape.npz that train_lgcn.py wrote")
+PHOTOS = (
+    option("--photos", metavar="DIR", required=True, help="photos with <photo>_<face>.pts of each annotated face"),
+    option("--list", metavar="FILE", help="which of them, one name a line; all if left out"),
+)
+SMALLEST = "longer side of the smallest face's landmark box, pixels"
+FINDER = (WEIGHTS, SHAPE_MODEL, option("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=SMALLEST))
 FIGURES = {
-    "kernel": Command(make_kernel, of_network=False, of_faces=False),
-    "context": Command(make_context, show=8),
-    "ced": Command(make_ced, fits=True),
-    "faces": Command(make_faces, fits=True),
-    "photo": Command(make_photo, of_faces=False, fits=True),
-    "found": Command(make_found, of_faces=False, fits=True),
+    "kernel": Command(make_kernel),
+    "context": Command(make_context, (WEIGHTS, *FACES, show_option(8, "how many faces"))),
+    "ced": Command(make_ced, (WEIGHTS, *FACES, SHAPE_MODEL)),
+    "faces": Command(make_faces, (WEIGHTS, *FACES, SHAPE_MODEL)),
+    "photo": Command(make_photo, (*FINDER, INPUT)),
+    "found": Command(make_found, (*FINDER, *PHOTOS)),
 }
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line: the figure's name, then its arguments."""
-    parser = cli.make_parser(__doc__)
-    commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
-    for name, each in FIGURES.items():
-        words = str(each.make.__doc__)
-        command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
-        if each.of_network:
-            what = ".params with its .json beside it, or the name of weights that ship"
-            command.add_argument("--weights", metavar="FILE", default=MODELS[-1], help=what)
-        if each.of_faces:
-            add_face_arguments(command)
-        if each.fits:
-            command.add_argument("--shape-model", metavar="FILE", help="shape.npz that train_lgcn.py wrote")
-        if each.show:
-            command.add_argument("--show", type=cli_count, default=each.show, help="how many faces")
-        if name == "photo":
-            command.add_argument("--input", metavar="PHOTO", help="matplotlib's sample photo if left out")
-        if name == "found":
-            where = "photos with <photo>_<face>.pts of each annotated face"
-            command.add_argument("--photos", metavar="DIR", required=True, help=where)
-            command.add_argument("--list", metavar="FILE", help="which of them, one name a line; all if left out")
-        if name in ("photo", "found"):
-            least = "longer side of the smallest face's landmark box, pixels"
-            command.add_argument("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=least)
-        command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
-        cli.add_device_arguments(command)
-    return parser
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Draws one figure."""
-    arguments = make_parser().parse_args(words)
-    context = devices.contexts(arguments.gpus)[0]
-    write_picture(arguments.out, lambda: FIGURES[arguments.figure].make(arguments, context))
-    return 0
+COMMANDS = FigureCommands("lgcn", __doc__, FIGURES)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(COMMANDS.main)

@@ -1,10 +1,17 @@
-"""The log of a training run, as figures over its epochs read it."""
+"""The log of a training run, and figures over its epochs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from evaluation.plots import NETWORK_LINES, to_png
+from figures.commands import option
+
+RUN = option("--run", metavar="RUN", required=True, help="folder of a training run")
 
 
 def read_log(run: str) -> list[dict[str, Any]]:
@@ -17,3 +24,31 @@ def read_log(run: str) -> list[dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: --run takes the folder of a training run")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def by_epoch(log: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
+    """One of the values of a log, by the epochs that have it."""
+    return {line["epoch"]: line[name] for line in log if name in line}
+
+
+def draw_epochs(
+    run: str, curves: Mapping[str, Mapping[int, float]], what: str, ylabel: str, yscale: str = "linear"
+) -> bytes:
+    """Values over the epochs of a run.
+
+    Args:
+        run: its folder.
+        curves: values by epoch, by what they are; an empty one is left out.
+        what: the values in one word, for the title.
+        ylabel: the same for the axis.
+        yscale: as of matplotlib's axes.
+    """
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    for (words, values), (colour, dash) in zip(curves.items(), NETWORK_LINES):
+        if values:
+            axes.plot(list(values), list(values.values()), color=colour, linestyle=dash, label=words)
+    axes.set(xlabel="epoch", ylabel=ylabel, yscale=yscale, title=f"{what} over the epochs of {Path(run).name}")
+    axes.grid(color="0.88")
+    axes.legend()
+    return to_png(figure)

@@ -1,7 +1,5 @@
 """The figures of FFLD: the numbers that they show, by hand, and every command with untrained networks."""
 
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +17,10 @@ from datasets.synthetic import SyntheticFaces
 from evaluation.metrics import ced
 from figures import ffld as figures
 from figures import ffld_drawing, inputs
-from figures.inputs import Network, Sample, crop_photo, load_networks, load_sample, spread
+from figures.ffld_network import StagedNetwork
+from figures.inputs import Sample, crop_photo, load_sample, spread
 from figures.loss_landscapes import HEATMAP_SIGMA, REACH, STEP, contour_map, heatmap_loss, landscapes
+from figures.networks import load_networks
 from gluon_models import describe, get_model, get_spec, save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +42,10 @@ def save_random(path, model, num_landmarks=68, **settings):
     return str(path)
 
 
+def load(path):
+    return StagedNetwork(path, mx.cpu())
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("weights")
@@ -59,7 +63,7 @@ def refined(folder):
 
 @pytest.fixture(scope="module")
 def network(refined):
-    return Network(refined, mx.cpu())
+    return load(refined)
 
 
 def sample_of(truth_crop, crops=None, lengths=None):
@@ -72,7 +76,7 @@ def sample_of(truth_crop, crops=None, lengths=None):
 
 
 def arguments(*words):
-    return figures.make_parser().parse_args([*words, "--gpus", "none"])
+    return figures.COMMANDS.make_parser().parse_args([*words, "--gpus", "none"])
 
 
 class TestLandscapes:
@@ -177,7 +181,7 @@ class TestLandmarkErrors:
         sample = sample_of(np.zeros((1, 4, 2)), lengths=np.array([1.0]))
         monkeypatch.setattr(figures, "load_sample", lambda *_: sample)
         answer = np.array([[[0.0275, 0], [0.02, 0], [0.0276, 0], [0.01, 0]]])
-        monkeypatch.setattr(Network, "points", lambda *_: answer)
+        monkeypatch.setattr(StagedNetwork, "points", lambda *_: answer)
         shown = {}
         monkeypatch.setattr(figures, "draw_networks", lambda curves, limits, *_: shown.update(curves, limits=limits))
         figures.make_landmark_ced(None, [network])
@@ -229,7 +233,7 @@ class TestLowResolution:
         monkeypatch.setattr(figures, "load_sample", lambda *_: sample)
         answer = np.zeros((3, 2, 2))
         answer[:, 0, 0] = [2, 6, 4]
-        monkeypatch.setattr(Network, "points", lambda *_: answer)
+        monkeypatch.setattr(StagedNetwork, "points", lambda *_: answer)
         shown = []
         monkeypatch.setattr(ffld_drawing, "draw_failures", lambda *given: shown.append(given))
         figures.make_failures(arguments("failures", "--show", "2", "--side", "20", "--out", "x.png"), [network])
@@ -335,11 +339,11 @@ class TestNetworks:
         np.testing.assert_allclose(stages[-1], 224 * network.net(faces).asnumpy() - 0.5, atol=1e-3)
 
     def test_labels(self, folder, baseline, refined):
-        both = load_networks([baseline, refined], None, mx.cpu())
+        both = load_networks(load, [baseline, refined], None)
         assert [network.label for network in both] == ["resnet18_slim", "ffld_resnet18"]
-        both = load_networks([baseline, refined], ["one", "two"], mx.cpu())
+        both = load_networks(load, [baseline, refined], ["one", "two"])
         assert [network.label for network in both] == ["one", "two"]
-        twice = load_networks([baseline, "resnet18_slim"], None, mx.cpu())
+        twice = load_networks(load, [baseline, "resnet18_slim"], None)
         assert [network.label for network in twice] == [f"{folder.name}/baseline", "weights/resnet18_slim"]
 
     def test_the_sample_photo_has_a_face(self):
@@ -364,7 +368,7 @@ class TestSample:
         return points
 
     def test_aflw_errors_are_over_the_face_size(self, faces, folder):
-        network = Network(save_random(folder / "aflw.params", "resnet18_slim", 19), mx.cpu())
+        network = load(save_random(folder / "aflw.params", "resnet18_slim", 19))
         sample = load_sample(arguments("ced", "--dataset", "aflw", "--data", "d", "--out", "x.png"), network)
         zoom = 224 / (1.25 * np.array([80, 120]))  # the crop shows the box and a margin of 25 %
         np.testing.assert_allclose(sample.lengths, zoom * [80, 120])
@@ -402,7 +406,7 @@ def test_every_command_draws(name, request, tmp_path, monkeypatch):
     weights = [request.getfixturevalue(each) for each in COMMANDS[name]]
     out = tmp_path / "new" / f"{name}.png"
     words = [name, "--weights", *weights, "--count", "3", "--out", str(out), "--gpus", "none"]
-    assert figures.main(words) == 0
+    assert figures.COMMANDS.main(words) == 0
     picture = read_image(out)
     assert min(picture.shape[:2]) > 200
     assert picture.std() > 5
@@ -448,13 +452,13 @@ class TestBadInput:
         known["EMPTY_DIR"] = str(tmp_path)
         given = [known.get(word, word) for word in words]
         with pytest.raises((ValueError, FileNotFoundError), match=message) as raised:
-            figures.main([*given, "--out", str(tmp_path / "x.png"), "--gpus", "none"])
+            figures.COMMANDS.main([*given, "--out", str(tmp_path / "x.png"), "--gpus", "none"])
         assert "\n" not in str(raised.value)
         assert not (tmp_path / "x.png").exists()
 
     def test_the_picture_must_be_a_png(self, baseline):
         with pytest.raises(ValueError, match=r"ends in \.png"):
-            figures.main(["ced", "--weights", baseline, "--out", "x.jpg"])
+            figures.COMMANDS.main(["ced", "--weights", baseline, "--out", "x.jpg"])
 
     def test_ends_the_command_with_2(self):
         command = [sys.executable, "-m", "figures.ffld", "maps", "--weights", "gone.params", "--out", "x.png"]
@@ -466,17 +470,9 @@ class TestBadInput:
     def test_words_that_are_no_command(self, capsys):
         for words in (["nonsense"], ["ced", "--count", "0", "--out", "x.png"], ["maps", "--stage", "1"], []):
             with pytest.raises(SystemExit) as ended:
-                figures.make_parser().parse_args(words)
+                figures.COMMANDS.make_parser().parse_args(words)
             assert ended.value.code == 2
         capsys.readouterr()
-
-
-def test_the_page_shows_every_command_and_each_parses():
-    page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
-    found = [shlex.split(words) for words in re.findall(r"python -m figures\.ffld ([^-`\n#|][^`\n#|]+)", page)]
-    assert {words[0] for words in found} == set(figures.FIGURES)
-    for words in found:
-        figures.make_parser().parse_args(words)
 
 
 def test_the_table_of_stages_by_hand():

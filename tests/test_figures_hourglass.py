@@ -92,14 +92,14 @@ def test_lambdas_by_place(tmp_path, settings, places):
 )
 def test_the_figures_are_drawn(small, tmp_path, words):
     out = tmp_path / "new" / "picture.png"
-    assert hourglass.main([*words, "--weights", small, "--out", str(out)]) == 0
+    assert hourglass.COMMANDS.main([*words, "--weights", small, "--out", str(out)]) == 0
     assert read_image(out).std() > 10
 
 
 def test_the_lambdas_of_a_run_are_drawn(tmp_path):
     lines = [{"epoch": 1, "loss": 9.0}, {"epoch": 2, "lambda_stack_0": 0.9, "lambda_stack_1": 1.1}]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    hourglass.main(["history", "--run", str(tmp_path), "--out", str(tmp_path / "a.png"), "--gpus", "none"])
+    hourglass.COMMANDS.main(["history", "--run", str(tmp_path), "--out", str(tmp_path / "a.png"), "--gpus", "none"])
     assert read_image(tmp_path / "a.png").std() > 5
 
 
@@ -110,7 +110,7 @@ def test_the_lambdas_of_a_run_are_drawn(tmp_path):
         (["history", "--run", "{run}", "--out", "a.png"], "has no lambdas in its log"),
         (["lambdas", "--weights", "none.params", "--out", "a.png"], "none.params"),
         (["lambdas", "--weights", "{original}", "--out", "a.png"], "original blocks, which have no lambda"),
-        (["maps", "--weights", "{small}", "--landmarks", "68", "--out", "a.png"], "numbers from 0 to 67"),
+        (["maps", "--weights", "{small}", "--landmarks", "68", "--out", "a.png"], "a number from 0 to 67"),
         (["maps", "--weights", "{small}", "--dataset", "rendered", "--face", "200", "--out", "a.png"], "from 0 to 199"),
         (["maps", "--weights", "{small}", "--dataset", "rendered", "--input", "b.jpg", "--out", "a.png"], "leave one"),
         (["faces", "--weights", "{small}", "--out", "a.jpg"], "give a name that ends in .png"),
@@ -121,7 +121,7 @@ def test_bad_input_is_one_line_and_code_2(small, tmp_path, capsys, words, messag
     (tmp_path / "log.jsonl").write_text('{"epoch": 1, "loss": 9.0}\n')
     names = {"{small}": small, "{original}": original, "{run}": str(tmp_path)}
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: hourglass.main([*(names.get(word, word) for word in words), "--gpus", "none"]))
+        cli.run(lambda: hourglass.COMMANDS.main([*(names.get(word, word) for word in words), "--gpus", "none"]))
     assert stopped.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert message in lines[-1]

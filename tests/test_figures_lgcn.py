@@ -3,6 +3,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
+from untrained import start_lively
 
 from datasets.ibug_300w import write_pts
 from datasets.images import read_image, write_image
@@ -21,13 +22,9 @@ def folder(tmp_path_factory):
     for name, settings in (("net", {}), ("alone", {"side_branch": False, "global_context": False})):
         info = describe("lgcn_64", "ibug_68", num_landmarks=68, filters=4, **settings)
         net = get_model(info.model, **info.overrides)
-        mx.random.seed(0)
         net.initialize()
         net(mx.nd.zeros((1, 1, 16, 16)))
-        for parameter in net.collect_params().values():
-            if parameter.name.endswith("weight"):
-                inputs = np.prod(parameter.shape[1:])
-                parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
+        start_lively(net)
         save_weights(net, folder / f"{name}.params", info)
     faces = SyntheticFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")
@@ -36,7 +33,7 @@ def folder(tmp_path_factory):
 
 def draw(tmp_path, *words):
     out = tmp_path / "figure.png"
-    assert lgcn.main([*map(str, words), "--out", str(out), "--gpus", "none"]) == 0
+    assert lgcn.COMMANDS.main([*map(str, words), "--out", str(out), "--gpus", "none"]) == 0
     picture = read_image(out)
     assert picture.std() > 10
     return picture
@@ -133,9 +130,9 @@ def test_found_and_false_faces_are_counted(folder, tmp_path, monkeypatch, capsys
 
 
 def test_both_subnets_are_compared_as_they_answer(folder):
-    network = lgcn.PointNetwork(folder / "net.params", lgcn.MODELS, mx.cpu())
+    network = lgcn.TrainedNetwork(folder / "net.params", lgcn.MODELS, mx.cpu())
     crops = np.random.RandomState(0).randint(0, 256, (2, 96, 96, 3)).astype(np.uint8)
-    local, full = lgcn.subnet_maps(network, crops, mx.cpu())
+    local, full = lgcn.subnet_maps(network, crops)
     faces = mx.nd.array((crops @ (0.299, 0.587, 0.114) / 128 - 1)[:, None] * 0.1)
     np.testing.assert_allclose(full, network.net(faces).asnumpy(), atol=1e-4)
     np.testing.assert_allclose(local, network.net.cascade(faces)[0].asnumpy(), atol=1e-4)
@@ -154,4 +151,4 @@ def test_bad_input(folder, tmp_path, words, message):
     words = [str(folder / word) if word.endswith(".params") else word for word in words]
     out = [] if "--out" in words else ["--out", str(tmp_path / "figure.png")]
     with pytest.raises(ValueError, match=message):
-        lgcn.main([*words, *out, "--gpus", "none"])
+        lgcn.COMMANDS.main([*words, *out, "--gpus", "none"])

@@ -11,8 +11,8 @@ from datasets.markups import IBUG_68
 from datasets.synthetic import SyntheticFaces
 from engine import cli
 from figures import deeppose, region_resnet
-from figures.inputs import Sample
-from figures.point_network import PointNetwork, extreme_pictures
+from figures.inputs import Sample, extreme_pictures
+from figures.networks import TrainedNetwork
 from gluon_models import describe, get_model, get_spec, save_weights
 from gluon_models.region_resnet import TrueBoxes
 
@@ -53,6 +53,8 @@ def test_worst_and_best_faces_in_their_order():
     assert numbers.tolist() == [2, 4, 1, 3]
     assert [picture.error for picture in [*worst, *best]] == pytest.approx([0.1, 0.08, 0.02, 0.04])
     assert best[0].name == sample.faces.names[1]
+    numbers, _, _ = extreme_pictures(sample, predicted, np.where(errors == 5, np.nan, errors), 2)
+    assert numbers.tolist() == [4, 0, 1, 3]  # a face without a known landmark is none of them
 
 
 def test_squared_errors_are_means_over_coordinates():
@@ -63,7 +65,7 @@ def test_squared_errors_are_means_over_coordinates():
 
 
 def test_errors_without_the_jaw_are_those_of_51_points(regions):
-    network = PointNetwork(regions[0], region_resnet.MODELS, mx.cpu())
+    network = TrainedNetwork(regions[0], region_resnet.MODELS, mx.cpu())
     assert region_resnet.jaw_of(network) == IBUG_68.regions["jaw"]
     sample = sample_of(2)
     predicted = sample.truth_crop.copy()
@@ -74,7 +76,7 @@ def test_errors_without_the_jaw_are_those_of_51_points(regions):
 
 
 def test_the_bound_knows_the_boxes(regions):
-    network = PointNetwork(regions[1], region_resnet.MODELS, mx.cpu())
+    network = TrainedNetwork(regions[1], region_resnet.MODELS, mx.cpu())
     sample = sample_of(2)
     truth = mx.nd.array((sample.truth_crop + 0.5) / 224)
     expected = TrueBoxes(network.net)(mx.nd.full((2, 3, 224, 224), 128 / 255), truth).asnumpy() * 224 - 0.5
@@ -84,37 +86,47 @@ def test_the_bound_knows_the_boxes(regions):
 @pytest.mark.parametrize("words", [["ced"], ["ced", "--points", "51"], ["faces", "--show", "2"]])
 def test_the_region_figures_are_drawn(regions, tmp_path, words):
     out = tmp_path / "new" / "picture.png"
-    assert region_resnet.main([*words, "--weights", *regions, *FACES, "--out", str(out)]) == 0
+    assert region_resnet.COMMANDS.main([*words, "--weights", *regions, *FACES, "--out", str(out)]) == 0
     assert read_image(out).std() > 10
+
+
+def test_two_networks_of_one_model_are_two_curves(regions, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(region_resnet, "draw_networks", lambda curves, *_: shown.extend(curves) or b"")
+    words = ["--weights", regions[0], regions[0], *FACES, "--out", str(tmp_path / "picture.png")]
+    with pytest.raises(ValueError, match="give each a name of its own with --labels"):
+        region_resnet.COMMANDS.main(["ced", *words])
+    region_resnet.COMMANDS.main(["ced", *words, "--labels", "one", "other"])
+    assert shown == ["one", "other"]
 
 
 def test_the_deeppose_figures_are_drawn(tmp_path):
     weights = save_random(tmp_path / "net.params", "deeppose_resnet18")
     for words in (["histogram"], ["faces", "--show", "1"], ["saliency", "--show", "1"]):
         out = tmp_path / f"{words[0]}.png"
-        assert deeppose.main([*words, "--weights", weights, *FACES, "--out", str(out)]) == 0
+        assert deeppose.COMMANDS.main([*words, "--weights", weights, *FACES, "--out", str(out)]) == 0
         assert read_image(out).std() > 10
 
 
 def test_the_losses_of_a_run_are_drawn(tmp_path):
     lines = [{"epoch": 1, "loss": 9.0, "mse": 30.0}, {"epoch": 2, "loss": 5.0}, {"epoch": 3, "loss": 4.0, "mse": 20.0}]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    deeppose.main(["losses", "--run", str(tmp_path), "--out", str(tmp_path / "losses.png"), "--gpus", "none"])
+    deeppose.COMMANDS.main(["losses", "--run", str(tmp_path), "--out", str(tmp_path / "losses.png"), "--gpus", "none"])
     assert read_image(tmp_path / "losses.png").std() > 10
 
 
 @pytest.mark.parametrize(
-    ("main", "words", "message"),
+    ("module", "words", "message"),
     [
-        (deeppose.main, ["losses", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
-        (deeppose.main, ["losses", "--run", "nowhere", "--out", "a.jpg"], "give a name that ends in .png"),
-        (deeppose.main, ["faces", "--weights", "{direct}", "--out", "a.png"], "this figure needs deeppose_resnet18"),
-        (region_resnet.main, ["ced", "--weights", "none.params", "--out", "a.png"], "none.params"),
+        (deeppose, ["losses", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
+        (deeppose, ["losses", "--run", "nowhere", "--out", "a.jpg"], "give a name that ends in .png"),
+        (deeppose, ["faces", "--weights", "{direct}", "--out", "a.png"], "this figure needs deeppose_resnet18"),
+        (region_resnet, ["ced", "--weights", "none.params", "--out", "a.png"], "none.params"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(regions, capsys, main, words, message):
+def test_bad_input_is_one_line_and_code_2(regions, capsys, module, words, message):
     words = [word.replace("{direct}", regions[0]) for word in words]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: main([*words, "--gpus", "none"]))
+        cli.run(lambda: module.COMMANDS.main([*words, "--gpus", "none"]))
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err

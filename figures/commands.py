@@ -1,0 +1,106 @@
+"""The command line of a paper's figures: a sub-command for each, which draws it into one PNG file."""
+
+from __future__ import annotations
+
+import argparse
+from operator import methodcaller
+from pathlib import Path
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+import mxnet as mx
+
+from datasets.images import write_whole
+from engine import cli, devices
+from engine.files import make_folder
+
+Option = Callable[[argparse.ArgumentParser], object]
+
+
+class Command(NamedTuple):
+    """One figure.
+
+    Attributes:
+        make: draws it, from its arguments and the device that networks run on; its docstring is the command's help.
+        options: its arguments; --out, --gpus and --seed all figures have.
+    """
+
+    make: Callable[[argparse.Namespace, mx.Context], bytes]
+    options: tuple[Option, ...] = ()
+
+
+class FigureCommands:
+    """The command `python -m figures.<paper>`.
+
+    Args:
+        paper: name of the module.
+        description: of the command.
+        figures: by the name of their sub-command.
+    """
+
+    def __init__(self, paper: str, description: str | None, figures: Mapping[str, Command]) -> None:
+        self.figures = figures
+        self._paper, self._description = paper, description
+
+    def make_parser(self) -> argparse.ArgumentParser:
+        """The command line: the figure's name, then its arguments."""
+        parser = cli.make_parser(self._description)
+        parser.prog = f"python -m figures.{self._paper}"
+        commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
+        for name, each in self.figures.items():
+            words = str(each.make.__doc__)
+            command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
+            for add in each.options:
+                add(command)
+            command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
+            cli.add_device_arguments(command)
+        return parser
+
+    def main(self, words: Sequence[str] | None = None) -> int:
+        """Draws one figure."""
+        arguments = self.make_parser().parse_args(words)
+        context = devices.contexts(arguments.gpus)[0]
+        write_picture(arguments.out, lambda: self.figures[arguments.figure].make(arguments, context))
+        return 0
+
+
+def option(name: str, **settings: Any) -> Option:
+    """An argument of figures, with the settings of `ArgumentParser.add_argument`."""
+    return methodcaller("add_argument", name, **settings)
+
+
+def show_option(default: int, what: str = "how many faces of each kind") -> Option:
+    """--show, of figures that show some of the faces."""
+    return option("--show", type=cli_count, default=default, help=what)
+
+
+def cli_count(text: str) -> int:
+    """A whole number of at least 1, for a command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 1")
+    return int(text)
+
+
+def check_number(name: str, number: int, count: int) -> int:
+    """A number that counts from 0, which must be one of `count`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 0 <= number < count:
+        raise ValueError(f"--{name} {number}: give a number from 0 to {count - 1}")
+    return number
+
+
+def write_picture(out: str, draw: Callable[[], bytes]) -> None:
+    """Draws a figure into a PNG file and says so.
+
+    Raises:
+        ValueError: the name is not of a PNG file; nothing is drawn.
+    """
+    path = Path(out)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--out {out}: figures are PNG files; give a name that ends in .png")
+    picture = draw()
+    make_folder(path.parent)
+    write_whole(path, picture)
+    print(f"open {path}")
