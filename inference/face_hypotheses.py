@@ -1,9 +1,8 @@
 """Landmarks of every face of a photo with no face detector (LGCN, Sec. 4.3).
 
-A fully convolutional network looks at the whole photo at sizes that differ by factors of two. Local maxima of its maps
-are candidates; each votes for the centre of the face that it would be a landmark of, candidates whose votes agree make
-a hypothesis, and the shape model accepts it or not. Only candidates are kept of the maps, and sizes too large for the
-memory are worked through in tiles, whose maps are those of the whole.
+A fully convolutional network looks at the whole photo at several sizes (`inference.photo_pyramid`). Local maxima of its
+maps are candidates; each votes for the centre of the face that it would be a landmark of, candidates whose votes agree
+make a hypothesis, and the shape model accepts it or not. Only candidates are kept of the maps.
 
 Numbers in brackets, such as [L28], point into docs/lgcn.md, where each detail the paper leaves open is settled.
 """
@@ -12,25 +11,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterable, Iterator
 
 import cv2
 import numpy as np
-from mxnet.gluon import HybridBlock
 
 from datasets.geometry import landmark_box
 from datasets.markups import Markup
 from gluon_models import load_weights
-from gluon_models.spec import InputSpec
 from inference.detectors import overlap
 from inference.landmark_detector import LocatedFace, check_image, find_weights, markup_named
+from inference.photo_pyramid import MIN_FACE, OCTAVE, Level, PhotoPyramid, Tile, take_any_size
 from inference.pipeline import PointPredictor, crop_faces, map_codec, shape_fitter, to_image
 from inference.shape_model import ShapeFit, ShapeModel, kabsch, load_shape_model
 
-MIN_FACE = 60.0  # pixels of the photo, longer side of the landmarks' box [L28]
-OCTAVE = 2.0  # between two sizes of the photo: "by factors of two"
-REACH = 72  # pixels that the network sees to each side: 10 and 10 of 5x5 and 3x3, 22 of the kernel, 28 dilated
-TILE = 384  # pixels of a tile, those around its own part included
 LEAST_PEAK = 0.2  # "a simple threshold" [L29]
 PEAKS_OF_A_MAP = 100  # of a tile at most, the highest ones
 JOIN_RADIUS = 0.05  # of a face: what joins candidates of one landmark across sizes [L30]
@@ -65,65 +59,6 @@ class Candidates:
     def chosen(self, indices: np.ndarray) -> Candidates:
         """Those with these numbers, or those where a mask says so."""
         return Candidates(*(each[indices] for each in vars(self).values()))
-
-
-class Level(NamedTuple):
-    """A size at which a photo is looked at.
-
-    Attributes:
-        size: width and height in pixels.
-        face: longer side of the face that the network is made for, in pixels of the photo.
-    """
-
-    size: tuple[int, int]
-    face: float
-
-
-class Tile(NamedTuple):
-    """A part of a picture: what the network gets (x0, y0, x1, y1), and what of it no neighbour answers better."""
-
-    seen: tuple[int, int, int, int]
-    own: tuple[int, int, int, int]
-
-
-def pyramid(width: int, height: int, spec: InputSpec, min_face: float = MIN_FACE) -> list[Level]:
-    """The sizes at which a photo is looked at, from the one for the smallest faces to the first below the crop's side.
-
-    Raises:
-        ValueError: `min_face` is not positive.
-    """
-    if not min_face > 0:
-        raise ValueError(f"the smallest face of {min_face} pixels cannot be: give more than 0")
-    whole = spec.size / (1 + spec.box_margin)  # longer side of a face that fills a crop, pixels
-    # Faces between two sizes are up to the root of a factor too large or too small for the nearer one.
-    zoom = whole / np.sqrt(OCTAVE) / min_face
-    levels = []
-    while True:
-        size = max(1, round(width * zoom)), max(1, round(height * zoom))
-        levels.append(Level(size, whole / zoom))
-        if min(size) < spec.size:
-            return levels
-        zoom /= OCTAVE
-
-
-def tiles(width: int, height: int, side: int = TILE, reach: int = REACH) -> Iterator[Tile]:
-    """Parts that cover a picture, all of one size, each with what the network sees around its own."""
-    for y0, y1, top, bottom in _spans(height, side, reach):
-        for x0, x1, left, right in _spans(width, side, reach):
-            yield Tile((x0, y0, x1, y1), (left, top, right, bottom))
-
-
-def _spans(length: int, side: int, reach: int) -> Iterator[tuple[int, int, int, int]]:
-    """Start and end of what is seen, start and end of what is its own."""
-    if length <= side:
-        yield 0, length, 0, length
-        return
-    count = -(-(length - 2 * reach) // (side - 2 * reach))
-    starts = np.linspace(0, length - side, count).round().astype(int).tolist()
-    # Between neighbours the border lies in the middle of what both see.
-    borders = [0, *((one + side + other) // 2 for one, other in zip(starts, starts[1:])), length]
-    for start, left, right in zip(starts, borders, borders[1:]):
-        yield start, start + side, left, right
 
 
 def find_peaks(maps: np.ndarray, least: float = LEAST_PEAK) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -236,6 +171,9 @@ class WholePhotoLandmarks:
         min_face: longer side of the landmarks' box of the smallest face to be found, pixels.
         least_support: mean value of the maps under the points of a face that is accepted.
 
+    Attributes:
+        pyramid: the maps of a photo that candidates are taken from.
+
     Raises:
         ValueError: the network does not answer such maps, or has other landmarks than the shape model.
     """
@@ -248,15 +186,12 @@ class WholePhotoLandmarks:
         min_face: float = MIN_FACE,
         least_support: float = LEAST_SUPPORT,
     ) -> None:
-        spec = predictor.spec
-        if spec.output != "heatmaps" or spec.stride != 1:
-            raise ValueError("only a network that takes whole photos needs no detector: use lgcn_64 or lgcn_128")
+        self.pyramid = PhotoPyramid(predictor, min_face)
         if model.num_landmarks != markup.num_landmarks:
             raise ValueError(f"a shape model of {model.num_landmarks} landmarks does not fit those of {markup.name}")
-        pyramid(1, 1, spec, min_face)  # says what cannot be
         self.markup = markup
         self._predictor, self._min_face, self._least_support = predictor, min_face, least_support
-        self._fitter, self._clusters = shape_fitter(model, spec), Clusters(model)
+        self._fitter, self._clusters = shape_fitter(model, predictor.spec), Clusters(model)
 
     @classmethod
     def from_pretrained(
@@ -297,47 +232,10 @@ class WholePhotoLandmarks:
     def candidates(self, image: np.ndarray) -> Candidates:
         """Local maxima of the maps of all sizes, joined."""
         height, width = image.shape[:2]
-        found = [self._peaks_at(image, level) for level in pyramid(width, height, self._predictor.spec, self._min_face)]
+        found = [_candidates_at(level, answers, (width, height)) for level, answers in self.pyramid(image)]
         together = Candidates(*(np.concatenate(each) for each in zip(*(vars(each).values() for each in found))))
         highest = np.argsort(-together.values, kind="stable")[:MOST_CANDIDATES]
         return join(together.chosen(highest))
-
-    def _peaks_at(self, image: np.ndarray, level: Level) -> Candidates:
-        height, width = image.shape[:2]
-        picture = resized(image, level.size)
-        found = [self._peaks_in(picture, tile) for tile in tiles(*level.size)]
-        landmarks, cells, values = (np.concatenate(each) for each in zip(*found))
-        zoom = np.array(level.size) / (width, height)
-        return Candidates(landmarks, (cells + 0.5) / zoom - 0.5, values, np.full(len(values), level.face))
-
-    def _peaks_in(self, picture: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        landmarks, cells, values = find_peaks(self._maps(picture, tile))
-        cells = cells + tile.seen[:2]
-        left, top, right, bottom = tile.own
-        own = ((cells >= (left, top)) & (cells < (right, bottom))).all(axis=1)
-        return landmarks[own], cells[own], values[own]
-
-    def _maps(self, picture: np.ndarray, tile: Tile) -> np.ndarray:
-        x0, y0, x1, y1 = tile.seen
-        maps = self._predictor.answer(picture[None, y0:y1, x0:x1])[0]
-        if not np.isfinite(maps.max()):
-            raise ValueError("the network answers with maps that are no numbers: its weights are spoilt, use others")
-        return maps
-
-    def activations(self, image: np.ndarray) -> list[np.ndarray]:
-        """For each size of the photo, largest first, the maximum (h, w) of all landmarks' maps."""
-        height, width = image.shape[:2]
-        found = []
-        for level in pyramid(width, height, self._predictor.spec, self._min_face):
-            picture = resized(image, level.size)
-            highest = np.zeros(picture.shape[:2], np.float32)
-            for tile in tiles(*level.size):
-                left, top, right, bottom = tile.own
-                x0, y0 = tile.seen[:2]
-                own = self._maps(picture, tile)[:, top - y0 : bottom - y0, left - x0 : right - x0]
-                highest[top:bottom, left:right] = own.max(axis=0)
-            found.append(highest)
-        return found
 
     def _verify(self, image: np.ndarray, shape: np.ndarray) -> LocatedFace | None:
         """Crops a hypothesis as a detector's box would be, and fits the shape model; None if too little supports it."""
@@ -360,18 +258,20 @@ class WholePhotoLandmarks:
         return self._fitter(maps) if maps.max() >= LEAST_PEAK else None
 
 
-def take_any_size(net: HybridBlock) -> None:
-    """Readies a network for pictures of many sizes.
+def _candidates_at(level: Level, answers: Iterable[tuple[Tile, np.ndarray]], size: tuple[int, int]) -> Candidates:
+    """The candidates of one size of a photo, whose own width and height are `size`."""
+    found = [_own_peaks(tile, maps) for tile, maps in answers]
+    landmarks, cells, values = (np.concatenate(each) for each in zip(*found))
+    zoom = np.array(level.size) / size
+    return Candidates(landmarks, (cells + 0.5) / zoom - 0.5, values, np.full(len(values), level.face))
 
-    Memory planned ahead for one size is not shared between layers: a tile of 240 pixels then takes 2 GB, else 0.3.
-    """
-    net.hybridize(static_alloc=False, static_shape=False)
 
-
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A photo at one size (width, height), averaged where it shrinks."""
-    shrinks = size[0] < image.shape[1]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+def _own_peaks(tile: Tile, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    landmarks, cells, values = find_peaks(maps)
+    cells = cells + tile.seen[:2]
+    left, top, right, bottom = tile.own
+    own = ((cells >= (left, top)) & (cells < (right, bottom))).all(axis=1)
+    return landmarks[own], cells[own], values[own]
 
 
 def _apart(faces: list[LocatedFace]) -> list[LocatedFace]:

@@ -3,6 +3,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
+from untrained import start_lively
 
 from datasets.geometry import crop_matrix, landmark_box, square_box, transform_points
 from datasets.markups import IBUG_68
@@ -14,10 +15,8 @@ from inference.face_hypotheses import (
     WholePhotoLandmarks,
     find_peaks,
     join,
-    pyramid,
-    resized,
-    tiles,
 )
+from inference.photo_pyramid import PhotoPyramid, pyramid, resized, tiles
 from inference.pipeline import PointPredictor
 from inference.shape_model import fit_shapes, training_shapes
 
@@ -134,7 +133,7 @@ class TestPyramid:
 
     def test_no_face_is_too_small(self):
         with pytest.raises(ValueError, match="more than 0"):
-            pyramid(50, 40, RGB, 0)
+            PhotoPyramid(PointPredictor(None, RGB), 0)
 
 
 class TestTiles:
@@ -156,13 +155,9 @@ class TestTiles:
 
     def test_the_maps_of_tiles_are_those_of_the_whole(self):
         net = LGCN(num_landmarks=3, filters=4)
-        mx.random.seed(0)
         net.initialize()
         net(mx.nd.zeros((1, 1, 8, 8)))
-        for parameter in net.collect_params().values():
-            if parameter.name.endswith("weight"):
-                inputs = np.prod(parameter.shape[1:])
-                parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
+        start_lively(net)
         predictor = PointPredictor(net, SPEC)
         photo = np.random.RandomState(0).randint(0, 256, (40, 420, 3)).astype(np.uint8)
         whole = predictor.answer(photo[None])[0]
@@ -170,6 +165,17 @@ class TestTiles:
         for (x0, y0, x1, y1), (left, top, right, bottom) in tiles(420, 40, side=200):
             part = predictor.answer(photo[None, y0:y1, x0:x1])[0][:, top - y0 : bottom - y0, left - x0 : right - x0]
             np.testing.assert_allclose(part, whole[:, top:bottom, left:right], atol=1e-4)
+
+
+class TestPhotoPyramid:
+    def test_activations_are_the_highest_of_all_maps_at_each_size(self, shapes):
+        truth, size = at(shapes[0], 250, 60, 62), (500, 120)
+        pyramid_ = PhotoPyramid(PointPredictor(TrueMaps([truth], size), RGB), WHOLE / np.sqrt(2))
+        found = pyramid_.activations(canvas(*size))
+        assert [each.shape for each in found] == [(120, 500), (60, 250)]
+        whole = PointPredictor(TrueMaps([truth], size), RGB).answer(canvas(*size)[None])[0]
+        np.testing.assert_allclose(found[0], whole.max(axis=0), atol=0.01)  # colours tell places to 0.02 pixels
+        assert found[0].max() > 0.5
 
 
 class TestCandidates:
