@@ -6,7 +6,7 @@ Beside the weights RUN/shape.npz is written, the shape model of the training fac
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -118,21 +118,12 @@ class LGCNTraining(LandmarkTraining):
         if recipe.optimizer == "sgd":
             rate *= recipe.batch_size * (1 - recipe.momentum)
             settings["momentum"] = recipe.momentum
-        if recipe.schedule == AUTHORS:
-            schedule: Any = AuthorsSchedule(rate, recipe.epochs, recipe.warmup_epochs)
-        else:
-            schedule = Schedule(recipe.schedule, rate, recipe.epochs, warmup_epochs=recipe.warmup_epochs)
-        return FitOptions(
-            schedule,
-            optimizer=recipe.optimizer,
-            optimizer_settings=settings,
-            clip_norm=arguments.clip,
-            average_decay=recipe.average_decay,
-            patience=arguments.patience,
-            amp=arguments.amp,
-            validate_every=arguments.validate_every,
-            seed=arguments.seed,
-        )
+        by_authors = recipe.schedule == AUTHORS
+        known = replace(recipe, learning_rate=rate, schedule="constant" if by_authors else recipe.schedule)
+        options = replace(super().fit_options(arguments, known), optimizer_settings=settings)
+        if not by_authors:
+            return options
+        return replace(options, schedule=AuthorsSchedule(rate, recipe.epochs, recipe.warmup_epochs))
 
     def all_stages(self, net: HybridBlock) -> Any:
         """The maps of both subnets, (N, 2K, H, W), so that validation measures both."""
