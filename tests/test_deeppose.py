@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet18_v1
-from untrained import draw
 
 import train_deeppose
 from datasets.augment import Augmentation, TrainingCrop
@@ -21,6 +20,7 @@ from gluon_models.deeppose import CPU_RECIPE, RECIPE, RECIPES, load_features
 from gluon_models.point_losses import POINT_LOSSES, make_point_loss
 from inference.saliency import draw_saliency, pixel_gradients, saliency_maps
 from train_landmarks import LandmarkTraining
+from untrained import draw
 
 SPEC = get_spec("deeppose_resnet18")
 

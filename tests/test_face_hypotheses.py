@@ -3,7 +3,6 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from untrained import start_lively
 
 from datasets.geometry import crop_matrix, landmark_box, square_box, transform_points
 from datasets.markups import IBUG_68
@@ -19,6 +18,7 @@ from inference.face_hypotheses import (
 from inference.photo_pyramid import PhotoPyramid, pyramid, resized, tiles
 from inference.pipeline import PointPredictor
 from inference.shape_model import fit_shapes, training_shapes
+from untrained import start_lively
 
 RGB = InputSpec(96, "rgb", (0.0,) * 3, (1.0,) * 3, SPEC.box_margin, "heatmaps", stride=1, sigma=2.0)
 WHOLE = 96 / (1 + SPEC.box_margin)  # pixels of a face that fills a crop

@@ -3,7 +3,6 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from untrained import start_lively
 
 from datasets.ibug_300w import write_pts
 from datasets.images import read_image, write_image
@@ -13,6 +12,7 @@ from gluon_models import describe, get_model, save_weights
 from gluon_models.lgcn import dense_kernel
 from inference.landmark_detector import LocatedFace
 from inference.shape_model import fit_shapes, save_shape_model
+from untrained import start_lively
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import mxnet as mx
 import numpy as np
 import pytest
 from matplotlib import cbook
-from untrained import start_lively
 
 import evaluate
 import predict
@@ -23,6 +22,7 @@ from inference.face_hypotheses import WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, predict_dataset
 from inference.shape_model import fit_shapes, load_shape_model, save_shape_model
+from untrained import start_lively
 
 HOPPER = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 

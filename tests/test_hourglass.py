@@ -7,11 +7,10 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-import untrained
 from mxnet import autograd
 from mxnet.gluon.model_zoo import vision
-from untrained import draw
 
+import untrained
 from datasets.heatmaps import HeatmapCodec
 from gluon_models import get_model, get_spec
 from gluon_models.__main__ import summarize
@@ -31,6 +30,7 @@ from gluon_models.hourglass import (
     load_backbone,
 )
 from inference.exported import Exporter, describe_graph, read_mxnet, read_onnx, write_onnx
+from untrained import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER = (ROOT / "docs" / "hourglass.md").read_text(encoding="utf-8")

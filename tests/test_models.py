@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from mxnet import autograd
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
-from untrained import draw, fill
 
 from gluon_models import InputSpec, Normalize, get_model, get_spec, list_models
 from gluon_models.blocks import bottleneck_block
 from gluon_models.ffld import PointLoss, parameter_count
 from gluon_models.point_objective import PointObjective
+from untrained import draw, fill
 
 GOLDEN = Path(__file__).parent / "golden" / "models.json"
 MODELS = list_models()
