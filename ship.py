@@ -91,7 +91,8 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
 
 def public_results(results: dict[str, Any]) -> dict[str, Any]:
     """metrics.json without the paths of the machine and the names of faces."""
-    return {**results, "command": public_command(results["command"]), "skipped": {}, "missing": []}
+    kept = {name: value for name, value in results.items() if name != "names"}
+    return {**kept, "command": public_command(results["command"]), "skipped": {}, "missing": []}
 
 
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:

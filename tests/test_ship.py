@@ -47,6 +47,7 @@ def make_results(folder, sha256):
     command = f"evaluate.py --model m --weights {folder}/run/best.params --data {folder}/photos --out {folder}"
     skipped = {"helen/testset/1": "damaged"}
     values = {"command": command, "weights_sha256": sha256, "skipped": skipped, "missing": ["a"], "results": results}
+    values["names"] = ["helen/testset/1"]
     (folder / "metrics.json").write_text(json.dumps(values))
     return folder
 
