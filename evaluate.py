@@ -1,12 +1,14 @@
 """Measures a network's landmarks on a data set's faces and prints them beside the paper's figures.
 
 Writes metrics.json, errors.npy (one fraction per face), errors.csv, predictions.npy (pixels), ced.png, faces.png and
-report.html. Exits with 1 when a face could not be read or found; such faces are listed.
+report.html; with --stress also stress.json, stress.md and stress.png, of the same faces made harder by known amounts.
+Exits with 1 when a face could not be read or found; such faces are listed.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -17,8 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.catalog import CATALOG, TEST_DATASETS, SubsetInfo, chosen_subset, load_subset
+from datasets.degradations import DEGRADATIONS, plain_view
 from datasets.faces import Face, FaceDataset
-from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
+from datasets.geometry import compose, crop_matrix, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS
 from datasets.synthetic import SyntheticFaces
 from engine import cli, devices
@@ -28,7 +31,8 @@ from evaluation.boxes import check_inside, closest_box, given_box
 from evaluation.plots import Picture
 from evaluation.protocols import box_words, get_protocol
 from evaluation.published import WITH_SHAPE_MODEL
-from evaluation.report import extreme_faces, write_report
+from evaluation.report import extreme_faces, write_report, write_stress
+from evaluation.stress import Curve, make_levels
 from evaluation.summary import Evaluation
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
 from gluon_models.lgcn import LGCN
@@ -36,7 +40,7 @@ from gluon_models.weights import WeightsInfo
 from inference.detectors import get_detector
 from inference.ensembles import ANSWERS, AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_named
-from inference.pipeline import PointPredictor, predict_dataset
+from inference.pipeline import PointPredictor, crop_faces, predict_dataset, to_image
 from inference.shape_model import load_shape_model
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
@@ -84,13 +88,18 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ensemble", choices=ENSEMBLES, help=ENSEMBLE_HELP)
     parser.add_argument("--point-shift", type=float, default=0.0, help=SHIFT_HELP)
     parser.add_argument("--allow-missing", action="store_true", help="measure the part of the subset that is there")
+    stress = "measure the same faces turned, boxed badly, blurred, noisy, compressed, small, covered, dark and bright"
+    parser.add_argument("--stress", action="store_true", help=stress)
+    parser.add_argument(
+        "--stress-faces", type=int, metavar="N", help="of so many of the faces found, evenly taken; all if left out"
+    )
     parser.add_argument("--count", type=int, default=500, help="rendered faces")
     parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the report")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(words)
-    for name in ("count", "batch_size"):
-        if getattr(arguments, name) < 1:
+    for name in ("count", "batch_size", "stress_faces"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
     arguments.subset = chosen_subset(arguments.dataset, arguments.subset)
@@ -163,6 +172,52 @@ def predict(
     return predicted, skipped
 
 
+def stress_curves(
+    predictor: PointPredictor | AugmentedPredictor,
+    faces: SeenFaces,
+    boxes: BoxRule | None,
+    result: Evaluation,
+    arguments: argparse.Namespace,
+) -> list[Curve]:
+    """The errors of the faces that were found as they are made harder, in the normaliser of record; shows a bar."""
+    found = np.flatnonzero(result.found)
+    count = min(arguments.stress_faces or len(found), len(found))
+    chosen = found[np.linspace(0, len(found) - 1, count).round().astype(int)]
+    predicted = [harder_points(predictor, faces, boxes, index, arguments.seed) for index in show_progress(chosen)]
+    levels = iter(np.stack(predicted, axis=1) + arguments.point_shift)
+    part = dataclasses.replace(
+        result,
+        names=[faces.names[index] for index in chosen],
+        truth=result.truth[chosen],
+        face_sizes=None if result.face_sizes is None else result.face_sizes[chosen],
+    )
+    curves = []
+    for each in DEGRADATIONS:
+        errors = [
+            dataclasses.replace(part, predicted=next(levels)).errors(result.protocol.normalizer) for _ in each.amounts
+        ]
+        made = make_levels(each.amounts, np.stack(errors), result.protocol.failure_threshold)
+        curves.append(Curve(each.name, each.title, each.unit, each.neutral, made))
+    return curves
+
+
+def harder_points(
+    predictor: PointPredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None, index: int, seed: int
+) -> np.ndarray:
+    """Points (m, K, 2) in pixels of the photo, of a face that can be found, at each amount of each degradation."""
+    face = faces[index]
+    box = face.box if boxes is None else boxes(index, face.image)
+    view, crops, matrices = plain_view(face.image, box), [], []
+    for number, degradation in enumerate(DEGRADATIONS):
+        for amount in degradation.amounts:
+            # The same draws at every amount, so that a curve shows the amount alone.
+            changed = degradation(view, amount, np.random.default_rng((seed, number, index)))
+            crop, matrix = crop_faces(changed.image, [changed.box], predictor.spec)
+            crops.append(crop[0])
+            matrices.append(compose(matrix[0], changed.matrix))
+    return to_image(predictor(np.stack(crops)), np.stack(matrices))
+
+
 def answer_words(arguments: argparse.Namespace) -> dict[str, str]:
     """How the network's answers became points, where that is not as ever, for the record."""
     words = {name: getattr(arguments, name) for name in ("decoding", "ensemble") if getattr(arguments, name)}
@@ -203,7 +258,8 @@ def main(words: Sequence[str] | None = None) -> int:
     record = {
         "model": arguments.model,
         **answer_words(arguments),
-        "command": shlex.join(["evaluate.py", *sys.argv[1:]]),
+        "command": shlex.join(["evaluate.py", *(sys.argv[1:] if words is None else words)]),
+        "seed": arguments.seed,
         "weights": weights.name,
         "weights_sha256": file_sha256(weights),
         "boxes": arguments.boxes,
@@ -215,6 +271,9 @@ def main(words: Sequence[str] | None = None) -> int:
         "missing": list(about.missing),
     }
     print(write_report(out, result, record, box_words(rule, info.spec.box_margin), *shown))
+    if arguments.stress and result.found.any():
+        curves = stress_curves(predictor, faces, boxes, result, arguments)
+        print("\n" + write_stress(out, result, curves, record))
     print(f"\nopen {out / 'report.html'}")
     for name, reason in skipped.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Mapping, NamedTuple, Sequence
 import numpy as np
 
 from evaluation.published import Published, find
+from evaluation.resampling import Interval
 from evaluation.summary import Evaluation, Figures
 
 NORMALIZER_WORDS = {
@@ -19,6 +20,8 @@ NORMALIZER_WORDS = {
     "box_diagonal": "box, diagonal",
     "box_mean": "box, (w + h) / 2",
 }
+ALL_POINTS = "68"
+INSIDE = "49"  # without outline, as papers take them
 
 
 class Row(NamedTuple):
@@ -31,6 +34,7 @@ class Row(NamedTuple):
         delta: Ours minus the paper's, in points of per cent; None where the two are not of the same faces, or not
             known to be over the same length.
         source: Where the paper's figure stands, or "".
+        interval: Where ours lies with 95 % confidence, by resampling the faces; None for a median.
     """
 
     quantity: str
@@ -38,29 +42,35 @@ class Row(NamedTuple):
     paper: float | None = None
     delta: float | None = None
     source: str = ""
+    interval: Interval | None = None
 
 
-def compare(evaluation: Evaluation, results: Mapping[str, Figures]) -> list[Row]:
+def compare(
+    evaluation: Evaluation, results: Mapping[str, Figures], point_sets: Mapping[str, Figures] | None = None
+) -> list[Row]:
     """The rows of an evaluation, with the published figures beside ours where there are any.
 
     Args:
         evaluation: What was measured.
         results: Those of `evaluation.summary.summarise`.
+        point_sets: Likewise, for rows of parts of the landmarks.
     """
     protocol = evaluation.protocol
     means = [cell for cell in _cells(evaluation) if cell.statistic == "mean"]
     cells = {name: cell for cell in means for name in (*cell.also, cell.normalizer)}
     rows = [_mean_row(evaluation, name, figures, cells.get(name)) for name, figures in results.items()]
     record = results[protocol.normalizer]
+    rows += [_part_row(name, figures) for name, figures in (point_sets or {}).items() if name != ALL_POINTS]
     rows += _median_rows(evaluation, record)
-    rows += [Row(f"faces above {100 * float(at):.0f} %", 100 * rate) for at, rate in record.failure_rate.items()]
+    rows += [_failure_row(record, at) for at in record.failure_rate]
     areas = record.auc[f"{protocol.auc_threshold:.2f}"]
+    intervals = record.auc_intervals[f"{protocol.auc_threshold:.2f}"]
     # Those who publish areas of these faces take FAN's rule.
     cell = next((each for each in _cells(evaluation) if each.statistic == "auc"), None)
     words = f"AUC to {100 * protocol.auc_threshold:.0f} %"
     for rule, area in areas.items():
-        beside = cell if rule == "fan" else None
-        rows.append(_row(evaluation, f"{words}, {rule}", protocol.normalizer, area, beside))
+        row = _row(evaluation, f"{words}, {rule}", protocol.normalizer, area, cell if rule == "fan" else None)
+        rows.append(row._replace(interval=_per_cent(intervals[rule])))
     return rows
 
 
@@ -75,16 +85,30 @@ def _median_rows(evaluation: Evaluation, record: Figures) -> list[Row]:
     words = NORMALIZER_WORDS[normalizer]
     cells = {cell.without_outline: cell for cell in _cells(evaluation) if cell.statistic == "median"}
     rows = [_row(evaluation, f"median, {words}", normalizer, record.median, cells.get(False))]
-    if evaluation.without_outline:
-        errors = evaluation.errors(normalizer, evaluation.without_outline)
+    if INSIDE in evaluation.point_sets:
+        errors = evaluation.errors(normalizer, evaluation.point_sets[INSIDE])
         median = float(np.median(errors[~np.isnan(errors)])) if not np.isnan(errors).all() else float("nan")
-        quantity = f"median of {len(evaluation.without_outline)} points"
-        rows.append(_row(evaluation, quantity, normalizer, median, cells.get(True)))
+        rows.append(_row(evaluation, f"median of {INSIDE} points", normalizer, median, cells.get(True)))
     return rows
 
 
 def _mean_row(evaluation: Evaluation, normalizer: str, figures: Figures, cell: Published | None) -> Row:
-    return _row(evaluation, "NME, " + NORMALIZER_WORDS[normalizer], normalizer, figures.mean, cell)
+    row = _row(evaluation, "NME, " + NORMALIZER_WORDS[normalizer], normalizer, figures.mean, cell)
+    return row._replace(interval=_per_cent(figures.mean_interval))
+
+
+def _part_row(count: str, figures: Figures) -> Row:
+    return Row(f"NME of {count} points", 100 * figures.mean, interval=_per_cent(figures.mean_interval))
+
+
+def _failure_row(record: Figures, threshold: str) -> Row:
+    interval = _per_cent(record.failure_rate_intervals[threshold])
+    words = f"faces above {100 * float(threshold):.0f} %"
+    return Row(words, 100 * record.failure_rate[threshold], interval=interval)
+
+
+def _per_cent(interval: Interval) -> Interval:
+    return Interval(100 * interval.low, 100 * interval.high)
 
 
 def _row(evaluation: Evaluation, quantity: str, normalizer: str, figure: float, cell: Published | None) -> Row:
@@ -126,14 +150,24 @@ def _source(cell: Published) -> str:
 
 def format_table(rows: Sequence[Row]) -> str:
     """The rows as text for a terminal, figures in per cent; a paper's figure without a delta stands in brackets."""
-    lines = [f"{'per cent':<32}{'ours':>9}{'paper':>10}{'delta':>9}"]
-    lines += [f"{row.quantity:<32}{our_figure(row):>9}{paper_figure(row):>10}{delta_figure(row):>9}" for row in rows]
+    lines = [f"{'per cent':<31}{'ours':>7}{'95 % interval':>18}{'paper':>10}{'delta':>8}"]
+    lines += [
+        f"{row.quantity:<31}{our_figure(row):>7}{interval_figure(row):>18}{paper_figure(row):>10}{delta_figure(row):>8}"
+        for row in rows
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def our_figure(row: Row) -> str:
     """The figure measured here as it is shown."""
     return "none" if math.isnan(row.ours) else f"{row.ours:.2f}"
+
+
+def interval_figure(row: Row) -> str:
+    """The interval as it is shown; empty where there is none."""
+    if row.interval is None or math.isnan(row.interval.low):
+        return ""
+    return f"{row.interval.low:.2f} to {row.interval.high:.2f}"
 
 
 def paper_figure(row: Row) -> str:

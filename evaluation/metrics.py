@@ -102,11 +102,17 @@ def auc(errors: np.ndarray, threshold: float, rule: str = "exact") -> float:
     Raises:
         ValueError: An unknown rule, no errors, a negative one, or a threshold the rule has no sample for.
     """
+    return float(np.mean(auc_shares(_usable(errors), threshold, rule)))
+
+
+def auc_shares(errors: np.ndarray, threshold: float, rule: str = "exact") -> np.ndarray:
+    """What each face adds to the area, (n,): whatever the rule, the AUC is the mean of these. Arguments as in `auc`."""
     if rule not in AUC_RULES:
         raise ValueError(f"unknown AUC rule {rule!r}; known: {', '.join(AUC_RULES)}")
     if not threshold > 0:
         raise ValueError(f"the threshold must be above 0, not {threshold}")
-    return float(AUC_RULES[rule](_usable(errors), threshold))
+    errors = np.asarray(errors, dtype=np.float64)
+    return np.where(np.isnan(errors), np.nan, AUC_RULES[rule](errors, threshold))
 
 
 def ced(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -128,37 +134,44 @@ def failure_rate(errors: np.ndarray, threshold: float) -> float:
     return float(np.mean(_usable(errors) > threshold))
 
 
-def _auc_exact(errors: np.ndarray, threshold: float) -> float:
+def _share_exact(errors: np.ndarray, threshold: float) -> np.ndarray:
     # A face of error e adds a step of height 1/n that lasts from e to the threshold.
-    return float(np.mean(np.maximum(0.0, 1.0 - errors / threshold)))
+    return np.maximum(0.0, 1.0 - errors / threshold)
 
 
-def _auc_fan(errors: np.ndarray, threshold: float) -> float:
+def _share_fan(errors: np.ndarray, threshold: float) -> np.ndarray:
     count = int(round(threshold * FAN_THRESHOLDS.size))
     if not 1 <= count <= FAN_THRESHOLDS.size:
         raise ValueError(f"the fan rule has a sample per 0.001 up to 1, so a threshold of {threshold} cannot be read")
-    below = np.searchsorted(np.sort(errors), FAN_THRESHOLDS[:count], side="left")
-    return float(np.mean(below) / errors.size)
+    return (count - np.searchsorted(FAN_THRESHOLDS[:count], errors, side="right")) / count
 
 
-def _auc_simpson(errors: np.ndarray, threshold: float) -> float:
+def _share_simpson(errors: np.ndarray, threshold: float) -> np.ndarray:
     intervals = 2 * max(1, int(round(threshold / GRID_STEP / 2)))  # Simpson's rule takes them in pairs
-    values = ced(errors, np.linspace(0.0, threshold, intervals + 1))
-    weighted = values[0] + 4 * values[1::2].sum() + 2 * values[2:-1:2].sum() + values[-1]
-    return float(weighted / (3 * intervals))
+    weights = np.full(intervals + 1, 2.0)
+    weights[1::2] = 4.0
+    weights[[0, -1]] = 1.0
+    return _above(errors, threshold, weights / (3 * intervals))
 
 
-def _auc_trapezoid(errors: np.ndarray, threshold: float) -> float:
+def _share_trapezoid(errors: np.ndarray, threshold: float) -> np.ndarray:
     intervals = max(1, int(round(threshold / GRID_STEP)))
-    values = ced(errors, np.linspace(0.0, threshold, intervals + 1))
-    return float((values.sum() - (values[0] + values[-1]) / 2) / intervals)
+    weights = np.full(intervals + 1, 1.0)
+    weights[[0, -1]] = 0.5
+    return _above(errors, threshold, weights / intervals)
 
 
-AUC_RULES: dict[str, Callable[[np.ndarray, float], float]] = {
-    "exact": _auc_exact,
-    "fan": _auc_fan,
-    "simpson": _auc_simpson,
-    "trapezoid": _auc_trapezoid,
+def _above(errors: np.ndarray, threshold: float, weights: np.ndarray) -> np.ndarray:
+    """The weights of an even grid from 0 to threshold, summed over the places that are not below each error."""
+    from_here_on = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
+    return from_here_on[np.searchsorted(np.linspace(0.0, threshold, weights.size), errors, side="left")]
+
+
+AUC_RULES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "exact": _share_exact,
+    "fan": _share_fan,
+    "simpson": _share_simpson,
+    "trapezoid": _share_trapezoid,
 }
 
 

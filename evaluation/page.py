@@ -6,7 +6,7 @@ import base64
 from html import escape
 from typing import Mapping, Sequence
 
-from evaluation.comparison import Row, delta_figure, our_figure, paper_figure
+from evaluation.comparison import Row, delta_figure, interval_figure, our_figure, paper_figure
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -33,6 +33,7 @@ def render_page(
     title: str,
     rows: Sequence[Row],
     remarks: Sequence[str],
+    regions: Sequence[tuple[str, str]],
     pictures: Mapping[str, bytes],
     faces: Sequence[tuple[str, str]],
     record: Mapping[str, str],
@@ -43,34 +44,61 @@ def render_page(
         title: What was evaluated on what.
         rows: The table, from `evaluation.comparison.compare`.
         remarks: What the table leaves unsaid.
+        regions: Each region of the face and its mean error.
         pictures: PNG files by their headings.
         faces: Name and words for each face that deserves a look: missed ones, then the worst.
         record: What made the figures, by name: command, weights, versions.
     """
     parts = [
         f"<h1>{escape(title)}</h1>",
-        _table(("per cent", "ours", "paper", "delta"), [_cells(row) for row in rows]),
+        html_table(("per cent", "ours", "95 % interval", "paper", "delta"), [_cells(row) for row in rows]),
         "<ul>" + "".join(f"<li>{escape(remark)}</li>" for remark in remarks) + "</ul>",
+        "<h2>Regions of the face</h2>",
+        html_table(("region", "mean error"), regions),
         *(_picture(heading, file) for heading, file in pictures.items()),
         "<h2>Faces to look at</h2>",
-        _table(("face", "error or reason"), faces, "faces"),
+        html_table(("face", "error or reason"), faces, "faces"),
         "<h2>Record</h2>",
         "<dl>" + "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in record.items()) + "</dl>",
     ]
-    body = "\n".join(parts)
+    return html_page(title, "\n".join(parts))
+
+
+def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
+    """A page that needs no other file.
+
+    Args:
+        title: Its title.
+        body: What it shows, HTML.
+        style: Further rules.
+        script: What to run once it is there.
+    """
+    ending = f"<script>{script}</script>\n" if script else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
+        f"<body>\n{body}\n{ending}</body>\n</html>\n"
     )
 
 
-def _cells(row: Row) -> tuple[str, str, str, str]:
-    return row.quantity, our_figure(row), paper_figure(row).strip(), delta_figure(row)
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    return row.quantity, our_figure(row), interval_figure(row), paper_figure(row).strip(), delta_figure(row)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "figures") -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+def html_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "figures", sortable: bool = False
+) -> str:
+    """A table of plain text that scrolls by itself where it is too wide.
+
+    Args:
+        heads: Headings.
+        rows: Cells.
+        kind: Its class, for the style.
+        sortable: Whether a script makes its headings sort it.
+    """
+    mark = " data-sort" if sortable else ""
+    head = "".join(f"<th{mark}>{escape(text)}</th>" for text in heads)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
     head, body = head.replace(" %", "&nbsp;%"), body.replace(" %", "&nbsp;%")
     rows_of_table = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"

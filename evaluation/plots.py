@@ -6,19 +6,28 @@ Colours are those of Okabe and Ito, which the colour-blind tell apart; lines dif
 from __future__ import annotations
 
 import io
+from html import escape
 from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
+from datasets.markups import get_markup
 from evaluation.metrics import ced
 from evaluation.protocols import Protocol
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _LINES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (PURPLE, ":"))
 NETWORK_LINES = (*_LINES, (ORANGE, "-"), (SKY, "--"))
+# More networks than that are told apart where each can be switched off.
+MANY_LINES = NETWORK_LINES + tuple(
+    (colour, dash)
+    for dash in ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+    for colour in (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+)
 _LEGEND = {"frameon": True, "framealpha": 1, "edgecolor": "0.85"}
 _DOTS_PER_INCH = 120
 
@@ -82,19 +91,31 @@ def draw_networks(
         words: What an error is, and what is counted.
         title: Over the picture.
     """
+    at = np.linspace(*limits, 1500)
+    figure = ced_figure({name: ced(errors, at) for name, errors in curves.items()}, at, words, title)
+    figure.axes[0].legend(loc="best", **_LEGEND)
+    return to_png(figure)
+
+
+def ced_figure(heights: Mapping[str, np.ndarray], at: np.ndarray, words: tuple[str, str], title: str) -> Figure:
+    """Several networks' cumulative error distributions, each line with the identity "ced--NAME" in SVG.
+
+    Args:
+        heights: (m,) fractions of the faces, by the network's name; at most as many as MANY_LINES.
+        at: (m,) errors, rising fractions.
+        words: What an error is, and what is counted.
+        title: Over the picture.
+    """
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    at = np.linspace(*limits, 1500)
-    heights = [ced(errors, at) for errors in curves.values()]
-    for name, height, (colour, dash) in zip(curves, heights, NETWORK_LINES):
-        axes.plot(at, height, color=colour, linestyle=dash, linewidth=2, label=name)
-    _finish_ced(axes, limits, words)
-    axes.legend(loc="best", **_LEGEND)
-    if limits[0] > 0:
-        low, high = min(height[0] for height in heights), max(height[-1] for height in heights)
+    for (name, height), (colour, dash) in zip(heights.items(), MANY_LINES):
+        axes.plot(at, height, color=colour, linestyle=dash, linewidth=2, label=name, gid=f"ced--{name}")
+    _finish_ced(axes, (at[0], at[-1]), words)
+    if at[0] > 0:
+        low, high = min(height[0] for height in heights.values()), max(height[-1] for height in heights.values())
         axes.set_ylim(max(0.0, low - 0.03), min(1.005, high + 0.03))
     axes.set_title(title)
-    return to_png(figure)
+    return figure
 
 
 def _finish_ced(axes: Axes, limits: tuple[float, float], words: tuple[str, str]) -> None:
@@ -104,6 +125,36 @@ def _finish_ced(axes: Axes, limits: tuple[float, float], words: tuple[str, str])
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_pairs(first: np.ndarray, second: np.ndarray, labels: tuple[str, str], title: str) -> bytes:
+    """The errors of two systems on the same faces against each other, with the diagonal where they are equal.
+
+    Args:
+        first: (n,) fractions, across.
+        second: (n,) fractions of the same faces, upwards.
+        labels: What the systems are called.
+        title: Over the picture.
+    """
+    figure = Figure(figsize=(6.2, 6.2), layout="constrained")
+    axes = figure.add_subplot()
+    both = np.maximum(np.stack([first, second]), 1e-4)  # the axes are logarithmic
+    limits = (both.min() / 1.15, both.max() * 1.15)
+    better = second < first
+    for chosen, words, colour, shape in ((better, "better", BLUE, "o"), (second > first, "worse", VERMILION, "^")):
+        label = f"{words} in {labels[1]}: {int(chosen.sum())}"
+        axes.plot(*both[:, chosen], shape, color=colour, markersize=4, alpha=0.7, label=label)
+    axes.plot(limits, limits, color="0.45", linewidth=1, zorder=1)
+    axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits, xlabel=labels[0], ylabel=labels[1], title=title)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(color="0.88")
+    axes.set_axisbelow(True)
+    axes.set_aspect("equal")
+    axes.legend(loc="upper left", **_LEGEND)
+    return to_png(figure)
 
 
 def draw_faces(worst: Sequence[Picture], best: Sequence[Picture], columns: int = 4) -> bytes:
@@ -158,21 +209,41 @@ def draw_landmarks(truth: np.ndarray, per_landmark: Mapping[str, float]) -> byte
         truth: (n, K, 2) pixels.
         per_landmark: Mean error by landmark name, fractions, K of them.
     """
-    mean_face, errors = _mean_face(truth), np.array(list(per_landmark.values()))
+    title = "Mean error of each landmark (numbers count from 0)"
+    return to_png(landmarks_figure(_mean_face(truth), per_landmark, title))
+
+
+def landmarks_figure(
+    points: np.ndarray, per_landmark: Mapping[str, float], title: str, limits: tuple[float, float] | None = None
+) -> Figure:
+    """The mean error of each landmark, as colour and number on a face.
+
+    Args:
+        points: (K, 2), y downwards; NaN for a landmark that nobody has.
+        per_landmark: Mean error by landmark name, fractions, K of them.
+        title: Over the picture.
+        limits: The errors at the ends of the colours, fractions; their own extremes if left out.
+    """
+    errors = 100 * np.array(list(per_landmark.values()), np.float64)
     figure = Figure(figsize=(7.2, 6.6), layout="constrained")
     axes = figure.add_subplot()
-    dots = axes.scatter(*mean_face.T, c=100 * errors, s=300, cmap="cividis_r", edgecolors="0.3", linewidths=0.6)
+    for indices, closed in get_markup(len(points)).lines:
+        joined = points[[*indices, *indices[:1]] if closed else list(indices)]
+        axes.plot(*joined.T, color="0.8", linewidth=1.5, zorder=0)
+    low, high = (None, None) if limits is None else (100 * limits[0], 100 * limits[1])
+    colours = {"cmap": "cividis_r", "vmin": low, "vmax": high}
+    dots = axes.scatter(*points.T, c=errors, s=300, edgecolors="0.3", linewidths=0.6, **colours)
     middle = np.nanmean([dots.norm.vmin, dots.norm.vmax]) if np.isfinite(errors).any() else 0.0
-    for index, (point, error) in enumerate(zip(mean_face, errors)):
+    for index, (point, error) in enumerate(zip(points, errors)):
         if np.isfinite(point).all():
-            colour = "white" if 100 * error > middle else "black"
+            colour = "white" if error > middle else "black"
             axes.annotate(str(index), point, ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.set_axis_off()
-    axes.set_title("Mean error of each landmark (numbers count from 0)")
+    axes.set_title(title)
     figure.colorbar(dots, ax=axes, shrink=0.8, format=PercentFormatter(100, decimals=1))
-    return to_png(figure)
+    return figure
 
 
 def _mean_face(truth: np.ndarray) -> np.ndarray:
@@ -181,6 +252,18 @@ def _mean_face(truth: np.ndarray) -> np.ndarray:
     centred = known - known.mean(axis=1, keepdims=True)
     scaled = centred / np.ma.sqrt((centred**2).mean(axis=(1, 2), keepdims=True))
     return np.ma.filled(scaled.mean(axis=0), np.nan)
+
+
+def to_svg(figure: Figure, label: str) -> str:
+    """A figure as an <svg> element to stand in a page, with words for who cannot see it.
+
+    The same figure gives the same text.
+    """
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "evaluation"}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    return f'<svg role="img" aria-label="{escape(label)}"' + text[text.index("<svg") + len("<svg") :]
 
 
 def to_png(figure: Figure) -> bytes:

@@ -13,6 +13,8 @@ from evaluation.comparison import NORMALIZER_WORDS, Row, compare, format_table, 
 from evaluation.outputs import csv_bytes, json_bytes, npy_bytes, write_together
 from evaluation.page import render_page
 from evaluation.plots import Picture, draw_ced, draw_faces, draw_landmarks
+from evaluation.resampling import LEVEL, ROUNDS
+from evaluation.stress import Curve, draw_stress, stress_table
 from evaluation.summary import Evaluation, Summary, summarise
 
 WORST_LISTED = 20
@@ -60,13 +62,14 @@ def write_report(
         OSError: The folder cannot be written.
     """
     summary = summarise(evaluation)
-    rows = compare(evaluation, summary.results)
+    rows = compare(evaluation, summary.results, summary.point_sets)
     said = remarks(evaluation, rows, box_words)
     pictures = _pictures(evaluation, summary, worst, best)
     page = render_page(
         _title(evaluation),
         rows,
         said,
+        region_rows(summary),
         {heading: file for heading, _, file in pictures},
         _faces_to_look_at(evaluation),
         {key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items()},
@@ -80,7 +83,47 @@ def write_report(
         "report.html": page.encode(),
     }
     write_together(out, files)
-    return "\n".join([_title(evaluation), "", format_table(rows), "", *(f"- {words}" for words in said)])
+    regions = "by region of the face: " + ", ".join(f"{name} {error}" for name, error in region_rows(summary))
+    return "\n".join([_title(evaluation), "", format_table(rows), regions, "", *(f"- {words}" for words in said)])
+
+
+def region_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Each region of the face and its mean error, as shown."""
+    return [(name.replace("_", " "), f"{100 * error:.2f} %") for name, error in summary.per_region.items()]
+
+
+def write_stress(out: Path, evaluation: Evaluation, curves: Sequence[Curve], record: Mapping[str, object]) -> str:
+    """Writes stress.json, stress.md and stress.png, and returns the table.
+
+    Args:
+        out: Folder, made where it is missing.
+        evaluation: Of the faces as they are.
+        curves: Of the faces made harder.
+        record: What made the figures.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    protocol = evaluation.protocol
+    words = f"error over {NORMALIZER_WORDS[protocol.normalizer]}"
+    title = f"{evaluation.model} on {protocol.dataset} {protocol.subset}, faces made harder"
+    table = stress_table(curves)
+    values = {
+        **record,
+        "dataset": protocol.dataset,
+        "subset": protocol.subset,
+        "normalizer": protocol.normalizer,
+        "failure_threshold": protocol.failure_threshold,
+        "units": "errors and rates are fractions; a level is amount, mean, its 95 % interval, failure rate",
+        "curves": curves,
+    }
+    files = {
+        "stress.json": json_bytes(values),
+        "stress.md": f"# {title}\n\n{words[0].upper()}{words[1:]}.\n\n{table}".encode(),
+        "stress.png": draw_stress({evaluation.model: curves}, words, title),
+    }
+    write_together(out, files)
+    return table
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -99,6 +142,7 @@ def _metrics(
         **record,
         "protocol": vars(evaluation.protocol),
         "units": "errors, rates and areas are fractions; the rows of the table are per cent",
+        "intervals": {"level": LEVEL, "rounds": ROUNDS, "seed": 0, "by": "resampling the faces, percentiles"},
         **vars(summary),
         "skipped": evaluation.skipped,
         "table": [row._asdict() for row in rows],

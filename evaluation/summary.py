@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from datasets.markups import IBUG_49, IBUG_68, get_markup
-from evaluation.metrics import AUC_RULES, BOXES, auc, failure_rate, known_normalizers, landmark_errors, mean_of_known
+from datasets.markups import IBUG_49, IBUG_51, IBUG_68, get_markup
+from evaluation.metrics import (
+    AUC_RULES,
+    BOXES,
+    auc,
+    auc_shares,
+    failure_rate,
+    known_normalizers,
+    landmark_errors,
+    mean_of_known,
+)
 from evaluation.protocols import Protocol
+from evaluation.resampling import Interval, mean_intervals
 
 FAILURE_THRESHOLDS = (0.08, 0.10)
 AUC_THRESHOLDS = (0.07, 0.08, 0.10)
@@ -65,11 +75,15 @@ class Evaluation:
         return errors
 
     @property
-    def without_outline(self) -> list[int] | None:
-        """The 49 of 68 landmarks that are neither of the outline nor inner corners of the mouth; else None."""
+    def point_sets(self) -> dict[str, list[int]]:
+        """Of 68 landmarks all, the 51 that are not of the outline, and the 49 that are no inner mouth corners either.
+
+        By their number; of other markups none.
+        """
         if self.truth.shape[1] != IBUG_68.num_landmarks:
-            return None
-        return [IBUG_68.names.index(name) for name in IBUG_49.names]
+            return {}
+        sets = (IBUG_68, IBUG_51, IBUG_49)
+        return {str(part.num_landmarks): [IBUG_68.names.index(name) for name in part.names] for part in sets}
 
     def landmark_errors(self, normalizer: str) -> np.ndarray:
         """The error of each landmark of the faces that were found, (found, K) fractions."""
@@ -91,12 +105,18 @@ class Figures:
         median: Over the same faces.
         failure_rate: By threshold, written "0.08"; a face that was not found is a failure.
         auc: By threshold, then by rule; a face that was not found adds nothing to the area.
+        mean_interval: Where the mean lies with 95 % confidence, by resampling the faces; so the next two.
+        failure_rate_intervals: As `failure_rate`.
+        auc_intervals: As `auc`.
     """
 
     mean: float
     median: float
     failure_rate: dict[str, float]
     auc: dict[str, dict[str, float]]
+    mean_interval: Interval
+    failure_rate_intervals: dict[str, Interval]
+    auc_intervals: dict[str, dict[str, Interval]]
 
 
 @dataclass(frozen=True)
@@ -107,11 +127,15 @@ class Summary:
         faces: Counts: expected, present, found, measured, and annotated landmarks without a prediction.
         results: By normaliser; one that no face can be measured in is not there.
         per_landmark: Mean error by landmark name, in the normaliser of record.
+        per_region: Mean over the faces of the mean error in a region of the face, in the normaliser of record.
+        point_sets: Of 68 landmarks, the figures over all, 51 and 49 of them, in the normaliser of record.
     """
 
     faces: dict[str, int]
     results: dict[str, Figures]
     per_landmark: dict[str, float]
+    per_region: dict[str, float]
+    point_sets: dict[str, Figures]
 
 
 def summarise(evaluation: Evaluation) -> Summary:
@@ -123,28 +147,57 @@ def summarise(evaluation: Evaluation) -> Summary:
     Raises:
         ValueError: A true face has a normalising length of 0, or its number of landmarks is no known markup's.
     """
+    record = evaluation.protocol.normalizer
     errors = {name: evaluation.errors(name) for name in evaluation.normalizers}
-    ranked = {name: np.where(evaluation.found, values, np.inf) for name, values in errors.items()}
-    if np.isnan(ranked[evaluation.protocol.normalizer]).all():
+    if np.isnan(_ranked(evaluation, errors[record])).all():
         raise ValueError(f"no face of {evaluation.protocol.subset} can be measured: its landmarks are not annotated")
     faces = {
         "expected": evaluation.expected,
         "present": len(evaluation.names),
         "found": int(evaluation.found.sum()),
-        "measured": int(np.isfinite(errors[evaluation.protocol.normalizer]).sum()),
+        "measured": int(np.isfinite(errors[record]).sum()),
         "landmarks_not_predicted": _lacking(evaluation),
     }
-    results = {name: _figures(errors[name], ranked[name]) for name in errors if not np.isnan(ranked[name]).all()}
-    return Summary(faces, results, _per_landmark(evaluation))
+    measurable = {name: each for name, each in errors.items() if not np.isnan(_ranked(evaluation, each)).all()}
+    parts = {name: evaluation.errors(record, landmarks) for name, landmarks in evaluation.point_sets.items()}
+    figures = iter(_all_figures(evaluation, [*measurable.values(), *parts.values()]))
+    return Summary(
+        faces,
+        {name: next(figures) for name in measurable},
+        _per_landmark(evaluation),
+        _per_region(evaluation),
+        {name: next(figures) for name in parts},
+    )
 
 
-def _figures(errors: np.ndarray, ranked: np.ndarray) -> Figures:
+def _ranked(evaluation: Evaluation, errors: np.ndarray) -> np.ndarray:
+    """Errors (n,) with a face that was not found above every other."""
+    return np.where(evaluation.found, errors, np.inf)
+
+
+def _all_figures(evaluation: Evaluation, sets: Sequence[np.ndarray]) -> list[Figures]:
+    """The figures of several sets of errors (n,) of the same faces, which are resampled once for all of them."""
+    pairs = [(errors, _ranked(evaluation, errors)) for errors in sets]
+    intervals = iter(mean_intervals(np.concatenate([_quantities(*pair) for pair in pairs])))
+    return [_figures(*pair, intervals) for pair in pairs]
+
+
+def _quantities(errors: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """What the figures with an interval are the means of, (m, n), in the order in which `_figures` takes them."""
+    failed = [np.where(np.isnan(ranked), np.nan, ranked > at) for at in FAILURE_THRESHOLDS]
+    return np.stack([errors, *failed, *(auc_shares(ranked, at, rule) for at in AUC_THRESHOLDS for rule in AUC_RULES)])
+
+
+def _figures(errors: np.ndarray, ranked: np.ndarray, intervals: Iterator[Interval]) -> Figures:
     measured = errors[~np.isnan(errors)]
     return Figures(
         mean=float(measured.mean()) if measured.size else float("nan"),
         median=float(np.median(measured)) if measured.size else float("nan"),
         failure_rate={f"{at:.2f}": failure_rate(ranked, at) for at in FAILURE_THRESHOLDS},
         auc={f"{at:.2f}": {rule: auc(ranked, at, rule) for rule in AUC_RULES} for at in AUC_THRESHOLDS},
+        mean_interval=next(intervals),
+        failure_rate_intervals={f"{at:.2f}": next(intervals) for at in FAILURE_THRESHOLDS},
+        auc_intervals={f"{at:.2f}": {rule: next(intervals) for rule in AUC_RULES} for at in AUC_THRESHOLDS},
     )
 
 
@@ -158,3 +211,10 @@ def _lacking(evaluation: Evaluation) -> int:
 def _per_landmark(evaluation: Evaluation) -> dict[str, float]:
     means = mean_of_known(evaluation.landmark_errors(evaluation.protocol.normalizer), axis=0)
     return dict(zip(get_markup(evaluation.truth.shape[1]).names, means.tolist()))
+
+
+def _per_region(evaluation: Evaluation) -> dict[str, float]:
+    each = evaluation.landmark_errors(evaluation.protocol.normalizer)
+    regions = get_markup(evaluation.truth.shape[1]).regions
+    means = {name: mean_of_known(each[:, list(landmarks)], axis=1) for name, landmarks in regions.items()}
+    return {name: float(mean_of_known(values, axis=0)) for name, values in means.items()}

@@ -109,6 +109,7 @@ def test_rendered_faces_from_the_command_line(weights, tmp_path):
     assert (metrics["boxes"], metrics["box_margin"]) == ("truth", MARGIN)
     assert len(metrics["weights_sha256"]) == 64
     assert metrics["command"].startswith(f"evaluate.py --model {MODEL}")
+    assert metrics["seed"] == 0
     assert metrics["versions"]["mxnet"] == mx.__version__
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "metrics.json", "errors.npy", "errors.csv", "predictions.npy", "ced.png", "faces.png", "report.html"
@@ -203,6 +204,57 @@ def test_boxes_of_a_detector(weights, photos, tmp_path, monkeypatch, capsys):
     assert "left out: helen/testset/1: no face was found" in capsys.readouterr().err
 
 
+def stressed(out):
+    return {curve["name"]: curve for curve in json.loads((out / "stress.json").read_text(encoding="utf-8"))["curves"]}
+
+
+def test_stress(weights, tmp_path, capsys):
+    """The network looks at nothing: only what moves its box or turns the picture can change where its points lie."""
+    asked = words(weights, tmp_path / "out", "--count", 2, "--seed", 5, "--stress")
+    assert evaluate.main(asked) == 0
+    shown = capsys.readouterr().out
+    faces = SyntheticFaces(2, evaluate.TEST_SEED + 5)
+    truth = np.stack([faces[index].points_image for index in range(2)])
+    boxes = np.stack([tight_box(points) for points in truth])
+    plain = expected_errors(truth, np.stack([expected_points(box) for box in boxes])).mean()
+    curves = stressed(tmp_path / "out")
+    assert list(curves) == [each.name for each in evaluate.DEGRADATIONS]
+    for name in ("blur", "noise", "jpeg", "resolution", "occlusion", "brightness"):
+        np.testing.assert_allclose([level[1] for level in curves[name]["levels"]], plain, atol=1e-4)
+    middles = np.tile(0.5 * (boxes[:, :2] + boxes[:, 2:]), 2)
+    for amount, mean, (low, high), _ in curves["box_scale"]["levels"]:
+        scaled = middles + amount * (boxes - middles)
+        each = expected_errors(truth, np.stack([expected_points(box) for box in scaled]))
+        assert mean == pytest.approx(each.mean(), abs=1e-4)
+        assert (low, high) == pytest.approx((each.min(), each.max()), abs=1e-4)  # both are the same half of the time
+    turned = []
+    for index, (box, middle) in enumerate(zip(boxes, middles[:, :2] - 0.5)):
+        side = np.random.default_rng((5, 0, index)).choice((-1, 1))
+        x, y = (expected_points(box) - middle).T
+        turned.append(middle + side * np.stack([y, -x], axis=1))  # back by a quarter
+    quarter = {level[0]: level[1] for level in curves["rotation"]["levels"]}[90]
+    assert quarter == pytest.approx(expected_errors(truth, np.stack(turned)).mean(), abs=1e-4)
+    table = (tmp_path / "out" / "stress.md").read_text(encoding="utf-8")
+    assert f"| 0.9: {100 * curves['box_scale']['levels'][2][1]:.2f} (" in table
+    assert f"| 1: **{100 * plain:.2f} (" in table
+    assert table.split("\n\n")[2] in shown + "\n"
+    assert (tmp_path / "out" / "stress.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_stress_takes_its_part_of_the_faces_that_were_found(weights, photos, tmp_path):
+    (photos / "helen" / "testset" / "3.png").write_bytes(b"no picture")
+    asked = on_photos(weights, tmp_path / "out", photos, "--stress", "--stress-faces", 2)
+    assert evaluate.main(asked) == 1
+    errors = np.load(tmp_path / "out" / "errors.npy")
+    curves = stressed(tmp_path / "out")
+    assert curves["blur"]["levels"][0][1] == pytest.approx((errors[0] + errors[2]) / 2, abs=1e-4)
+    assert evaluate.main([*asked, "--batch-size", "7"]) == 1
+    again = stressed(tmp_path / "out")
+    for name, curve in curves.items():
+        means = [[level[1] for level in each["levels"]] for each in (curve, again[name])]
+        np.testing.assert_allclose(*means, atol=1e-6)
+
+
 def test_your_own_folder(weights, photos, tmp_path):
     own = photos / "helen" / "testset"
     assert evaluate.main(words(weights, tmp_path / "out", "--dataset", "pts", "--data", own)) == 0
@@ -272,6 +324,7 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
     [
         (["--count", "0"], "--count must be at least 1"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--stress", "--stress-faces", "0"], "--stress-faces must be at least 1"),
         (["--dataset", "300w"], "--data DIR"),
         (["--dataset", "cofw"], "--data DIR"),
         (["--dataset", "cofw", "--subset", "common"], "cofw has no subset 'common': choose one of test, train"),

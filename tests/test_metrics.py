@@ -1,8 +1,5 @@
 """Each metric against values worked out by hand, closed forms, and SciPy's and NumPy's own integration."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.integrate import simpson
@@ -12,6 +9,7 @@ from datasets.markups import IBUG_68, MARKUPS, get_markup
 from evaluation.metrics import (
     NORMALIZERS,
     auc,
+    auc_shares,
     ced,
     failure_rate,
     known_normalizers,
@@ -255,6 +253,17 @@ def test_the_worked_example_of_the_documentation(rule, expected):
     assert auc(np.array([0.0205, 0.0405, 0.0605, 0.09]), 0.07, rule) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("rule", ["exact", "fan", "simpson", "trapezoid"])
+def test_the_area_is_the_mean_of_what_each_face_adds(rule):
+    errors = np.array([0.01, np.nan, 0.0351, np.inf])
+    shares = auc_shares(errors, 0.07, rule)
+    for error, share in zip(errors[[0, 2]], shares[[0, 2]]):
+        assert share == auc(np.array([error]), 0.07, rule)
+    assert np.isnan(shares[1])
+    assert shares[3] == 0
+    assert auc(errors, 0.07, rule) == pytest.approx((shares[0] + shares[2]) / 3)
+
+
 @pytest.mark.parametrize("threshold", [0.05, 0.07, 0.08, 0.1])
 def test_grid_rules_equal_scipy_and_numpy(threshold):
     errors = np.random.default_rng(7).gamma(3, 0.013, size=137)
@@ -295,11 +304,8 @@ def test_an_area_that_cannot_be_taken_says_why(errors, threshold, rule, message)
 
 
 @pytest.mark.data
-def test_the_eye_lengths_of_real_faces_stand_in_their_known_ratio():
-    root = os.environ.get("FACE_DATA")
-    if not root:
-        pytest.skip("set FACE_DATA to the folder that holds 300w to measure real faces")
-    files = sorted(Path(root, "300w", "helen", "trainset").glob("*.pts"))
+def test_the_eye_lengths_of_real_faces_stand_in_their_known_ratio(face_data):
+    files = sorted(face_data("300w/helen/trainset").glob("*.pts"))
     assert len(files) >= 100
     truth = np.stack([read_pts(path) for path in files])
     measured = {name: lengths(truth, name) for name in known_normalizers(68)}

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.metrics import NORMALIZERS
 from evaluation.protocols import PROTOCOLS, get_protocol
-from evaluation.published import PUBLISHED, WITH_SHAPE_MODEL, find
+from evaluation.published import CONTEXT, PUBLISHED, QUOTED, WITH_SHAPE_MODEL, find
 from evaluation.summary import AUC_THRESHOLDS, FAILURE_THRESHOLDS
 
 TABLES = ("Table 1", "Table 2", "Table 3", "Table 4", "Table 5", "Table 6")
@@ -236,6 +236,59 @@ def test_the_medians_of_lgcn_with_and_without_its_shape_model():
             assert [cell.without_outline for cell in found] == [False, True]
             assert {(cell.statistic, cell.normalizer) for cell in found} == {("median", "outer_eye")}
             assert all(("128 filters" in cell.note) == (model == "lgcn_64") for cell in found)
+
+
+FILES = {
+    "FFLD": "ffld",
+    "LGCN": "local_global_context_network",
+    "DeepPose ResNet-18": "deeppose_helen194",
+    "Modified stacked hourglass": "modified_stacked_hourglass",
+}
+
+
+@pytest.mark.parametrize("quoted", QUOTED, ids=lambda each: f"{each.paper}-{each.value:g}")
+def test_every_figure_of_the_texts_stands_in_its_words(quoted):
+    assert f"{quoted.value:g}" in quoted.quote.replace("8.00", "8")
+    assert quoted.quote in " ".join(text_of(FILES[quoted.paper]).split())
+
+
+def test_no_table_of_a_paper_is_left_out():
+    """Every table that prints results has its cells; FFLD's Table 7 is its CropNet's layers."""
+    for paper, file in FILES.items():
+        printed = set(re.findall(r"^(?:\*\*)?(Table \d)[.:]", text_of(file), re.MULTILINE))
+        held = {cell.table for cell in PUBLISHED if cell.paper == paper and cell.table.startswith("Table")}
+        assert printed - {"Table 7"} == held, paper
+
+
+def test_the_paper_on_region_resnets_prints_no_figure():
+    text = text_of("region_resnets")
+    assert "Table" not in text
+    assert "%" not in text
+
+
+def test_menpos_normaliser_is_said_to_be_a_reading():
+    menpo = [cell for cell in PUBLISHED if cell.dataset == "menpo"]
+    assert len(menpo) == 2 * 11 - 3 + 2 * 2  # three dashes; "ours", twice, stands for two networks
+    assert all("printed as normalised by the image's size" in cell.note for cell in menpo)
+
+
+def test_newer_systems_are_context_and_never_a_networks_own_figure():
+    figures = {(cell.method, cell.dataset, cell.subset): cell.percent for cell in CONTEXT}
+    assert figures == {
+        ("D-ViT", "300w", "full"): 2.85,
+        ("STAR", "300w", "full"): 2.87,
+        ("STAR", "300w", "common"): 2.52,
+        ("STAR", "300w", "challenging"): 4.32,
+        ("SPIGA", "300w", "private"): 57.27,
+        ("D-ViT", "cofw", "test"): 4.13,
+        ("D-ViT", "wflw", "test"): 3.75,
+    }
+    assert [cell.statistic for cell in CONTEXT if cell.method == "SPIGA"] == ["auc"]
+    assert {cell.normalizer for cell in CONTEXT if cell.dataset == "cofw"} == {"pupil"}
+    assert not any(cell.model for cell in CONTEXT)
+    # 554 common and 135 challenging faces make 689.
+    star = [cell.percent for cell in CONTEXT if cell.method == "STAR"]
+    assert (554 * star[1] + 135 * star[2]) / 689 == pytest.approx(star[0], abs=0.01)
 
 
 def test_an_unknown_protocol_lists_those_there_are():

@@ -9,7 +9,10 @@ import pytest
 
 import evaluate
 import export
+import label_faces
 import predict
+import results
+import study
 import train_ffld
 from datasets import ibug_300w
 from evaluation.published import find
@@ -26,6 +29,9 @@ PARSERS = {
     "evaluate.py": evaluate.parse,
     "predict.py": predict.parse,
     "export.py": export.make_parser().parse_args,
+    "label_faces.py": label_faces.parse,
+    "results.py": results.parse,
+    "study.py": study.parse,
 }
 
 

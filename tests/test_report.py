@@ -108,6 +108,50 @@ def test_error_of_each_landmark():
     assert summary.faces["landmarks_not_predicted"] == 1
 
 
+def test_error_of_each_region():
+    """The nose has 9 landmarks, one of them off by 8 px in the one face and 4 px in the other."""
+    evaluation = evaluation_of([0, 0])
+    evaluation.predicted[:, 30] += [[0, 8], [0, 4]]
+    regions = summarise(evaluation).per_region
+    assert list(regions) == ["jaw", "right_brow", "left_brow", "nose", "right_eye", "left_eye", "mouth"]
+    assert regions["nose"] == pytest.approx((0.08 + 0.04) / 2 / 9)
+    assert sum(regions.values()) == pytest.approx(regions["nose"])
+
+
+def test_figures_with_outline_without_it_and_without_the_inner_mouth_corners():
+    evaluation = evaluation_of([0, 0])
+    evaluation.predicted[:, :17] += (0, 17)  # the outline, 17 landmarks
+    evaluation.predicted[:, 60] += (0, 5.1)  # an inner mouth corner
+    evaluation.predicted[0, 30] += (0, 0.49)  # the tip of the nose
+    parts = summarise(evaluation).point_sets
+    assert parts["68"].mean == pytest.approx((17 * 0.17 + 0.051 + 0.0049 / 2) / 68)
+    assert parts["51"].mean == pytest.approx((0.051 + 0.0049 / 2) / 51)
+    assert parts["49"].mean == pytest.approx(0.00005)
+    assert parts["49"].mean_interval == pytest.approx((0.0, 0.0001))
+    rows = {row.quantity: row.ours for row in compare(evaluation, summarise(evaluation).results, parts)}
+    assert rows["NME of 51 points"] == pytest.approx(100 * (0.051 + 0.0049 / 2) / 51)
+    assert rows["NME of 49 points"] == pytest.approx(0.005)
+
+
+def test_other_markups_have_no_such_parts():
+    assert summarise(evaluation_on("cofw", "test", [2, 3, 2.5])).point_sets == {}
+
+
+def test_intervals_of_known_errors():
+    """Two faces are drawn as (a, a), (a, b), (b, a) or (b, b), so the mean is a and b a quarter of the time each."""
+    figures = summarise(evaluation_of([2, 6])).results["outer_eye"]
+    assert figures.mean_interval == pytest.approx((0.02, 0.06))
+    assert figures.auc_intervals["0.08"]["exact"] == pytest.approx((0.25, 0.75))
+    assert figures.failure_rate_intervals["0.08"] == pytest.approx((0, 0))
+
+
+def test_a_face_that_was_not_found_is_in_the_intervals_as_in_the_figures():
+    figures = summarise(evaluation_of([2, np.nan], skipped=[1])).results["outer_eye"]
+    assert figures.mean_interval == pytest.approx((0.02, 0.02))
+    assert figures.failure_rate_intervals["0.08"] == pytest.approx((0, 1))
+    assert figures.auc_intervals["0.08"]["exact"] == pytest.approx((0, 0.75))
+
+
 def test_counts():
     faces = summarise(evaluation_of([2, np.nan, 6], expected=554, skipped=[1])).faces
     assert faces == {"expected": 554, "present": 3, "found": 2, "measured": 2, "landmarks_not_predicted": 0}
@@ -266,10 +310,13 @@ def test_remarks_say_how_many_faces_and_which_boxes():
 def test_the_printed_table():
     evaluation = evaluation_of([2, 4, 6, 9])
     lines = format_table(compare(evaluation, summarise(evaluation).results)).splitlines()
-    assert lines[0].split() == ["per", "cent", "ours", "paper", "delta"]
-    assert lines[1].split() == ["NME,", "outer", "eye", "corners", "5.25", "4.38", "+0.87"]
-    assert any(line.split() == ["AUC", "to", "8", "%,", "exact", "37.50"] for line in lines)
-    assert any(line.startswith("faces above 8 %") and line.endswith("25.00") for line in lines)
+    assert lines[0].split() == "per cent ours 95 % interval paper delta".split()
+    low, high = summarise(evaluation).results["outer_eye"].mean_interval
+    assert lines[1].split() == f"NME, outer eye corners 5.25 {100 * low:.2f} to {100 * high:.2f} 4.38 +0.87".split()
+    assert any(line.split()[:6] == ["AUC", "to", "8", "%,", "exact", "37.50"] for line in lines)
+    assert any(line.split() == "faces above 8 % 25.00 0.00 to 75.00".split() for line in lines)
+    assert any(line.split() == ["median,", "outer", "eye", "corners", "5.00"] for line in lines)
+    assert max(len(line) for line in lines) < 80
 
 
 # --- files
@@ -309,10 +356,17 @@ def test_metrics_json_holds_the_figures_and_what_made_them(tmp_path):
     assert len(metrics["per_landmark"]) == 68
     assert metrics["names"] == evaluation.names
     assert metrics["table"][0]["paper"] == 4.38
+    low, high = metrics["results"]["outer_eye"]["mean_interval"]
+    assert 0.02 < low < 0.0525 < high < 0.09
+    assert metrics["table"][0]["interval"] == pytest.approx([100 * low, 100 * high])
+    assert metrics["intervals"]["level"] == 0.95
+    assert metrics["per_region"]["jaw"] == pytest.approx(0.0525)
+    assert metrics["point_sets"]["51"]["mean"] == pytest.approx(0.0525)
 
 
 def test_the_page_stands_alone_and_shows_everything(tmp_path):
-    write(tmp_path, evaluation_of([2, 4, np.nan, 6, 9], skipped=[2]))
+    evaluation = evaluation_of([2, 4, np.nan, 6, 9], skipped=[2])
+    write(tmp_path, evaluation)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script|<link", page)
     assert 'name="viewport"' in page
@@ -321,7 +375,9 @@ def test_the_page_stands_alone_and_shows_everything(tmp_path):
     assert (tmp_path / "faces.png").read_bytes() in embedded
     assert len(embedded) == 3
     assert "evaluate.py &lt;x&gt; &amp; y" in page
-    assert "<td>5.25</td><td>(4.38)</td><td></td>" in page
+    low, high = summarise(evaluation).results["outer_eye"].mean_interval
+    assert f"<td>5.25</td><td>{100 * low:.2f} to {100 * high:.2f}</td><td>(4.38)</td><td></td>" in page
+    assert "<td>right eye</td><td>5.25&nbsp;%</td>" in page
     assert page.index("no face was found") < page.index("9.00&nbsp;%")
     assert page.count("<tr>") == page.count("</tr>")
 

@@ -1,0 +1,296 @@
+"""Measures every network that ships on every data set it fits, and puts the figures side by side with the papers'.
+
+DIR holds data sets by their names on the command line, such as DIR/300w. Each evaluation is evaluate.py's own, with its
+command on record. Writes results.json, results.md with its pictures, and report.html, a page that needs no network. No
+photo and no name of one is in them. Without --data the faces are rendered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+import evaluate
+from datasets.catalog import CATALOG, RENDERED_SUBSETS, load_subset
+from datasets.face_mesh import NUM_IDENTITY, Expression, make_controls
+from datasets.markups import IBUG_68
+from engine import cli
+from engine.record import git_state, versions
+from evaluation.comparison import NORMALIZER_WORDS, Row
+from evaluation.metrics import ced
+from evaluation.outputs import json_bytes, write_together
+from evaluation.plots import to_png
+from evaluation.protocols import get_protocol
+from evaluation.published import CONTEXT, WITH_SHAPE_MODEL, Published, find
+from evaluation.resampling import paired_difference
+from evaluation.results_page import draw_ceds, render_results
+from evaluation.results_tables import by_subset, markdown, stress_curves
+from evaluation.stress import draw_stress
+from gluon_models import list_models, shipped_weights
+from gluon_models.weights import SHIPPED_FOLDER, read_info
+
+OWN = "pts"  # a folder of one's own is no data set that others know
+CED_STEPS = 240
+CED_REACH = 1.5  # of the failure threshold
+# What of metrics.json is published: not the names of faces, and nothing of the machine's folders.
+KEPT = (
+    "model",
+    "dataset",
+    "subset",
+    "normalizer",
+    "seed",
+    "weights_sha256",
+    "boxes",
+    "box_margin",
+    "device",
+    "protocol",
+)
+FIGURES = ("faces", "results", "per_landmark", "per_region", "point_sets", "table", "remarks", "intervals")
+
+
+class Subset(NamedTuple):
+    """Faces to measure on.
+
+    Attributes:
+        dataset: Name of the data set.
+        subset: Name of its part.
+        root: Folder of the data set, or None for rendered faces.
+        markup: Name of its markup.
+    """
+
+    dataset: str
+    subset: str
+    root: Path | None
+    markup: str
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("--data", metavar="DIR", type=Path, help="folder of data sets; rendered faces need none")
+    parser.add_argument("--datasets", metavar="NAME,...", help="those to take; all that are in DIR if left out")
+    parser.add_argument("--stress-faces", type=int, metavar="N", default=100, help="faces made harder; 0 for none")
+    parser.add_argument("--count", type=int, default=500, help="rendered faces")
+    parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="where evaluate.py's folders stay, which show photos")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
+    cli.add_device_arguments(parser)
+    arguments = parser.parse_args(words)
+    if arguments.stress_faces < 0:
+        raise ValueError(f"--stress-faces must be at least 0, not {arguments.stress_faces}")
+    return arguments
+
+
+def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset]:
+    """The subsets to measure on: of every data set that is there those that nothing is trained on, complete ones first.
+
+    A part of a subset is taken where not all of it is there, unless it is the very faces of another.
+
+    Raises:
+        FileNotFoundError: None is there.
+    """
+    if root is None:
+        return [Subset("rendered", subset, None, IBUG_68.name) for subset in RENDERED_SUBSETS]
+    found: list[Subset] = []
+    for dataset, entry in CATALOG.items():
+        if dataset != OWN and dataset in (wanted or CATALOG) and (root / dataset).is_dir():
+            parts = [part for part in entry.subsets if part not in ("train", entry.training)]
+            found += _parts_there(dataset, root / dataset, parts)
+    if not found:
+        named = ", ".join(wanted or [name for name in CATALOG if name != OWN])
+        raise FileNotFoundError(f"{root} holds no data set to measure on: name the folder that holds one of {named}")
+    return found
+
+
+def _parts_there(dataset: str, root: Path, parts: Sequence[str]) -> list[Subset]:
+    complete, partial = [], []
+    for part in parts:
+        try:
+            faces, about = load_subset(dataset, str(root), part, allow_missing=True)
+        except (ValueError, OSError) as error:
+            print(f"left out: {dataset} {part}: {error}", file=sys.stderr)
+            continue
+        whole = about.expected == len(faces) and not about.present and not about.missing
+        (complete if whole else partial).append((tuple(faces.names), Subset(dataset, part, root, faces.markup.name)))
+    taken: dict[tuple[str, ...], Subset] = {}
+    for names, subset in complete + partial:
+        if names in taken:
+            print(f"left out: {dataset} {subset.subset}: the same faces as {taken[names].subset}", file=sys.stderr)
+        taken.setdefault(names, subset)
+    return list(taken.values())
+
+
+def shipped() -> dict[str, dict[str, Any]]:
+    """The index of the weights that ship, by name."""
+    return json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
+
+
+def evaluate_words(name: str, model: str, subset: Subset, arguments: argparse.Namespace) -> list[str]:
+    """The command line of one evaluation as it is published: without the machine's folders."""
+    words = ["--model", model, *(["--weights", f"weights/{name}.params"] if name != model else [])]
+    words += ["--dataset", subset.dataset, "--subset", subset.subset]
+    words += (
+        ["--count", str(arguments.count)]
+        if subset.root is None
+        else ["--data", f"DIR/{subset.dataset}", "--allow-missing"]
+    )
+    if arguments.stress_faces:
+        words += ["--stress", "--stress-faces", str(arguments.stress_faces)]
+    return [*words, "--seed", str(arguments.seed), "--out", f"results/{name}/{subset.dataset}_{subset.subset}"]
+
+
+def run_evaluation(
+    name: str, model: str, subset: Subset, arguments: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
+    """Evaluates one network on one subset into a folder, and returns what is published of it, with its errors."""
+    words = evaluate_words(name, model, subset, arguments)
+    root = f"DIR/{subset.dataset}"
+    places = {f"weights/{name}.params": str(shipped_weights(name)), root: str(subset.root), words[-1]: str(folder)}
+    machine = ["--batch-size", str(arguments.batch_size), *(["--gpus", arguments.gpus] if arguments.gpus else [])]
+    evaluate.main([*(places.get(word, word) for word in words), *machine])
+    metrics = _read(folder / "metrics.json")
+    errors, stress = np.load(folder / "errors.npy"), folder / "stress.json"
+    return {
+        "name": name,
+        "command": shlex.join(["evaluate.py", *words]),
+        **{key: metrics[key] for key in (*KEPT, *FIGURES)},
+        "ced": ced_curve(np.where(np.isnan(errors), np.inf, errors), metrics["protocol"]["failure_threshold"]),
+        "stress": _read(stress)["curves"] if arguments.stress_faces and stress.exists() else None,
+        "errors": errors,
+    }
+
+
+def ced_curve(errors: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
+    """The cumulative error distribution at even steps to somewhat beyond the failure threshold."""
+    thresholds = np.linspace(0.0, CED_REACH * threshold, CED_STEPS + 1)
+    return {"thresholds": thresholds.round(6), "fractions": ced(errors, thresholds).round(6)}
+
+
+def pair_differences(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How every two networks differ on the faces that both found, the later in the list minus the earlier."""
+    return [
+        {
+            **{key: first[key] for key in ("dataset", "subset")},
+            **{"first": first["name"], "second": second["name"]},
+            **paired_difference(first["errors"], second["errors"])._asdict(),
+        }
+        for number, first in enumerate(entries)
+        for second in entries[number + 1 :]
+        if np.isfinite(first["errors"] + second["errors"]).any()
+    ]
+
+
+def untrained(subset: Subset, models: Sequence[str]) -> list[dict[str, Any]]:
+    """Networks without weights on a subset, with the papers' figures that stand there."""
+    protocol = get_protocol(subset.dataset, subset.subset)
+    entries = []
+    for model in models:
+        names = (model, model + WITH_SHAPE_MODEL)
+        cells = [cell for name in names for cell in find(name, subset.dataset, protocol.part_of or subset.subset)]
+        rows = [Row(_quantity(cell), float("nan"), cell.percent, None, f"{cell.paper}, {cell.table}") for cell in cells]
+        table = [row._asdict() for row in rows]
+        entries.append({"name": model, "dataset": subset.dataset, "subset": subset.subset, "table": table})
+    return entries
+
+
+def _quantity(cell: Published) -> str:
+    words = {"mean": "NME", "median": "median", "auc": "AUC"}[cell.statistic]
+    inside = " without outline" if cell.without_outline else ""
+    length = NORMALIZER_WORDS.get(cell.normalizer, "inter-ocular distance")
+    return f"{words}{inside}, {length}" + (WITH_SHAPE_MODEL if cell.model.endswith(WITH_SHAPE_MODEL) else "")
+
+
+def measure(arguments: argparse.Namespace, subsets: Sequence[Subset], work: Path) -> dict[str, Any]:
+    """Evaluates all that fits and returns the record."""
+    index = shipped()
+    infos = {name: read_info(SHIPPED_FOLDER / entry["file"]) for name, entry in index.items()}
+    evaluations: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    lacking: list[dict[str, Any]] = []
+    for subset in subsets:
+        entries = []
+        for name in [name for name in index if infos[name].markup == subset.markup]:
+            folder = work / name / f"{subset.dataset}_{subset.subset}"
+            entry = run_evaluation(name, infos[name].model, subset, arguments, folder)
+            about = index[name]
+            trained = {"data": about["data"], "trained_with_seed": about["seed"], "run": about["run"]}
+            entries.append({**entry, **trained, "terms": about["terms"]})
+        pairs += pair_differences(entries)
+        evaluations += [{key: value for key, value in entry.items() if key != "errors"} for entry in entries]
+        measured = {entry["model"] for entry in entries}
+        lacking += untrained(subset, [model for model in list_models() if model not in measured])
+    command = shlex.join(["results.py", *(["--data", "DIR"] if arguments.data else []), "--out", "results"])
+    return {
+        "made": {"command": command, "git": git_state(), "versions": versions()},
+        "units": "errors, rates and areas are fractions; rows of tables and published figures are per cent",
+        "evaluations": evaluations,
+        "untrained": lacking,
+        "pairs": pairs,
+        "context": [asdict(cell) for cell in CONTEXT],
+    }
+
+
+def pictures(record: dict[str, Any]) -> dict[tuple[str, str], list[tuple[str, str, bytes]]]:
+    """Heading, file name and PNG file of each picture, by subset."""
+    made = {}
+    for (dataset, subset), entries in by_subset(record).items():
+        where = f"{dataset}_{subset}".replace("-", "_")
+        drawn = draw_ceds(entries)
+        drawn.axes[0].legend(loc="lower right")
+        made[dataset, subset] = [("Cumulative error distribution", f"ced_{where}.png", to_png(drawn))]
+        systems = {entry["name"]: stress_curves(entry) for entry in entries if entry["stress"]}
+        if systems:
+            words = f"error over {NORMALIZER_WORDS[entries[0]['normalizer']]}"
+            file = draw_stress(systems, words, f"{dataset} {subset}, faces made harder")
+            made[dataset, subset].append(("Faces made harder", f"stress_{where}.png", file))
+    return made
+
+
+def schematic_face() -> np.ndarray:
+    """The 68 points (68, 2) of the renderer's average face, seen from the front with its mouth open, in mm."""
+    average = np.zeros(NUM_IDENTITY)
+    return make_controls(average, average, Expression(jaw_open=16.0))[: IBUG_68.num_landmarks, :2]
+
+
+def output_files(record: dict[str, Any]) -> dict[str, bytes]:
+    """Every file of the results, from the record alone."""
+    drawn = pictures(record)
+    named = {key: [(heading, name) for heading, name, _ in made] for key, made in drawn.items()}
+    return {
+        "results.json": json_bytes(record),
+        "results.md": markdown(record, named).encode(),
+        "report.html": render_results(record, schematic_face()).encode(),
+        **{name: file for made in drawn.values() for _, name, file in made},
+    }
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measures, then writes everything at once."""
+    arguments = parse(words)
+    wanted = arguments.datasets.split(",") if arguments.datasets else None
+    unknown = sorted(set(wanted or ()) - set(CATALOG))
+    if unknown:
+        raise ValueError(f"--datasets {','.join(unknown)}: choose from {', '.join(CATALOG)}")
+    subsets = find_subsets(arguments.data, wanted)
+    with tempfile.TemporaryDirectory() as temporary:
+        record = measure(arguments, subsets, arguments.keep or Path(temporary))
+    record = json.loads(json_bytes(record))  # what is drawn is what is written
+    write_together(arguments.out, output_files(record))
+    print(f"\nopen {arguments.out / 'report.html'}")
+    return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    cli.run(main)
