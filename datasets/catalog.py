@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo_3d, pts_folder, w300_lp, w300_vw
+from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo, menpo_3d, pts_folder, w300_lp, w300_vw
 from datasets.annotated_photos import AnnotatedPhotos
 from datasets.faces import FaceDataset
 from datasets.synthetic import SyntheticFaces
@@ -148,6 +148,7 @@ CATALOG: dict[str, Entry] = {
         training="train",
         photo_of=lambda name: name.partition("/")[0],  # its video
     ),
+    "menpo": Entry(partial(_plain, menpo), menpo.SUBSETS),
     **{name: Entry(partial(_ls3d_w, name), tuple(parts)) for name, parts in menpo_3d.SUBSETS.items()},
     "pts": Entry(_own, ("all",), training="all"),
 }

@@ -129,6 +129,7 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         _300vw("category_3"),
         _300vw("test", _ALL_CATEGORIES),
         _300vw("train", _TRAINING),
+        Protocol("menpo", "frontal", "box_mean", 0.08, 0.08),
         Protocol("helen194", "test", "outer_eye", 0.08, 0.08),
         Protocol("helen194", "train", "outer_eye", 0.08, 0.08, _TRAINING),
         Protocol("pts", "all", "outer_eye", 0.08, 0.08, "these are faces of your own, on which no paper reports"),
