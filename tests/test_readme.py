@@ -81,3 +81,21 @@ def test_a_shipped_file_is_the_one_of_its_row_and_record(name):
     assert f"| {100 * figure:.2f} % |" in row
     common = next(cell for cell in find(entry["model"], "300w", "common") if cell.normalizer == "outer_eye")
     assert f"{common.percent:.2f} %" in row
+
+
+@pytest.mark.parametrize("name", sorted(INDEX))
+def test_the_results_page_has_the_figures_of_the_record(name):
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    section = page[page.index(f"## {name}: ") :].partition("\n## ")[0]
+    figures = json.loads((ROOT / INDEX[name]["metrics"]).read_text(encoding="utf-8"))["results"]
+    eyes = figures["outer_eye"]
+    areas = ", ".join(f"{100 * eyes['auc']['0.08'][rule]:.2f}" for rule in ("exact", "fan", "simpson", "trapezoid"))
+    rows = {
+        "NME, inter-ocular": f"{100 * eyes['mean']:.2f} %",
+        "NME, inter-pupil": f"{100 * figures['pupil']['mean']:.2f} %",
+        "NME, sqrt(w h) of the landmark box": f"{100 * figures['box_geometric']['mean']:.2f} %",
+        "median, inter-ocular": f"{100 * eyes['median']:.2f} %",
+        "AUC to 8 %: exact, FAN, Simpson, trapezoid": f"{areas} %",
+    }
+    for quantity, value in rows.items():
+        assert f"| {quantity} | {value} |" in section, quantity
