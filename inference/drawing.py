@@ -32,24 +32,27 @@ _FAR = 1 << 20  # pixels; beyond, they would not fit OpenCV's 32 bits
 _FINE = 4  # small faces are drawn so many times larger at most, then scaled down: OpenCV has no line below one pixel
 
 
-def draw_faces(image: np.ndarray, faces: Sequence[LocatedFace], markup: Markup) -> np.ndarray:
+def draw_faces(
+    image: np.ndarray, faces: Sequence[LocatedFace], markup: Markup, labels: Sequence[str] | None = None
+) -> np.ndarray:
     """A copy of an image with its faces drawn on it; line width and dots follow each face's size.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         faces: boxes and points in its pixels.
         markup: of the points.
+        labels: a few letters for each face's box, such as its number.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     drawn = image.copy()
-    for face in faces:
-        _draw_face(drawn, face, markup)
+    for face, label in zip(faces, labels or [""] * len(faces)):
+        _draw_face(drawn, face, markup, label)
     return drawn
 
 
-def _draw_face(image: np.ndarray, face: LocatedFace, markup: Markup) -> None:
+def _draw_face(image: np.ndarray, face: LocatedFace, markup: Markup, label: str) -> None:
     # A box may be larger than the photo; its lines need not be.
     size = min(float((face.box[2:] - face.box[:2]).mean()), max(image.shape))
     line_width = max(0.35, size / 180)
@@ -66,6 +69,7 @@ def _draw_face(image: np.ndarray, face: LocatedFace, markup: Markup) -> None:
 
     _draw_box(canvas, to_canvas(face.box.reshape(2, 2)), line_width * fine)
     _draw_points(canvas, to_canvas(face.points), markup, line_width * fine)
+    _draw_label(canvas, to_canvas(face.box[:2]), label, line_width * fine)
     region[:] = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
 
 
@@ -87,6 +91,16 @@ def _draw_box(canvas: np.ndarray, corners: np.ndarray, line_width: float) -> Non
     outline = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     _draw_line(canvas, outline, True, DARK, 2.0 * line_width)
     _draw_line(canvas, outline, True, WHITE, line_width)
+
+
+def _draw_label(canvas: np.ndarray, corner: np.ndarray, label: str, line_width: float) -> None:
+    """Inside the top left corner of a box."""
+    scale = 0.7 * line_width
+    (_, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    x, y = np.round(np.clip(corner, -_FAR, _FAR) + 4 * line_width + (0, height)).astype(int).tolist()
+    for colour, width in ((DARK, 4.0 * line_width), (WHITE, 1.5 * line_width)):
+        thickness = max(1, round(width))
+        cv2.putText(canvas, label, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
 
 
 def _draw_points(canvas: np.ndarray, points: np.ndarray, markup: Markup, line_width: float) -> None:

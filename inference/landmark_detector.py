@@ -19,7 +19,7 @@ class LocatedFace(NamedTuple):
     """One face of an image; pixels count from 0 and may lie beyond the border.
 
     Attributes:
-        box: (4,) float64 x0, y0, x1, y1, the box the landmarks were sought in.
+        box: (4,) float64 x0, y0, x1, y1, the box the landmarks were first sought in.
         points: (K, 2) float64, x then y.
         score: of the detector, larger is surer; 1 for given boxes.
     """
@@ -39,8 +39,7 @@ class LandmarkDetector:
     """
 
     def __init__(self, predictor: PointPredictor, detector: FaceDetector, markup: Markup) -> None:
-        self.detector, self.markup = detector, markup
-        self._predictor = predictor
+        self.predictor, self.detector, self.markup = predictor, detector, markup
 
     @classmethod
     def from_pretrained(
@@ -83,7 +82,7 @@ class LandmarkDetector:
             ValueError: the array is no such image.
         """
         check_image(image)
-        return self._landmarks(image, self.detector(image, name))
+        return self._landmarks(image, self.detector(image, name), getattr(self.detector, "looks", 1))
 
     def detect(self, image: np.ndarray, boxes: Sequence[Sequence[float]] | np.ndarray) -> list[LocatedFace]:
         """Landmarks in given boxes, all sent through the network together.
@@ -97,16 +96,14 @@ class LandmarkDetector:
         """
         check_image(image)
         given = np.asarray(boxes, np.float64).reshape(-1, 4)
-        return self._landmarks(image, [Detection(box, 1.0) for box in given])
+        return self._landmarks(image, [Detection(box, 1.0) for box in given], 1)
 
-    def _landmarks(self, image: np.ndarray, found: Sequence[Detection]) -> list[LocatedFace]:
+    def _landmarks(self, image: np.ndarray, found: Sequence[Detection], looks: int) -> list[LocatedFace]:
         if not found:
             return []
         for box, _ in found:
             _check_overlap(box, image)
-        points_image = locate(self._predictor, image, [box for box, _ in found])
-        if not np.isfinite(points_image).all():
-            raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
+        points_image = locate(self.predictor, image, [box for box, _ in found], looks)
         return [LocatedFace(box, points, score) for (box, score), points in zip(found, points_image)]
 
 

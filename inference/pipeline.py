@@ -5,14 +5,14 @@ Validation during training, evaluation and prediction all go through here.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
 from datasets.faces import FaceDataset
-from datasets.geometry import crop_matrix, invert, square_box, transform_points, warp_image
+from datasets.geometry import crop_matrix, invert, landmark_box, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS, HeatmapCodec
 from gluon_models.spec import InputSpec, NetworkInput
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
@@ -101,10 +101,31 @@ def crop_faces(image: np.ndarray, boxes: Sequence[np.ndarray], spec: InputSpec) 
     return np.stack([warp_image(image, matrix, spec.size) for matrix in matrices]), matrices
 
 
-def locate(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it."""
+def locate(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray], looks: int = 1) -> np.ndarray:
+    """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it, n at least 1.
+
+    Each look after the first one is at the tight box of the points before it: where a box comes from matters less then.
+
+    Raises:
+        ValueError: a box without area, or a network that answers with no numbers.
+    """
+    for _ in range(looks):
+        points_image = np.concatenate([_look(predictor, image, part) for part in _parts(boxes, predictor.batch_size)])
+        if not np.isfinite(points_image).all():
+            raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
+        boxes = [landmark_box(points) for points in points_image]
+    return points_image
+
+
+def _look(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
     crops, matrices = crop_faces(image, boxes, predictor.spec)
     return to_image(predictor(crops), matrices)
+
+
+def _parts(boxes: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:
+    """At most `size` at a time, so that the crops of hundreds of faces need no more memory than those of a batch."""
+    for start in range(0, len(boxes), size):
+        yield boxes[start : start + size]
 
 
 def to_image(points_crop: np.ndarray, matrices: np.ndarray) -> np.ndarray:
@@ -148,6 +169,7 @@ def predict_dataset(
     dataset: FaceDataset,
     boxes: Callable[[int, np.ndarray], np.ndarray | None] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    looks: int = 1,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Landmarks of every face of a data set, going on past faces that cannot be read or found.
 
@@ -156,6 +178,7 @@ def predict_dataset(
         dataset: the faces.
         boxes: (index, image) -> box (4,) or None for a face that was not found; the data set's own boxes if left out.
         progress: wraps the indices, to show a bar.
+        looks: at each face, see `locate`; with more than one, faces run one by one.
 
     Returns:
         points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name.
@@ -176,6 +199,9 @@ def predict_dataset(
             box = face.box if boxes is None else boxes(index, face.image)
             if box is None:
                 skipped[dataset.names[index]] = "no face was found"
+                continue
+            if looks > 1:
+                points[index] = locate(predictor, face.image, [box], looks)[0]
                 continue
             crops, matrices = crop_faces(face.image, [box], predictor.spec)
             waiting.append((index, crops[0], matrices[0]))

@@ -62,7 +62,8 @@ def test_a_corrected_detector_moves_the_points_with_its_box():
     detector = CorrectedDetector(Found((20, 30, 40, 50)), BoxCorrection(0.5, 0.0, 2.0, 1.0))
     (face,) = LandmarkDetector(PointPredictor(Diagonal(), SPEC), detector, AFLW_19)(PHOTO)
     np.testing.assert_allclose(face.box, [20, 30, 60, 50])
-    np.testing.assert_allclose(face.points[9], [39.5, 39.5], atol=1e-4)
+    # The first look ends at 9.5 to 69.5, and 9.5 to 69.5 downwards; the second is at a square of 1.5 * 60 about there.
+    np.testing.assert_allclose(face.points[[0, 9, 18]], [[-6, -6], [39, 39], [84, 84]], atol=1e-4)
 
 
 def test_the_detector_hears_the_name():

@@ -10,6 +10,7 @@ from datasets.heatmaps import HeatmapCodec
 from datasets.markups import AFLW_19
 from datasets.synthetic import SyntheticFaces
 from gluon_models import InputSpec, get_model, get_spec
+from inference import pipeline
 from inference.pipeline import (
     PointPredictor,
     crop_dataset,
@@ -135,6 +136,37 @@ def test_many_faces_run_in_batches_and_keep_their_order():
     counted = FixedPoints((0, 0))
     PointPredictor(counted, make_spec(), batch_size=3)(crops)
     assert [len(batch) for batch in counted.inputs] == [3, 3, 1]
+
+
+def test_a_second_look_is_at_the_box_of_the_first_ones_points():
+    net = FixedPoints((0.25, 0.25), (0.75, 0.75))
+    predictor, photo = PointPredictor(net, make_spec()), np.zeros((40, 40, 3), np.uint8)
+    # 0.25 and 0.75 of 16 pixels from 10 on are 13.5 and 21.5; of the 8 pixels from 13.5 on, 15 and 19.
+    np.testing.assert_allclose(locate(predictor, photo, [np.array([10.0, 10, 26, 26])]), [[[13.5] * 2, [21.5] * 2]])
+    np.testing.assert_allclose(
+        locate(predictor, photo, [np.array([10.0, 10, 26, 26])], looks=2), [[[15] * 2, [19] * 2]]
+    )
+
+
+def test_hundreds_of_faces_are_cropped_a_batch_at_a_time(monkeypatch):
+    counts = []
+
+    def counted(image, boxes, spec):
+        counts.append(len(boxes))
+        return crop_faces(image, boxes, spec)
+
+    monkeypatch.setattr(pipeline, "crop_faces", counted)
+    boxes = [np.array([x, 5.0, x + 10, 15]) for x in range(300)]
+    found = locate(
+        PointPredictor(FixedPoints((0, 0)), make_spec(), batch_size=64), np.zeros((9, 9, 3), np.uint8), boxes
+    )
+    assert counts == [64, 64, 64, 64, 44]
+    np.testing.assert_allclose(found[:, 0, 0], np.arange(300) - 0.5)
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="weights are spoilt"):
+        locate(PointPredictor(FixedPoints((np.nan, 0)), make_spec()), np.zeros((9, 9, 3), np.uint8), [np.arange(4.0)])
 
 
 class HeatmapsOfTheBrightest:
@@ -268,6 +300,14 @@ def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
     assert np.isnan(points[1:3]).all()
     for index in (0, 3):
         np.testing.assert_allclose(points[index], np.repeat([faces.centres[index]], 19, axis=0), atol=0.1)
+
+
+def test_a_data_set_may_be_looked_at_twice():
+    net = FixedPoints(*[(0.25, 0.25)] * 18, (0.75, 0.75))
+    faces = SpotFaces()
+    points, _ = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, looks=2)
+    # A quarter and three quarters of 32 pixels from 15 on are 22.5 and 38.5; of the 16 from 22.5 on, 26 and 34.
+    np.testing.assert_allclose(points[0, [0, 18]], [[26, 26], [34, 34]])
 
 
 def test_a_box_without_area_leaves_one_face_out():

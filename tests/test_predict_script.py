@@ -3,11 +3,13 @@
 import errno
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import mxnet as mx
 import numpy as np
 import pytest
@@ -19,8 +21,9 @@ from datasets.ibug_300w import read_pts
 from datasets.images import read_image
 from engine import cli
 from gluon_models import describe, get_model, save_weights
-from inference import photo_files
+from inference import output_folder, photo_files
 from inference.landmark_detector import LandmarkDetector
+from inference.video_reader import Frame
 
 ROOT = Path(__file__).resolve().parent.parent
 HOPPER = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -231,6 +234,309 @@ def test_a_photo_is_turned_upright_as_its_tag_says(run, tmp_path):
     assert (content["width"], content["height"]) == (512, 600)
     np.testing.assert_allclose(content["faces"][0]["box"], BOX, atol=30)
     assert read_image(tmp_path / "out" / "turned.png").shape == (600, 512, 3)
+
+
+# Photos of all kinds
+
+
+def gray(width, height):
+    return Image.fromarray(np.full((height, width, 3), 90, np.uint8))
+
+
+def palette_with_transparency(path):
+    picture = gray(40, 30).quantize(4)
+    picture.save(path, transparency=0)
+
+
+def animation(path):
+    frames = [Image.fromarray(np.full((30, 40), level, np.uint8)) for level in (40, 120, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+ODD_PHOTOS = {
+    "point.png": lambda path: gray(1, 1).save(path),
+    "line.png": lambda path: gray(3000, 1).save(path),
+    "cmyk.jpg": lambda path: gray(40, 30).convert("CMYK").save(path),
+    "palette.png": lambda path: gray(40, 30).quantize(4).save(path),
+    "palette_alpha.png": palette_with_transparency,
+    "deep.png": lambda path: Image.fromarray(np.full((30, 40), 30000, np.uint16)).save(path),
+    "moving.gif": animation,
+}
+
+
+@pytest.mark.parametrize("detector", ["haar", "whole"])
+def test_photos_of_odd_kinds(run, tmp_path, detector):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name, make in ODD_PHOTOS.items():
+        make(folder / name)
+    code, words, error = run(folder, "--detector", detector)
+    found = len(ODD_PHOTOS) if detector == "whole" else 0
+    assert (code, error) == (0, "")
+    assert f"{found} faces in {len(ODD_PHOTOS)} of {len(ODD_PHOTOS)} photos" in words
+    assert words.count("no face was found") == len(ODD_PHOTOS) - found
+    for name in ODD_PHOTOS:
+        content = json.loads((tmp_path / "out" / f"{Path(name).stem}.json").read_text(encoding="utf-8"))
+        with Image.open(folder / name) as picture:
+            assert (content["width"], content["height"]) == picture.size
+        assert len(content["faces"]) == (1 if found else 0)
+
+
+def test_a_hundred_faces(run, photos, tmp_path):
+    boxes = [[x, y, x + 9, y + 11] for x in range(-4, 76, 8) for y in range(-5, 55, 6)]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes), encoding="utf-8")
+    assert len(boxes) == 100
+    assert run(photos / "a.png", "--boxes", tmp_path / "boxes.json")[1].startswith("100 faces in 1 of 1 photos")
+    faces = json.loads((tmp_path / "out" / "a.json").read_text(encoding="utf-8"))["faces"]
+    assert [face["box"] for face in faces] == boxes
+    np.testing.assert_allclose(read_pts(tmp_path / "out" / "a_100.pts"), faces[99]["points"], atol=2e-3)
+
+
+def test_fifty_megapixels(run, tmp_path):
+    (tmp_path / "boxes.json").write_text("[[7000, 5300, 7800, 6040]]", encoding="utf-8")
+    gray(8000, 6250).save(tmp_path / "big.bmp")
+    assert run(tmp_path / "big.bmp", "--boxes", tmp_path / "boxes.json")[0] == 0
+    content = json.loads((tmp_path / "out" / "big.json").read_text(encoding="utf-8"))
+    assert (content["width"], content["height"]) == (8000, 6250)
+    # The same gray in a small picture: points lie alike in a crop of 1,000 pixels about (7400, 5670) and one of 50.
+    (tmp_path / "boxes.json").write_text("[[10, 11.5, 50, 48.5]]", encoding="utf-8")
+    gray(60, 60).save(tmp_path / "small.png")
+    assert run(tmp_path / "small.png", "--boxes", tmp_path / "boxes.json")[0] == 0
+    small = json.loads((tmp_path / "out" / "small.json").read_text(encoding="utf-8"))["faces"]
+    places = [np.array(faces[0]["points"]) + 0.5 for faces in (content["faces"], small)]
+    np.testing.assert_allclose((places[0] - (7400, 5670)) / 1000, (places[1] - (30, 30)) / 50, atol=2e-2)
+
+
+# Videos
+
+
+def write_video(path, count=6, size=(80, 60)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, size)
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    for k in range(count):
+        writer.write(np.roll(noise, k, axis=1))
+    writer.release()
+    return path
+
+
+def lines_of(folder, stem):
+    return [json.loads(line) for line in (folder / f"{stem}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+ALONE = ("--no-tracking", "--detector", "whole")  # an untrained network finds nothing that it could follow
+
+
+def test_a_video(run, tmp_path):
+    video, out = write_video(tmp_path / "clip.avi"), tmp_path / "out"
+    code, words, error = run(video, *ALONE)
+    assert (code, error) == (0, "")
+    assert words == f"{video}: 6 faces in 6 frames\nwritten to {out}\n"
+    assert sorted(content_of(out)) == ["clip.json", "clip.jsonl", "clip.mp4"]
+    lines = lines_of(out, "clip")
+    assert [line["frame"] for line in lines] == list(range(6))
+    assert [line["seconds"] for line in lines] == [0.0, 0.04, 0.08, 0.12, 0.16, 0.2]
+    (face,) = lines[3]["faces"]
+    assert face["box"] == [0, 0, 80, 60]
+    assert face["id"] is None
+    assert np.array(face["points"]).shape == (68, 2)
+    content = json.loads((out / "clip.json").read_text(encoding="utf-8"))
+    assert (content["video"], content["width"], content["height"]) == (str(video), 80, 60)
+    assert (content["frames"], content["broken_frames"], content["missing_frames"]) == (6, [], 0)
+    assert (content["frames_per_second"], content["lines"], content["model"]) == (25, "clip.jsonl", "resnet18_slim")
+    drawn = cv2.VideoCapture(str(out / "clip.mp4"))
+    assert [drawn.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [6, 25]
+
+
+def test_an_untrained_network_follows_nothing(run, tmp_path):
+    video = write_video(tmp_path / "clip.avi", 3)
+    code, words, _ = run("--smooth", video, "--boxes", boxes_file(tmp_path))
+    assert code == 0
+    assert json.loads((tmp_path / "out" / "clip.json").read_text(encoding="utf-8"))["smoothing_hz"] == 1
+    assert "clip.avi: 0 faces in 3 frames" in words
+    assert [line["faces"] for line in lines_of(tmp_path / "out", "clip")] == [[], [], []]
+
+
+def boxes_file(folder):
+    path = folder / "given.json"
+    path.write_text("[[10, 10, 60, 50]]", encoding="utf-8")
+    return path
+
+
+def test_a_video_with_broken_frames_is_done_and_listed(run, tmp_path):
+    video = write_video(tmp_path / "clip.avi")
+    data = bytearray(video.read_bytes())
+    start = [match.start() for match in re.finditer(b"\xff\xd8\xff", data)]
+    data[start[2] : start[2] + 500] = bytes(500)
+    video.write_bytes(data[: start[5]])
+    code, words, error = run(video, *ALONE)
+    assert code == 1
+    assert "4 faces in 4 frames" in words
+    assert error == f"left out: frames of {video}: 1 could not be decoded\n"
+    assert [line["frame"] for line in lines_of(tmp_path / "out", "clip")] == [0, 1, 3, 4]
+    content = json.loads((tmp_path / "out" / "clip.json").read_text(encoding="utf-8"))
+    assert (content["frames"], content["broken_frames"]) == (4, [2])
+
+
+def test_a_video_that_ends_early_is_listed(run, tmp_path):
+    video = write_video(tmp_path / "clip.avi", 9)
+    data = video.read_bytes()
+    video.write_bytes(data[: [match.start() for match in re.finditer(b"\xff\xd8\xff", data)][4]])
+    code, _, error = run(video, *ALONE)
+    assert (code, error) == (1, f"left out: frames of {video}: 5 of 9 are missing at its end\n")
+    assert len(lines_of(tmp_path / "out", "clip")) == 4
+
+
+def test_only_so_many_frames(run, tmp_path):
+    assert run(write_video(tmp_path / "clip.avi"), *ALONE, "--max-frames", "2")[0] == 0
+    assert len(lines_of(tmp_path / "out", "clip")) == 2
+
+
+def test_videos_without_frames_or_that_are_none(run, tmp_path):
+    video = write_video(tmp_path / "clip.avi")
+    data = video.read_bytes()
+    (tmp_path / "header.avi").write_bytes(data[: data.find(b"\xff\xd8\xff")])
+    (tmp_path / "text.mp4").write_text("no video", encoding="utf-8")
+    refused(run(tmp_path / "header.avi", *ALONE), tmp_path / "header.avi", "no frame of it can be decoded")
+    refused(run(tmp_path / "text.mp4", *ALONE), tmp_path / "text.mp4", "not a video that can be read")
+    assert content_of(tmp_path / "out") == {}
+    code, words, error = run(tmp_path / "header.avi", tmp_path / "text.mp4", video, *ALONE)
+    assert code == 1
+    assert "clip.avi: 6 faces in 6 frames" in words
+    assert error.count("left out: ") == 2
+
+
+def test_a_camera_that_is_not_there(run, tmp_path):
+    refused(run("97", *ALONE), "camera 97 is not there")
+    assert content_of(tmp_path / "out") == {}
+
+
+class Interrupted:
+    """A camera that shows three frames; then somebody presses Ctrl-C."""
+
+    def __init__(self, *words):
+        self.left = 3
+
+    def isOpened(self):
+        return True
+
+    def get(self, key):
+        return 0.0
+
+    def read(self):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return True, np.zeros((60, 80, 3), np.uint8)
+
+    def release(self):
+        pass
+
+
+def test_a_camera_ends_with_ctrl_c_and_keeps_its_frames(run, tmp_path, monkeypatch):
+    real = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source, *more: real(source, *more) if more else Interrupted())
+    code, words, _ = run("0", *ALONE)
+    assert code == 0
+    assert "camera 0: 3 faces in 3 frames" in words
+    assert sorted(content_of(tmp_path / "out")) == ["camera_0.json", "camera_0.jsonl", "camera_0.mp4"]
+    assert len(lines_of(tmp_path / "out", "camera_0")) == 3
+
+
+def test_a_video_that_is_interrupted_leaves_nothing(run, tmp_path, monkeypatch):
+    video = write_video(tmp_path / "clip.avi")
+    assert run(video, *ALONE, "--max-frames", "1")[0] == 0
+    before = content_of(tmp_path / "out")
+    monkeypatch.setattr(cv2, "VideoCapture", Interrupted)
+    assert run(video, *ALONE, "--overwrite")[0] == 130
+    assert content_of(tmp_path / "out") == before
+
+
+def test_a_video_and_a_photo_of_one_stem_are_refused(run, photos, tmp_path):
+    video = write_video(tmp_path / "a.avi")
+    refused(run(photos, video, *ALONE), photos / "a.png", video, "would both become a.json")
+
+
+def test_videos_are_overwritten_only_on_request_and_never_the_input(run, photos, tmp_path):
+    out, video = tmp_path / "out", write_video(tmp_path / "a.avi", 2)
+    assert run(photos / "a.png", "--boxes", boxes_file(tmp_path))[0] == 0
+    assert "a_1.pts" in content_of(out)
+    refused(run(video, *ALONE), out / "a.json", "--overwrite")
+    # What an earlier run wrote for a photo of this stem goes as a whole.
+    assert run(video, *ALONE, "--overwrite")[0] == 0
+    assert sorted(content_of(out)) == ["a.json", "a.jsonl", "a.mp4"]
+    before = content_of(out)
+    refused(run(out / "a.mp4", *ALONE, "--overwrite"), out / "a.mp4", "would replace this video")
+    assert content_of(out) == before
+
+
+def test_a_folder_that_must_not_be_written_to(run, photos, tmp_path, monkeypatch):
+    # Who runs tests as root may write anywhere.
+    monkeypatch.setattr(output_folder.os, "access", lambda path, mode: False)
+    refused(run(photos / "a.png", *ALONE), tmp_path / "out", "no permission to write here")
+
+
+def test_a_display_is_asked_for_first(run, photos, tmp_path, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    refused(run(photos / "a.png", *ALONE, "--show"), "--show: no window can be opened here")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_shown_and_how_it_ends(run, tmp_path, monkeypatch):
+    shown = []
+
+    class Screen:
+        def __init__(self, title):
+            pass
+
+        def show(self, image, milliseconds):
+            shown.append((image.shape, milliseconds))
+            return len(shown) < 3  # then q is pressed
+
+    monkeypatch.setattr(predict, "check_display", lambda: None)
+    monkeypatch.setattr(predict, "Window", Screen)
+    assert run(write_video(tmp_path / "clip.avi"), *ALONE, "--show")[0] == 0
+    assert shown == [((60, 80, 3), 1)] * 3
+    assert len(lines_of(tmp_path / "out", "clip")) == 3
+
+
+def test_photos_are_shown_until_q(run, photos, tmp_path, monkeypatch):
+    shown = []
+
+    class Screen:
+        def __init__(self, title):
+            pass
+
+        def show(self, image, milliseconds):
+            shown.append(milliseconds)
+            return len(shown) < 2
+
+    monkeypatch.setattr(predict, "check_display", lambda: None)
+    monkeypatch.setattr(predict, "Window", Screen)
+    assert run(photos, "--detector", "whole", "--show")[1] == f"3 faces in 3 of 3 photos: {tmp_path / 'out'}\n"
+    assert shown == [0, 0]
+
+
+def test_a_network_that_finds_faces_itself_is_followed_on_crops(monkeypatch):
+    asked = []
+    monkeypatch.setattr(predict, "crop_predictor", lambda arguments: asked.append(arguments.shape_model))
+    arguments = predict.parse(["clip.avi", "--out", "x", "--detector", "none", "--shape-model", "shape.npz"])
+    follow = predict.following(arguments, lambda image, name="": [], Path("clip.avi"))
+    assert follow(Frame(0, 0.0, np.zeros((9, 9, 3), np.uint8))) == []
+    assert asked == ["shape.npz"]
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("--redetect", "0"), "--redetect must be at least 1"),
+        (("--max-frames", "0"), "--max-frames must be at least 1"),
+        (("--smooth", "--cutoff", "0"), "--cutoff must be above 0 Hz"),
+        (("--smooth", "--no-tracking"), "--smooth needs faces that are followed"),
+    ],
+)
+def test_video_options_that_cannot_be(run, photos, words, advice):
+    refused(run(photos / "a.png", *words), advice)
 
 
 def test_weights_that_do_not_fit(run, photos, weights, tmp_path):

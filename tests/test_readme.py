@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import calibrate_detector
+import calibrate_tracking
 import evaluate
+import evaluate_video
 import export
 import label_faces
 import predict
@@ -25,6 +28,9 @@ INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 
 
 PARSERS = {
+    "calibrate_detector.py": calibrate_detector.parse,
+    "calibrate_tracking.py": calibrate_tracking.parse,
+    "evaluate_video.py": evaluate_video.parse,
     "train_ffld.py": train_ffld.TRAINING.parse,
     "evaluate.py": evaluate.parse,
     "predict.py": predict.parse,

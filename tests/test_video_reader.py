@@ -1,0 +1,128 @@
+"""Frames of videos that are whole, broken, cut short, empty or none, each written here."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.inputs import Camera
+from inference.video_reader import VideoReader
+
+RATE = 25.0
+
+
+def write(path, count, size=(64, 48), code="MJPG"):
+    """A video whose frame k is gray of level 10 * k."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), RATE, size)
+    assert writer.isOpened()
+    for k in range(count):
+        writer.write(np.full((size[1], size[0], 3), 10 * k, np.uint8))
+    writer.release()
+    return path
+
+
+def jpeg_starts(data):
+    return [match.start() for match in re.finditer(b"\xff\xd8\xff", data)]
+
+
+def levels(frames):
+    return [round(frame.image.mean() / 10) for frame in frames]
+
+
+def test_every_frame_with_its_number_and_time(tmp_path):
+    reader = VideoReader(write(tmp_path / "a.avi", 12))
+    assert (reader.rate, reader.declared) == (RATE, 12)
+    frames = list(reader)
+    assert levels(frames) == [frame.number for frame in frames] == list(range(12))
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(12) / RATE, atol=1e-6)
+    assert frames[0].image.shape == (48, 64, 3)
+    assert (reader.broken, reader.missing, reader.faults) == ([], 0, "")
+
+
+def test_frames_are_rgb(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "red.avi"), cv2.VideoWriter_fourcc(*"MJPG"), RATE, (64, 48))
+    writer.write(np.full((48, 64, 3), (0, 0, 200), np.uint8))  # OpenCV's order: blue, green, red
+    writer.release()
+    (frame,) = VideoReader(tmp_path / "red.avi")
+    red, green, blue = frame.image.mean(axis=(0, 1))
+    assert red > 150 > 50 > max(green, blue)
+
+
+def test_broken_frames_are_skipped_counted_and_keep_their_numbers(tmp_path):
+    data = bytearray(write(tmp_path / "whole.avi", 12).read_bytes())
+    starts = jpeg_starts(data)
+    assert len(starts) == 12
+    for k in (4, 5, 9):
+        length = starts[k + 1] - starts[k] - 16  # leaves the header of the next one
+        data[starts[k] : starts[k] + length] = bytes(length)
+    (tmp_path / "broken.avi").write_bytes(data)
+    reader = VideoReader(tmp_path / "broken.avi")
+    frames = list(reader)
+    assert levels(frames) == [frame.number for frame in frames] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
+    np.testing.assert_allclose([frame.seconds for frame in frames], [frame.number / RATE for frame in frames])
+    assert (reader.broken, reader.missing) == ([4, 5, 9], 0)
+    assert reader.faults == "3 could not be decoded"
+
+
+def test_a_video_that_ends_early_says_so(tmp_path):
+    data = write(tmp_path / "whole.avi", 12).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: jpeg_starts(data)[7] + 50])
+    reader = VideoReader(tmp_path / "cut.avi")
+    assert levels(reader) == list(range(7))
+    assert (reader.broken, reader.missing) == ([], 5)
+    assert reader.faults == "5 of 12 are missing at its end"
+
+
+def test_a_video_with_a_header_but_no_frame(tmp_path):
+    data = write(tmp_path / "whole.avi", 12).read_bytes()
+    (tmp_path / "header.avi").write_bytes(data[: jpeg_starts(data)[0]])
+    assert list(VideoReader(tmp_path / "header.avi")) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 50])
+def test_what_is_no_video_is_refused_in_silence(tmp_path, content, capfd):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.mp4: not a video that can be read"):
+        VideoReader(tmp_path / "a.mp4")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_camera_that_is_not_there(capfd):
+    with pytest.raises(OSError, match="camera 97 is not there or in use by another program"):
+        VideoReader(Camera(97))
+    assert capfd.readouterr() == ("", "")
+
+
+class Capture:
+    """A camera that answers a few frames, then nothing."""
+
+    def __init__(self, frames):
+        self.frames, self.released = list(frames), False
+
+    def isOpened(self):
+        return True
+
+    def get(self, key):
+        return {cv2.CAP_PROP_FPS: -1.0, cv2.CAP_PROP_FRAME_COUNT: -1.0}.get(key, 0.0)
+
+    def read(self):
+        frame = self.frames.pop(0) if self.frames else None
+        return frame is not None, frame
+
+    def release(self):
+        self.released = True
+
+
+def test_a_camera_goes_by_the_clock_and_ends_when_it_is_pulled(monkeypatch):
+    picture = np.zeros((4, 6, 3), np.uint8)
+    capture = Capture([picture, None, picture, picture])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *words: capture)
+    reader = VideoReader(Camera(0))
+    frames = list(reader)
+    assert [frame.number for frame in frames] == [0, 2, 3]
+    seconds = [frame.seconds for frame in frames]
+    assert seconds[0] == 0 <= seconds[1] <= seconds[2]
+    assert (reader.rate, reader.declared, reader.broken, reader.missing) == (0, 0, [1], 0)
+    reader.close()
+    assert capture.released
