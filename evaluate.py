@@ -118,10 +118,13 @@ def load_faces(arguments: argparse.Namespace) -> tuple[FaceDataset, SubsetInfo]:
     return load_subset(arguments.dataset, arguments.data, arguments.subset, arguments.allow_missing)
 
 
-def box_rule(boxes: str, faces: SeenFaces, true_boxes: str) -> tuple[str, BoxRule | None]:
-    """What --boxes asks for: its kind, and (index, image) -> box or None, which is None itself for the true boxes."""
+def box_rule(boxes: str, faces: SeenFaces, true_boxes: str) -> tuple[str, BoxRule | None, int]:
+    """What --boxes asks for: its kind, (index, image) -> box or None, and how often the network looks at each face.
+
+    The rule is None itself for the true boxes.
+    """
     if boxes == "truth":
-        return true_boxes, None
+        return true_boxes, None, 1
     kind, choose = ("detector", closest_box) if boxes == "detector" else ("file", given_box)
     detect = get_detector("haar") if kind == "detector" else get_detector("file", boxes)
 
@@ -129,7 +132,7 @@ def box_rule(boxes: str, faces: SeenFaces, true_boxes: str) -> tuple[str, BoxRul
         box = choose([each.box for each in detect(image, faces.names[index])], faces.boxes[index])
         return None if box is None else check_inside(box, image)
 
-    return kind, rule
+    return kind, rule, getattr(detect, "looks", 1)
 
 
 def picture(faces: SeenFaces, index: int, predicted: np.ndarray, error: float) -> Picture:
@@ -163,10 +166,10 @@ def load_predictor(
 
 
 def predict(
-    predictor: PointPredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None
+    predictor: PointPredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None, looks: int
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Points (n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
-    predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress)
+    predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress, looks)
     if np.isnan(predicted[[name not in skipped for name in faces.names]]).any():
         raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
     return predicted, skipped
@@ -238,9 +241,9 @@ def main(words: Sequence[str] | None = None) -> int:
     faces = SeenFaces(stored)
     if info.markup != faces.markup.name:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
-    rule, boxes = box_rule(arguments.boxes, faces, protocol.true_boxes)
+    rule, boxes, looks = box_rule(arguments.boxes, faces, protocol.true_boxes)
     out = make_folder(arguments.out)
-    predicted, skipped = predict(predictor, faces, boxes)
+    predicted, skipped = predict(predictor, faces, boxes, looks)
     predicted = predicted + arguments.point_shift
     result = Evaluation(
         model=arguments.model + (WITH_SHAPE_MODEL if arguments.shape_model else ""),
