@@ -73,7 +73,7 @@ STUDIES = {
             Cell("L1/L1/L1", "--loss normalized_l2/l1/l1/l1", 3.76),
             Cell("AL/AL/AL", "--loss normalized_l2/align/align/align", 3.95),
             Cell("L2/L1/AL", _BEST, 3.66),
-            Cell("all L1 over the inter-ocular distance (cpu recipe)", ""),
+            Cell("cpu recipe: Eq. 1 with L1", ""),
         ),
     ),
     "ffld_gradients": Study(
@@ -223,14 +223,15 @@ def markdown(study: Study, seeds: Sequence[int], rows: Sequence[dict]) -> str:
 
 def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
     """One line per cell: a dot for each seed, a bar at their mean."""
-    figure = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, each in enumerate(rows):
         axes.plot(each["nme"], [place] * len(each["nme"]), "o", color="tab:blue", alpha=0.7)
         axes.plot([each["mean"]], [place], "|", color="black", markersize=18, markeredgewidth=2)
     axes.set_yticks(range(len(rows)), [each["cell"] for each in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="validation NME, inter-ocular (%): dots are seeds, bars their mean", title=study.title)
+    axes.set(xlabel="validation NME, inter-ocular (%); dots: seeds, bars: means")
+    figure.suptitle(study.title)
     axes.grid(axis="x", alpha=0.3)
     write_whole(path, lambda part: figure.savefig(part, format="png", dpi=110))
 
