@@ -1,65 +1,127 @@
-"""Measures faces per second of data loading, prediction and training, and the memory they take, on this machine.
+"""Measures what networks cost on this machine: their size, time and memory, and how much of the machine they use.
 
 The photos are rendered faces of 490 pixels, saved as JPEG in a temporary folder: the size of 300-W's photos cropped to
-twice the face. Crops are those of the cpu recipe, weights are random. Run it while nothing else does.
+twice the face. Training is that of the cpu recipe. Weights are random where none ship. Prediction and training each run
+in a process of their own, whose memory is what is reported. Run it while nothing else does.
+
+--peers measures others' networks in turn with ours, each in a process of its own, and prints ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
+import json
+import multiprocessing
 import os
-import resource
+import subprocess
+import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import monotonic
-from typing import Any, Callable, Iterator, Sequence
+from statistics import median
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet.gluon import HybridBlock, Trainer
 
+import train_deeppose
+import train_ffld
+import train_hourglass
+import train_lgcn
+import train_regions
 from datasets import pts_folder
+from datasets.annotated_photos import AnnotatedPhotos
 from datasets.augment import TrainingCrop
 from datasets.cache import CachedFaces
 from datasets.faces import FaceDataset
-from datasets.images import write_image
+from datasets.images import read_image, write_image
 from datasets.loader import Batch, Loader
+from datasets.markups import IBUG_68
 from datasets.pts_files import write_pts
 from datasets.synthetic import SyntheticFaces
 from engine import cli, devices, training
+from engine.files import write_text
 from engine.fit import Objective
-from gluon_models import InputSpec, get_model, get_spec
-from gluon_models.ffld import Recipe, recipes_for
+from engine.record import git_state, versions
+from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
+from gluon_models import InputSpec, get_model, get_spec, list_models, load_weights, shipped_weights
+from gluon_models.__main__ import add_up, summarize
+from inference.detectors import Detection, get_detector
+from inference.exported import Exporter
+from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, crop_dataset
-from train_ffld import MODELS, TRAINING
+from inference.quantized import NotQuantizable, read_block, write_int8
+from train_landmarks import LandmarkTraining, Recipe
 
+SCRIPTS = (train_deeppose, train_ffld, train_hourglass, train_lgcn, train_regions)
+TRAININGS: dict[str, LandmarkTraining] = {name: each.TRAINING for each in SCRIPTS for name in each.TRAINING.models}
+ALL = "all"
+PRECISIONS = ("float32", "int8")
 PHOTOS, PHOTO_SIZE = 64, 490
 EPOCH = 8192  # faces; photos repeat, so that workers do not pause between epochs
-PREDICTION_BATCHES = (1, 64)
+MATRIX_SIDE = 2048  # of the product that the machine's peak is measured with
+PEER_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to measure, on what.
+
+    Attributes:
+        seconds: length of each measurement.
+        workers: processes that prepare faces.
+        gpus: see `engine.devices.contexts`.
+        seed: of faces and weights.
+    """
+
+    seconds: float
+    workers: int
+    gpus: str | None
+    seed: int
+
+
+class Peer(NamedTuple):
+    """Someone else's network, and the one of ours that it is compared with.
+
+    Attributes:
+        words: the script that measures it, and its arguments.
+        ours: a network of ours.
+        package: what must be installed.
+    """
+
+    words: tuple[str, ...]
+    ours: str
+    package: str
+
+
+PEERS = {
+    "PyTorch's resnet18_slim": Peer(("benchmark_torch.py", "twin"), "resnet18_slim", "torch"),
+    "the same through torch.compile": Peer(("benchmark_torch.py", "twin", "--compile"), "resnet18_slim", "torch"),
+    "FAN in PyTorch": Peer(("benchmark_torch.py", "fan"), "hourglass_resnet50", "torch"),
+    "dlib's predictor": Peer(("benchmark_dlib.py",), "resnet18_slim", "dlib"),
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--model", choices=MODELS, default=MODELS[0])
+    models = f"a network, or {ALL}: " + ", ".join(list_models())
+    parser.add_argument("--model", choices=(*list_models(), ALL), default="resnet18_slim", metavar="NAME", help=models)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--peers", action="store_true", help="compare with PyTorch, FAN and dlib instead")
     cli.add_device_arguments(parser)
     return parser
 
 
-def rate(counts: Iterator[int], seconds: float) -> float:
-    """Faces per second of an endless iterator over numbers of faces done; the first step is not counted."""
-    next(counts)
-    start, done = monotonic(), 0
-    while monotonic() - start < seconds:
-        done += next(counts)
-    return done / (monotonic() - start)
-
-
-def write_photos(folder: Path, seed: int) -> pts_folder.PtsFolder:
+def write_photos(folder: Path, seed: int) -> AnnotatedPhotos:
     """Rendered faces as JPEG and .pts files."""
     for face in SyntheticFaces(PHOTOS, seed, PHOTO_SIZE):
         write_image(folder / f"{face.name}.jpg", face.image)
@@ -67,11 +129,94 @@ def write_photos(folder: Path, seed: int) -> pts_folder.PtsFolder:
     return pts_folder.load(folder)
 
 
-def make_loader(faces: FaceDataset, spec: InputSpec, recipe: Recipe, arguments: argparse.Namespace) -> Loader:
+def make_network(model: str, ctx: mx.Context, seed: int) -> tuple[HybridBlock, bool]:
+    """A network of 68 landmarks with the weights that ship, and whether any do."""
+    try:
+        return load_weights(shipped_weights(model), model, ctx)[0], True
+    except (ValueError, FileNotFoundError):
+        net, spec = get_model(model, num_landmarks=IBUG_68.num_landmarks), get_spec(model)
+        training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [ctx], seed)
+        return net, False
+
+
+def int8_twin(net: HybridBlock, spec: InputSpec, crops: np.ndarray) -> HybridBlock:
+    """What export.py --int8 writes of a network, calibrated on crops (n, S, S, 3).
+
+    Raises:
+        NotQuantizable: MXNet has none.
+    """
+    exporter = Exporter(net, spec, False, mx.cpu())
+    with tempfile.TemporaryDirectory() as folder:
+        written = exporter.write_mxnet(Path(folder) / "float32", crops[:1])
+        twin = read_block(*write_int8(*written, Path(folder) / "int8", exporter.feed(crops)))
+    twin.hybridize(static_alloc=True, static_shape=True)
+    return twin
+
+
+def peak_gflops(ctx: mx.Context, seconds: float) -> float:
+    """Multiplications and additions per second, in 1e9, of a large float32 matrix product: the faster of two libraries.
+
+    MXNet's dot is OpenBLAS's or cuBLAS's, its dense layer oneDNN's or cuBLAS's.
+    """
+    left, right = (mx.nd.random.uniform(-1, 1, (MATRIX_SIDE, MATRIX_SIDE), ctx=ctx) for _ in range(2))
+
+    def dense() -> mx.nd.NDArray:
+        return mx.nd.FullyConnected(left, right, num_hidden=MATRIX_SIDE, no_bias=True, flatten=False)
+
+    products: tuple[Callable[[], mx.nd.NDArray], ...] = (lambda: mx.nd.dot(left, right), dense)
+    best = min(durations(lambda run=run: run().wait_to_read(), seconds).min() for run in products)
+    return 2 * MATRIX_SIDE**3 / best / 1e9
+
+
+def photo_rate(predictor: PointPredictor, photos: AnnotatedPhotos, looks: int, seconds: float) -> dict[str, float]:
+    """Photos per second from the file to points of the image, boxes by the default detector, and the faces it found."""
+    found_by = get_detector("haar")
+
+    def detect(image: np.ndarray, name: str) -> list[Detection]:
+        return found_by(image, name)
+
+    detect.looks = looks  # type: ignore[attr-defined]
+    locate_faces = LandmarkDetector(predictor, detect, photos.markup)
+    found = []
+
+    def each_photo() -> Iterator[int]:
+        for path in itertools.cycle(photos.image_paths):
+            found.append(len(locate_faces(read_image(path), path.name)))
+            yield 1
+
+    photos_per_second = rate(each_photo(), seconds)
+    return {"photos_per_second": photos_per_second, "faces_per_photo": float(np.mean(found)), "looks": looks}
+
+
+def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, setting: Setting) -> dict[str, Any]:
+    """Prediction by a network, and the whole way from photos to points; {"missing": why} where it has no int8 form."""
+    ctx, spec = devices.contexts(setting.gpus)[0], get_spec(model)
+    int8 = precision == "int8"
+    ctx = mx.cpu() if int8 else ctx
+    net, trained = make_network(model, ctx, setting.seed)
+    crops = crop_dataset(photos, spec).crops
+    try:
+        predictor = PointPredictor(int8_twin(net, spec, crops) if int8 else net, spec, ctx)
+    except NotQuantizable as error:
+        return {"missing": str(error)}
+    # A second look is at the box of the first points, which is none where the weights are random.
+    looks = get_detector("haar").looks if trained else 1
+    try:
+        cost = asdict(time_prediction(predictor, crops, setting.seconds))
+        return {**cost, "pipeline": photo_rate(predictor, photos, looks, setting.seconds)}
+    except ValueError:
+        if trained or not int8:
+            raise
+        # Random weights in eight bits may answer flat maps, in which there are no points to read.
+        return {**asdict(time_prediction(predictor.answer, crops, setting.seconds)), "pipeline": None}
+
+
+def make_loader(faces: FaceDataset, model: str, recipe: Recipe, setting: Setting) -> Loader:
     """Batches as in training with the recipe."""
-    crop = TrainingCrop(spec.size, spec.box_margin, faces.markup, TRAINING.augmentation(recipe))
+    spec = get_spec(model)
+    crop = TrainingCrop(spec.size, spec.box_margin, faces.markup, TRAININGS[model].augmentation(recipe))
     order = np.resize(np.arange(len(faces)), EPOCH)
-    return Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers, order)
+    return Loader(faces, crop, recipe.batch_size, setting.seed, setting.workers, order)
 
 
 def len_of(batch: Batch) -> int:
@@ -82,13 +227,6 @@ def len_of(batch: Batch) -> int:
 def endless(loader: Loader) -> Iterator[Batch]:
     """Epoch after epoch."""
     return itertools.chain.from_iterable(map(loader.epoch, itertools.count()))
-
-
-def predictions(predict: Callable[[np.ndarray], Any], crops: np.ndarray) -> Iterator[int]:
-    """Predicts the same crops again and again."""
-    while True:
-        predict(crops)
-        yield len(crops)
 
 
 def updates(net: HybridBlock, batches: Iterator[Batch], objective: Objective, ctx: mx.Context) -> Iterator[int]:
@@ -103,39 +241,214 @@ def updates(net: HybridBlock, batches: Iterator[Batch], objective: Objective, ct
         yield len(batch.crops)
 
 
-def report(what: str, faces_per_second: float) -> None:
-    """Prints one line of the result."""
-    print(f"{what:<48}{faces_per_second:>9.0f} faces/s", flush=True)
+def measure_training(model: str, photos: AnnotatedPhotos, setting: Setting) -> dict[str, float]:
+    """Loading of training crops, and training with the photos in memory; faces per second."""
+    ctx, spec = devices.contexts(setting.gpus)[0], get_spec(model)
+    recipe = TRAININGS[model].recipes_for(model, "300w")["cpu"]
+    with make_loader(photos, model, recipe, setting) as loader:
+        from_files = rate(map(len_of, endless(loader)), setting.seconds)
+    faces = CachedFaces(photos)
+    with make_loader(faces, model, recipe, setting) as loader:
+        from_memory = rate(map(len_of, endless(loader)), setting.seconds)
+    net = get_model(model, num_landmarks=faces.markup.num_landmarks)
+    training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [ctx], setting.seed)
+    objective = TRAININGS[model].make_objective(net, recipe, spec, faces.markup, [ctx])
+    with make_loader(faces, model, recipe, setting) as loader:
+        trained = rate(updates(net, endless(loader), objective, ctx), setting.seconds)
+    return {
+        "batch_size": recipe.batch_size,
+        "loader_from_files": from_files,
+        "loader_from_memory": from_memory,
+        "faces_per_second": trained,
+        "memory_megabytes": peak_memory_megabytes(),
+    }
+
+
+def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What a function answers in a process that does nothing else; {"missing": why} where that was ended."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, *arguments).result()
+        except BrokenProcessPool:
+            return {"missing": "the system ended the process, most likely for want of memory"}
+
+
+def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: float) -> dict[str, Any]:
+    """All that is measured of one network, as plain JSON types."""
+    spec = get_spec(model)
+    net = get_model(model, num_landmarks=IBUG_68.num_landmarks)
+    total = add_up(summarize(net, (1, len(spec.mean), spec.size, spec.size), depth=1))
+    values: dict[str, Any] = {"parameters": total.parameters, "multiply_adds": total.multiply_adds}
+    for precision in PRECISIONS:
+        values[precision] = in_own_process(measure_prediction, model, precision, photos, setting)
+        if "faces_per_second" in values[precision]:
+            reached = 2 * total.multiply_adds * values[precision]["faces_per_second"] / 1e9
+            values[precision].update(gflops=reached, share_of_peak=reached / peak)
+    values["training"] = in_own_process(measure_training, model, photos, setting)
+    return values
+
+
+def measure_models(models: Sequence[str], photos: AnnotatedPhotos, setting: Setting) -> dict[str, Any]:
+    """The machine's peak and each network's figures, printed as they come."""
+    peak = peak_gflops(devices.contexts(setting.gpus)[0], setting.seconds)
+    print(f"the machine's peak: {peak:.0f} GFLOP/s in float32, by a product of large matrices")
+    values = {}
+    for model in models:
+        values[model] = measure_model(model, photos, setting, peak)
+        print(describe_cost(model, values[model]), flush=True)
+    return {"peak_gflops": peak, "models": values}
+
+
+def describe_cost(model: str, values: dict[str, Any]) -> str:
+    """The figures of one network as lines to read."""
+    lines = [
+        f"{model}: {values['parameters']:,} parameters, {values['multiply_adds'] / 1e6:,.0f} million multiply-adds"
+    ]
+    for precision in PRECISIONS:
+        lines += _prediction_lines(precision, values[precision])
+    trained = values["training"]
+    if "missing" in trained:
+        return "\n".join([*lines, f"  training: {trained['missing']}"])
+    return "\n".join(
+        [
+            *lines,
+            _line("loading from JPEG files", f"{trained['loader_from_files']:.0f} faces/s"),
+            _line("loading from memory (--cache)", f"{trained['loader_from_memory']:.0f} faces/s"),
+            _line(
+                f"training, batch {trained['batch_size']}, from memory", f"{trained['faces_per_second']:.1f} faces/s"
+            ),
+            _line("  memory at most", f"{trained['memory_megabytes']:.0f} MB"),
+        ]
+    )
+
+
+def _prediction_lines(precision: str, cost: dict[str, Any]) -> list[str]:
+    if "missing" in cost:
+        return [f"  {precision}: {cost['missing']}"]
+    middle, low, high = (cost[key] for key in ("milliseconds", "milliseconds_10", "milliseconds_90"))
+    pipeline, whole = cost["pipeline"], "flat maps: the weights are random"
+    if pipeline:
+        found = f"{pipeline['faces_per_photo']:.2f} faces found in each, {pipeline['looks']} looks"
+        whole = f"{pipeline['photos_per_second']:.1f} photos/s, {found}"
+    return [
+        _line(f"{precision}, one face", f"{middle:.2f} ms, 80 % of them {low:.2f} to {high:.2f}"),
+        _line(f"{precision}, batch 64", f"{cost['faces_per_second']:.1f} faces/s"),
+        _line("  of float32's peak", f"{cost['gflops']:.0f} GFLOP/s, {100 * cost['share_of_peak']:.0f} %"),
+        _line("  memory at most", f"{cost['memory_megabytes']:.0f} MB"),
+        _line("  photo -> box -> crop -> network -> points", whole),
+    ]
+
+
+def _line(what: str, figure: str) -> str:
+    return f"  {what:<44}{figure}"
+
+
+def check_peers() -> None:
+    """Refuses to start without the packages.
+
+    Raises:
+        ValueError: one is not installed.
+    """
+    missing = sorted({peer.package for peer in PEERS.values() if importlib.util.find_spec(peer.package) is None})
+    if missing:
+        raise ValueError(f"--peers needs {' and '.join(missing)}: pip install -r requirements-peers.txt")
+
+
+def measure_peer(peer: Peer, setting: Setting) -> dict[str, Any]:
+    """What someone else's network costs, on as many cores as MXNet takes; {"missing": why} where it fails."""
+    words = [*peer.words, "--seconds", str(setting.seconds), "--seed", str(setting.seed)]
+    cores = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // 2))
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=Path(__file__).resolve().parent,
+        env={**os.environ, "OMP_NUM_THREADS": cores},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["it was ended"]
+    return {"missing": lines[-1]} if done.returncode else json.loads(lines[-1])
+
+
+def compare_with_peers(photos: AnnotatedPhotos, setting: Setting, rounds: int = PEER_ROUNDS) -> dict[str, Any]:
+    """Ours and the peers in turn, as often as there are rounds; figures and ratios are medians over the rounds."""
+    ours = sorted({peer.ours for peer in PEERS.values()})
+    costs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*ours, *PEERS)}
+    for _ in range(rounds):
+        for name in ours:
+            costs[name].append(in_own_process(measure_prediction, name, "float32", photos, setting))
+        for name, peer in PEERS.items():
+            costs[name].append(measure_peer(peer, setting))
+    return {name: summarise_rounds(costs[name], costs[PEERS[name].ours] if name in PEERS else None) for name in costs}
+
+
+def summarise_rounds(costs: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
+    """Medians over rounds, and how many times as fast ours was in the same round; {"missing": why} for a failure."""
+    for each in (*costs, *(ours or ())):
+        if "missing" in each:
+            return each
+    keys = ("milliseconds", "faces_per_second", "memory_megabytes")
+    values: dict[str, Any] = {key: median(each[key] for each in costs) for key in keys}
+    if ours:
+        pairs = list(zip(ours, costs))
+        values["ours_faster_one"] = median(peer["milliseconds"] / own["milliseconds"] for own, peer in pairs)
+        values["ours_faster_batch"] = median(own["faces_per_second"] / peer["faces_per_second"] for own, peer in pairs)
+    return values
+
+
+def describe_peers(found: dict[str, Any]) -> str:
+    """The comparison as a table to read."""
+    head = f"{'':<34}{'one face':>11}{'batch 64':>15}{'memory':>9}  ours is faster, one face and batch 64"
+    lines = [head]
+    for name, values in found.items():
+        if "missing" in values:
+            lines.append(f"{name:<34}{values['missing']}")
+            continue
+        times = f"{values['milliseconds']:>8.2f} ms{values['faces_per_second']:>7.0f} faces/s"
+        line = f"{name:<34}{times}{values['memory_megabytes']:>6.0f} MB"
+        if "ours_faster_one" in values:
+            faster = f"{values['ours_faster_one']:.2f} and {values['ours_faster_batch']:.2f} times"
+            line += f"  {PEERS[name].ours}: {faster}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def machine(setting: Setting) -> dict[str, Any]:
+    """Where the figures are from."""
+    return {
+        "processors": os.cpu_count(),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "device": str(devices.contexts(setting.gpus)[0]),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+        "versions": versions(),
+        "git": git_state(),
+        "setting": asdict(setting),
+    }
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs all measurements."""
+    """Measures what the command line names."""
     arguments = make_parser().parse_args(words)
-    print(devices.idle_cores_advice(devices.contexts(arguments.gpus)) or "MXNet works on all cores")
-    ctx, spec, seconds = devices.contexts(arguments.gpus)[0], get_spec(arguments.model), arguments.seconds
-    print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} at the start, network on {ctx}")
-    recipe = recipes_for(arguments.model, "300w")["cpu"]
-    workers = f"{arguments.workers} workers"
+    if arguments.workers < 0 or not arguments.seconds > 0:
+        raise ValueError("--workers must be at least 0 and --seconds more than 0")
+    setting = Setting(arguments.seconds, arguments.workers, arguments.gpus, arguments.seed)
+    ctx, values = devices.contexts(setting.gpus)[0], machine(setting)
+    if arguments.peers:
+        check_peers()
+    print(devices.idle_cores_advice([ctx]) or "MXNet works on all cores")
+    load = values["load_average_at_start"]
+    print(f"{os.cpu_count()} processors, load average {load} at the start, {setting.workers} workers, network on {ctx}")
     with tempfile.TemporaryDirectory() as folder:
-        photos = write_photos(Path(folder), arguments.seed)
-        with make_loader(photos, spec, recipe, arguments) as loader:
-            report(f"loading from JPEG files, {workers}", rate(map(len_of, endless(loader)), seconds))
-        faces = CachedFaces(photos)
-    with make_loader(faces, spec, recipe, arguments) as loader:
-        report(f"loading from memory (--cache), {workers}", rate(map(len_of, endless(loader)), seconds))
-
-    net = get_model(arguments.model, num_landmarks=faces.markup.num_landmarks)
-    training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [ctx], arguments.seed)
-    crops = crop_dataset(faces, spec).crops
-    for size in PREDICTION_BATCHES:
-        rounds = predictions(PointPredictor(net, spec, ctx, size), crops[:size])
-        report(f"prediction by {arguments.model}, batch {size}", rate(rounds, seconds))
-    objective = TRAINING.make_objective(net, recipe, spec, faces.markup, [ctx])
-    with make_loader(faces, spec, recipe, arguments) as loader:
-        steps = updates(net, endless(loader), objective, ctx)
-        report(f"training of {arguments.model}, batch {recipe.batch_size}, from memory", rate(steps, seconds))
-    own, worker = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(f"memory at most {own:.0f} MB in this process, {worker:.0f} MB in a worker, most of it shared")
+        photos = write_photos(Path(folder), setting.seed)
+        if arguments.peers:
+            values["peers"] = compare_with_peers(photos, setting)
+            print(describe_peers(values["peers"]))
+        else:
+            models = list_models() if arguments.model == ALL else [arguments.model]
+            values.update(measure_models(models, photos, setting))
+    if arguments.json:
+        write_text(arguments.json, json.dumps(values, indent=2) + "\n")
+        print(f"wrote {arguments.json}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Writes a trained network as files that run without this project, then reads them back and compares.
 
 PREFIX-symbol.json and PREFIX-0000.params are for MXNet, PREFIX.onnx for other runtimes; PREFIX.json says what goes in
-and how the answer becomes points of the photo. Any number of face crops may go in at once.
+and how the answer becomes points of the photo. Any number of face crops may go in at once. --int8 adds a twin whose
+convolutions run in eight bits, and says what that costs on rendered faces.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
 
+from datasets.images import read_image
+from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.synthetic import SyntheticFaces
 from engine import cli, devices
 from engine.files import make_folder, write_text
-from gluon_models import file_sha256, list_models, load_weights, shipped_weights
+from evaluation.metrics import nme
+from gluon_models import InputSpec, file_sha256, list_models, load_weights, shipped_weights
 from gluon_models.weights import info_path
-from inference.exported import Exporter, describe_graph, read_mxnet, read_onnx, write_onnx
-from inference.pipeline import crop_dataset
+from inference.detectors import get_detector
+from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
+from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_answer, to_image
+from inference.quantized import NotQuantizable, write_int8
 
 BATCH_SIZES = (1, 5)
+INT8_FACES = 64  # for calibration, and as many others to measure on
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,6 +47,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="put the normalisation into the graph, which then takes crops as they are, (N, S, S, 3) uint8 RGB; "
         "without, it takes normalised (N, C, S, S) float32",
     )
+    parser.add_argument("--int8", action="store_true", help="write PREFIX-int8, too, whose convolutions run in int8")
+    photos = "folder of photos whose faces set the ranges of --int8; rendered faces if left out"
+    parser.add_argument("--calibration", metavar="DIR", help=photos)
     cli.add_device_arguments(parser)
     return parser
 
@@ -57,6 +67,82 @@ def output_prefix(out: str, weights: Path) -> Path:
     if (folder / f"{name}.json").resolve() == info_path(weights).resolve():
         raise ValueError(f"--out {out} would replace the JSON of {weights}: name another prefix")
     return folder / name
+
+
+class Int8Faces(NamedTuple):
+    """What an int8 twin is made with and measured on.
+
+    Attributes:
+        calibration: crops (n, S, S, 3) uint8 that set the ranges.
+        source: where they are from, in words.
+        measured: other faces.
+    """
+
+    calibration: np.ndarray
+    source: str
+    measured: CroppedFaces
+
+
+def int8_faces(folder: str | None, spec: InputSpec, seed: int) -> Int8Faces:
+    """The faces of --calibration, or rendered ones, and rendered ones to measure on."""
+    measured = crop_dataset(SyntheticFaces(INT8_FACES, seed + 1), spec)
+    if folder is None:
+        crops, source = crop_dataset(SyntheticFaces(INT8_FACES, seed + 2), spec).crops, f"rendered, seed {seed + 2}"
+    else:
+        crops, source = crops_of_photos(folder, spec), f"photos in {Path(folder).name}"
+    return Int8Faces(crops, f"{len(crops)} faces: {source}", measured)
+
+
+def crops_of_photos(folder: str, spec: InputSpec) -> np.ndarray:
+    """Crops (n, S, S, 3) of the faces that are found in a folder's photos, in at most `INT8_FACES` of them.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such folder, or no face in it.
+    """
+    photos = files(needed_folder(folder, "one with photos of faces"), IMAGE_SUFFIXES, below=True)
+    chosen = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), INT8_FACES)).astype(int))
+    detector, crops = get_detector("haar"), []
+    for index in chosen:
+        image = read_image(photos[index])
+        boxes = [found.box for found in detector(image, photos[index].name)]
+        crops += [crop_faces(image, boxes[:1], spec)[0]] if boxes else []
+    if not crops:
+        raise ValueError(f"--calibration {folder}: no face in {len(chosen)} photos there; name another folder")
+    return np.concatenate(crops)
+
+
+def write_and_measure_int8(
+    exporter: Exporter, part: Path, written: Sequence[Path], faces: Int8Faces, spec: InputSpec
+) -> tuple[list[Path], dict[str, Any]]:
+    """Writes the int8 twin of PREFIX-symbol.json and PREFIX-0000.params; returns its files and what it costs.
+
+    Raises:
+        NotQuantizable: MXNet cannot do it.
+    """
+    twin = list(write_int8(*written, Path(f"{part}-int8"), exporter.feed(faces.calibration)))
+    pairs, crops = (written, twin), faces.measured.crops
+    try:
+        points_crop = [run_on_crops(read_mxnet(*pair, mx.cpu()), exporter, crops, spec) for pair in pairs]
+    except ValueError as error:
+        raise NotQuantizable(f"in int8 it answers no points ({error})") from error
+    shift = float(np.linalg.norm(points_crop[1] - points_crop[0], axis=2).mean())
+    values: dict[str, Any] = {"calibration": faces.source, "mean_shift_pixels": shift}
+    words = f"int8: read back; its points are {shift:.2f} pixels of the crop from those of float32 on average"
+    truth = faces.measured.truth_image
+    if points_crop[0].shape[1] == truth.shape[1]:
+        points_image = [to_image(points, faces.measured.matrices) for points in points_crop]
+        errors = [float(nme(points, truth, "outer_eye").mean()) for points in points_image]
+        values["nme_rendered_float32"], values["nme_rendered_int8"] = errors
+        costs = f"{100 * errors[0]:.2f} % to {100 * errors[1]:.2f} %"
+        words += f"; NME on {len(truth)} rendered faces from {costs}, {100 * (errors[1] - errors[0]):+.2f} points"
+    print(words)
+    return twin, values
+
+
+def run_on_crops(run: Runner, exporter: Exporter, crops: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Points (n, K, 2) of a written network in pixels of crops (n, S, S, 3)."""
+    parts = (crops[start : start + BATCH_SIZES[-1]] for start in range(0, len(crops), BATCH_SIZES[-1]))
+    return np.concatenate([points_from_answer(run(exporter.feed(part)), spec) for part in parts])
 
 
 def write_and_compare(
@@ -77,7 +163,14 @@ def write_and_compare(
     return files, worst
 
 
-def export(exporter: Exporter, prefix: Path, crops: np.ndarray, with_onnx: bool, values: dict[str, Any]) -> list[Path]:
+def export(
+    exporter: Exporter,
+    prefix: Path,
+    crops: np.ndarray,
+    with_onnx: bool,
+    values: dict[str, Any],
+    faces: Int8Faces | None = None,
+) -> list[Path]:
     """Writes all files, compares, and only then moves them to their places.
 
     Args:
@@ -85,20 +178,28 @@ def export(exporter: Exporter, prefix: Path, crops: np.ndarray, with_onnx: bool,
         prefix: what the files' paths start with.
         crops: (n, S, S, 3) uint8 to compare on.
         with_onnx: write ONNX too.
-        values: what PREFIX.json says, besides the files and the measured differences.
+        values: what PREFIX.json says, besides the files and the measured differences; its "spec" is the network's.
+        faces: write an int8 twin too, with these.
 
     Raises:
-        ValueError: what was written is not the network; nothing is kept.
+        ValueError: what was written is not the network, or it has no int8 form; nothing is kept.
         OSError: there is no room; nothing is kept.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=prefix.parent) as folder:
-            files, worst = write_and_compare(exporter, Path(folder) / prefix.name, crops, with_onnx)
+            part = Path(folder) / prefix.name
+            files, worst = write_and_compare(exporter, part, crops, with_onnx)
+            if faces:
+                spec = InputSpec.from_dict(values["spec"])
+                twin, cost = write_and_measure_int8(exporter, part, files[:2], faces, spec)
+                files, values = [*files, *twin], {**values, "int8": cost}
             values = {**values, "files": [path.name for path in files], "largest_difference_pixels": worst}
             files.append(Path(folder) / f"{prefix.name}.json")
             write_text(files[-1], json.dumps(values, indent=2) + "\n")
             for path in files:
                 os.replace(path, prefix.parent / path.name)
+    except NotQuantizable as error:
+        raise ValueError(f"{prefix} is not written: {error}; leave out --int8") from error
     except (OSError, mx.MXNetError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
         raise OSError(f"cannot write {prefix}: {reason}; free the space or name another --out") from error
@@ -110,6 +211,8 @@ def export(exporter: Exporter, prefix: Path, crops: np.ndarray, with_onnx: bool,
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = make_parser().parse_args(words)
+    if arguments.calibration and not arguments.int8:
+        raise ValueError("--calibration is for --int8: add it, or leave both out")
     ctx = devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights or shipped_weights(arguments.model))
     net, info = load_weights(weights, arguments.model, ctx)
@@ -121,7 +224,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
         **describe_graph(info.spec, arguments.raw_input, num_landmarks=exporter.answer(crops[:1]).shape[1]),
     }
-    files = export(exporter, prefix, crops, arguments.onnx, values)
+    faces = int8_faces(arguments.calibration, info.spec, arguments.seed) if arguments.int8 else None
+    files = export(exporter, prefix, crops, arguments.onnx, values, faces)
     print("wrote " + ", ".join(map(str, files)))
     return 0
 

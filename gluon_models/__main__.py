@@ -72,6 +72,11 @@ def summarize(net: HybridBlock, input_shape: Sequence[int], depth: int) -> list[
     return [Row(part, *numbers) for part, numbers in counts.items()]
 
 
+def add_up(rows: Sequence[Row]) -> Row:
+    """The row of all parts together."""
+    return Row("total", sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows))
+
+
 def _trace(net: HybridBlock, input_shape: tuple[int, ...]) -> tuple[list[_Node], dict[str, tuple[int, ...]]]:
     """The operations of a network in order, and the shape of each parameter, with nothing computed."""
     outputs = net(mx.sym.var("data"))
@@ -127,7 +132,7 @@ def _owner(net: HybridBlock, name: str) -> list[str]:
 
 def format_table(rows: Sequence[Row]) -> str:
     """The rows and their sum, columns aligned."""
-    total = Row("total", sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows))
+    total = add_up(rows)
     cells = [("part", "parameters", "multiply-adds")]
     cells += [(row.part, f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in [*rows, total]]
     widths = [max(len(line[column]) for line in cells) for column in range(3)]

@@ -15,10 +15,14 @@ import pytest
 from mxnet import autograd
 
 import export
+from datasets.images import write_image
 from datasets.synthetic import SyntheticFaces
+from evaluation.metrics import nme
 from gluon_models import InputSpec, describe, file_sha256, get_model, get_spec, load_weights, save_weights
 from gluon_models.weights import read_info
-from inference.pipeline import PointPredictor, crop_dataset, locate
+from inference.detectors import get_detector
+from inference.pipeline import PointPredictor, crop_dataset, crop_faces, locate, to_image
+from inference.quantized import NotQuantizable, write_int8
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "resnet18_slim"
@@ -235,3 +239,105 @@ def test_a_full_disk_is_one_line_and_exit_code_2(weights, exported, tmp_path, mi
     (line,) = finished.stderr.splitlines()
     assert line.startswith(f"error: cannot write {tmp_path / 'slim'}")
     assert files_in(tmp_path) == []
+
+
+MOST_INT8_COSTS = 0.005  # of the distance between the eyes, so half a point of per cent
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory):
+    """Prefix of trained weights written as float32 and int8, calibrated on 16 rendered faces."""
+    prefix = tmp_path_factory.mktemp("int8") / "slim"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "INT8_FACES", 16)
+        run_export(ROOT / "weights" / "resnet18_slim_rendered.params", prefix, "--int8", "--raw-input")
+    return prefix
+
+
+def run_symbol(prefix, data, output=None):
+    """The answer, or that of a layer inside, in a bare executor."""
+    symbol = mx.sym.load(f"{prefix}-symbol.json")
+    symbol = symbol.get_internals()[output] if output else symbol
+    stored = {name[4:]: value for name, value in mx.nd.load(f"{prefix}-0000.params").items()}
+    arguments = {name: stored[name] for name in symbol.list_arguments() if name != "data"}
+    auxiliary = {name: stored[name] for name in symbol.list_auxiliary_states()}
+    executor = symbol.bind(mx.cpu(), {**arguments, "data": mx.nd.array(data, dtype="uint8")}, aux_states=auxiliary)
+    return executor.forward(is_train=False)[0]
+
+
+def test_every_convolution_of_the_int8_graph_is_in_eight_bits(int8, crops):
+    suffixes = ("-0000.params", "-int8-0000.params", "-int8-symbol.json", "-symbol.json", ".json")
+    assert files_in(int8.parent) == sorted(int8.name + suffix for suffix in suffixes)
+    nodes = json.loads(Path(f"{int8}-int8-symbol.json").read_text())["nodes"]
+    convolutions = [node for node in nodes if "conv" in node["op"].lower() and "_contrib" not in node["op"]]
+    assert len(convolutions) == 20
+    assert all(node["attrs"]["quantized"] == "true" for node in convolutions)
+    # What flows between them is in eight bits too: the first one's answer, and a later one's.
+    for node in (convolutions[0], convolutions[9]):
+        assert run_symbol(f"{int8}-int8", crops[:1], f"{node['name']}_output").dtype in (np.int8, np.uint8)
+
+
+def test_int8_costs_little_on_faces_it_was_not_calibrated_on(int8):
+    faces = crop_dataset(SyntheticFaces(16, seed=99), get_spec(NAME))
+    errors = []
+    for prefix in (f"{int8}", f"{int8}-int8"):
+        points_crop = run_symbol(prefix, faces.crops).asnumpy().astype(np.float64) * 224 - 0.5
+        errors.append(nme(to_image(points_crop, faces.matrices), faces.truth_image, "outer_eye").mean())
+    assert errors[0] < 0.06
+    assert errors[1] - errors[0] < MOST_INT8_COSTS
+    values = json.loads(Path(f"{int8}.json").read_text())["int8"]
+    assert values["calibration"] == "16 faces: rendered, seed 2"
+    assert 0 < values["mean_shift_pixels"] < 3
+    assert abs(values["nme_rendered_int8"] - values["nme_rendered_float32"]) < MOST_INT8_COSTS
+
+
+def test_a_network_that_has_no_int8_form_is_one_line_and_leaves_nothing(weights, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise NotQuantizable("MXNet has no int8 form of this network (reason)")
+
+    monkeypatch.setattr(export, "INT8_FACES", 1)
+    monkeypatch.setattr(export, "write_int8", refuse)
+    with pytest.raises(ValueError, match=r"is not written: MXNet has no int8 .* \(reason\); leave out --int8"):
+        run_export(weights, tmp_path / "slim", "--int8")
+    assert files_in(tmp_path) == []
+
+
+def test_without_a_convolution_there_is_no_int8_form(tmp_path):
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Dense(4))
+    net.initialize()
+    net.hybridize()
+    net(mx.nd.ones((2, 3)))
+    net.export(str(tmp_path / "dense"))
+    written = tmp_path / "dense-symbol.json", tmp_path / "dense-0000.params"
+    with pytest.raises(NotQuantizable, match="leaves every convolution of this network in float32"):
+        write_int8(*written, tmp_path / "int8", np.ones((2, 3), np.float32))
+
+
+def test_calibration_photos(tmp_path):
+    write_image(tmp_path / "empty.jpg", np.full((120, 120, 3), 127, np.uint8))
+    with pytest.raises(ValueError, match="no face in 1 photos there"):
+        export.crops_of_photos(str(tmp_path), get_spec(NAME))
+    face = SyntheticFaces(1, seed=0, size=490)[0]
+    (tmp_path / "below").mkdir()
+    write_image(tmp_path / "below" / "face.png", face.image)
+    found = export.crops_of_photos(str(tmp_path), get_spec(NAME))
+    assert found.shape == (1, 224, 224, 3)
+    (detection,) = get_detector("haar")(face.image)
+    np.testing.assert_array_equal(found, crop_faces(face.image, [detection.box], get_spec(NAME))[0])
+    # That box is the face's, give or take a quarter of its width.
+    assert np.abs(detection.box - face.box).max() < 0.25 * (face.box[2] - face.box[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--calibration", "faces"], "--calibration is for --int8"),
+        (["--int8", "--calibration", "faces"], "no such folder"),
+    ],
+)
+def test_calibration_that_cannot_be(weights, tmp_path, monkeypatch, options, words):
+    monkeypatch.setattr(export, "INT8_FACES", 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        run_export(weights, tmp_path / "slim", *options)

@@ -1,0 +1,104 @@
+"""An exported network's int8 twin for the CPU: convolutions in eight bits, as oneDNN joins and runs them.
+
+The last layers stay float32: an average that is rounded to eight bits, and the dense layer behind it, would cost
+several times as much accuracy as all convolutions before them. So does all that is no convolution, such as FFLD's crop.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+from mxnet.contrib.quantization import quantize_net_v2
+from mxnet.gluon import SymbolBlock
+
+from inference.exported import INPUT
+
+BATCH = 8  # faces that calibration runs at once
+KEPT_OPERATORS = ("_sg_mkldnn_fully_connected",)  # as oneDNN's joined dense layer is called
+
+
+class NotQuantizable(ValueError):
+    """MXNet has no int8 form of a network."""
+
+
+def write_int8(symbol: Path, params: Path, prefix: Path, data: np.ndarray) -> tuple[Path, Path]:
+    """Writes PREFIX-symbol.json and PREFIX-0000.params, the int8 twin of a network that was written by `Exporter`.
+
+    Args:
+        symbol: of the float32 network.
+        params: its parameters.
+        prefix: of the new files.
+        data: (n, ...) what the network takes, of faces as it will see them; the ranges of all maps are taken from it.
+
+    Raises:
+        NotQuantizable: MXNet fails at it, or leaves every convolution in float32.
+    """
+    joinable = prefix.parent / f"{prefix.name}-joinable.json"
+    kept = write_joinable(symbol, joinable)
+    try:
+        twin = _quantize(joinable, params, kept, data)
+        twin(mx.nd.array(data[:1], dtype=data.dtype)).wait_to_read()
+    except mx.MXNetError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise NotQuantizable(f"MXNet has no int8 form of this network ({reason})") from error
+    finally:
+        joinable.unlink()
+    twin.export(str(prefix))
+    written = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-0000.params")
+    if not count_int8(written[0]):
+        raise NotQuantizable("MXNet leaves every convolution of this network in float32")
+    return written
+
+
+def read_block(symbol: Path, params: Path) -> SymbolBlock:
+    """A written network as a block on the CPU."""
+    with warnings.catch_warnings():
+        # MXNet says that it cannot know the input's type before there is an input.
+        warnings.simplefilter("ignore")
+        return SymbolBlock.imports(str(symbol), [INPUT], str(params), mx.cpu())
+
+
+def _quantize(symbol: Path, params: Path, kept: list[str], data: np.ndarray) -> SymbolBlock:
+    block = read_block(symbol, params)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as there
+        twin = quantize_net_v2(
+            block,
+            quantized_dtype="auto",
+            # "full" would take coordinates, such as those of FFLD's crop, to eight bits as well.
+            quantize_mode="smart",
+            quantize_granularity="channel-wise",
+            exclude_layers=kept,
+            exclude_operators=list(KEPT_OPERATORS),
+            calib_data=mx.io.NDArrayIter(data.astype(np.float32), batch_size=min(BATCH, len(data)), data_name=INPUT),
+            calib_mode="naive",
+        )
+    twin.hybridize()
+    return twin
+
+
+def write_joinable(symbol: Path, path: Path) -> list[str]:
+    """Writes a symbol anew with its ReLUs under the name that oneDNN joins with the convolutions before them.
+
+    Returns:
+        Names of the layers that stay float32: the averages over whole maps.
+    """
+    graph = json.loads(symbol.read_text(encoding="utf-8"))
+    kept = []
+    for node in graph["nodes"]:
+        if node["op"] == "relu":
+            node["op"], node["attrs"] = "Activation", {"act_type": "relu"}
+        if node["op"] == "Pooling" and node["attrs"].get("global_pool") in ("True", "1"):
+            kept.append(node["name"])
+    path.write_text(json.dumps(graph), encoding="utf-8")
+    return kept
+
+
+def count_int8(symbol: Path) -> int:
+    """Convolutions of a written network that run in int8."""
+    nodes = json.loads(symbol.read_text(encoding="utf-8"))["nodes"]
+    return sum(node["op"] == "_sg_mkldnn_conv" and node["attrs"].get("quantized") == "true" for node in nodes)
