@@ -35,6 +35,7 @@ class DeepPoseTraining(LandmarkTraining):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds where the layers start from, and how samples are parted."""
+        super().add_options(parser)
         imagenet = "parameters of Gluon's resnet18_v1, or of its first stages: the layers before the last start so"
         parser.add_argument("--imagenet", metavar="FILE", help=imagenet)
         split = "part faces into training and validation before or after copies of them are made (docs/deeppose.md, D8)"

@@ -35,6 +35,7 @@ class FFLDTraining(LandmarkTraining):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds the switches of Table 6."""
+        super().add_options(parser)
         baseline = "FFLD: put a baseline's weights in, after those of --init"
         parser.add_argument("--baseline", metavar="FILE", help=baseline)
         low_level = "FFLD: let the refinements' losses train the maps they look at, the paper's low level (Table 6)"

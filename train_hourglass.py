@@ -22,8 +22,6 @@ from engine.fit import Objective
 from gluon_models import InputSpec, describe
 from gluon_models.heatmap_objective import HeatmapObjective
 from gluon_models.hourglass import (
-    BACKBONE_STAGES,
-    BACKBONES,
     BLOCKS,
     CPU_RECIPE,
     RECIPE,
@@ -32,6 +30,7 @@ from gluon_models.hourglass import (
     Recipe,
     load_backbone,
 )
+from gluon_models.resnet50 import BACKBONE_STAGES, BACKBONES
 from gluon_models.weights import WeightsInfo
 from train_landmarks import LandmarkTraining, Validate
 
@@ -44,6 +43,7 @@ class HourglassTraining(LandmarkTraining):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds what the network is made of and what its backbone starts from."""
+        super().add_options(parser)
         zoo = "parameters of Gluon's resnet50_v1 or resnet50_v2 for the backbone, such as ImageNet's"
         parser.add_argument("--backbone-weights", metavar="FILE", help=zoo)
         parser.add_argument("--stacks", type=int, default=4, help="hourglasses in a row")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
@@ -34,7 +35,7 @@ Recipe = Any  # the frozen dataclass of a paper's file
 Validate = Callable[[HybridBlock], "dict[str, float]"]
 
 
-class LandmarkTraining:
+class LandmarkTraining(ABC):
     """One system's training; a script's subclass says what is particular to its paper.
 
     Args:
@@ -47,7 +48,9 @@ class LandmarkTraining:
         self.description, self.models, self.recipes = description, models, recipes
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds options that only this system has."""
+        """Adds options that landmark networks have and the detector has not; a system's own come on top."""
+        exclude = "train without the faces of these photos: a text file of one name a line"
+        parser.add_argument("--exclude", metavar="FILE", help=exclude)
 
     def recipes_for(self, model: str, dataset: str) -> Mapping[str, Recipe]:
         """What each recipe's name means for a network and a data set."""
@@ -89,11 +92,11 @@ class LandmarkTraining:
         """Fills the network with the weights of --init."""
         fill(net, path, contexts)
 
+    @abstractmethod
     def make_objective(
         self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
     ) -> Objective:
         """What the network is trained on."""
-        raise NotImplementedError
 
     def augmentation(self, recipe: Recipe) -> Augmentation:
         """The recipe's augmentation, with photometric changes where it asks for them."""
@@ -137,8 +140,6 @@ class LandmarkTraining:
     def parse(self, words: Sequence[str] | None = None) -> argparse.Namespace:
         """Reads the command line."""
         parser = training.make_parser(self.description, self.models, DATASETS, self.recipes)
-        exclude = "train without the faces of these photos: a text file of one name a line"
-        parser.add_argument("--exclude", metavar="FILE", help=exclude)
         self.add_options(parser)
         return training.parse(parser, words)
 

@@ -63,6 +63,7 @@ class LGCNTraining(LandmarkTraining):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds what the network may do without."""
+        super().add_options(parser)
         side = "a second set of maps for the global-context subnet, which the authors' code has and the paper has not"
         parser.add_argument("--side-branch", choices=("on", "off"), default="on", help=side)
         kernel = "implicit as in the paper, in the labels alone, or none"

@@ -37,6 +37,7 @@ class RegionTraining(LandmarkTraining):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds the paper's choices about the networks."""
+        super().add_options(parser)
         imagenet = "parameters of Gluon's resnet50_v1: the networks start from its first convolution (Sec. 5.2)"
         parser.add_argument("--imagenet", metavar="FILE", help=imagenet)
         parser.add_argument("--dense-layers", type=int, default=1, help="at the end of every network (Fig. 5a)")

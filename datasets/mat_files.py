@@ -14,7 +14,8 @@ from scipy.io.matlab import MatReadError
 
 from datasets.images import PathLike
 
-# All that SciPy raises on files that are damaged or no MATLAB file; NotImplementedError on those of version 7.3.
+# All that SciPy raises on files that are damaged or no MATLAB file. NotImplementedError is its answer to version 7.3,
+# which is HDF5.
 _READ_ERRORS = (
     *(MatReadError, NotImplementedError, OSError, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, EOFError, MemoryError, struct.error, zlib.error),

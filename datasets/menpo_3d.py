@@ -44,7 +44,7 @@ W300_VW_3D: Mapping[str, Part] = {**_CATEGORIES, "test": Part(("CatA", "CatB", "
 TITLES = {"menpo_3d": "Menpo-3D", "300w_3d": "300W-Testset-3D", "300vw_3d": "300VW-3D"}  # their folders' names
 SUBSETS = {"menpo_3d": MENPO_3D, "300w_3d": W300_3D, "300vw_3d": W300_VW_3D}
 
-# All that the reader of Torch files raises on damaged ones.
+# All that the reader of Torch files raises on damaged ones; NotImplementedError where a damaged type is none it knows.
 _READ_ERRORS = (
     *(struct.error, torchfile.T7ReaderException, OSError, ValueError, TypeError, LookupError, AttributeError),
     *(NotImplementedError, ArithmeticError, MemoryError, EOFError, RecursionError),
