@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import benchmark
-from benchmark import Setting, describe_peers, summarise_rounds
+from benchmark import Setting
+from benchmark_peers import describe_peers, summarise_rounds
 from engine import timing
 from gluon_models import list_models
 
