@@ -29,6 +29,8 @@ from gluoncv.model_zoo.resnet import BottleneckV1, ResNetV1
 from gluoncv.nn.feature import FPNFeatureExpander
 from mxnet.gluon import Constant, nn
 
+from gluon_models.parameter_files import read_parameters
+
 CLASSES = ("face",)
 BACKBONE = "resnet_"  # prefix of the names of the backbone's parameters
 LEAST_SIDE = 32  # pixels: a photo whose shorter side comes out below is too long and narrow for the coarsest map
@@ -292,14 +294,9 @@ def fill_detector(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of another network.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such weights file; check the path")
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise ValueError(f"{path} is cut short or no weights file: restore it") from error
     wanted = _learnt(net)
-    shapes = {key: array.shape for key, array in stored.items()} if isinstance(stored, dict) else {}
+    stored = read_parameters(path)
+    shapes = {key: array.shape for key, array in stored.items()}
     if shapes != {key: parameter.shape for key, parameter in wanted}:
         raise ValueError(f"{path} belongs to another network: name weights of this detector")
     for key, parameter in wanted:

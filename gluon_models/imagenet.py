@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import mxnet as mx
 from mxnet.gluon import nn
+
+from gluon_models.parameter_files import read_parameters
 
 
 def read_classifier(path: str | os.PathLike[str], classifier: str) -> dict[str, mx.nd.NDArray]:
@@ -17,17 +18,9 @@ def read_classifier(path: str | os.PathLike[str], classifier: str) -> dict[str, 
         classifier: name in Gluon's model zoo, for messages.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, or it holds no named parameters.
+        FileNotFoundError, ValueError: there is no such file, or it is damaged.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's {classifier}")
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
-    if not isinstance(stored, dict):
-        raise another_network(path, classifier)
-    return stored
+    return read_parameters(path, f"name parameters of Gluon's {classifier}")
 
 
 def another_network(path: str | os.PathLike[str], classifier: str) -> ValueError:

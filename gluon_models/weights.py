@@ -12,6 +12,7 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn
 
+from gluon_models.parameter_files import read_parameters
 from gluon_models.registry import get_model, get_spec
 from gluon_models.spec import InputSpec
 
@@ -77,11 +78,7 @@ def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     Raises:
         FileNotFoundError, ValueError: the file or its JSON is missing or damaged.
     """
-    info = read_info(path)
-    try:
-        stored = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise ValueError(f"{path} is cut short or no weights file: restore it") from error
+    info, stored = read_info(path), read_parameters(path)
     halved = {name: value.astype("float16") if value.ndim > 1 else value for name, value in stored.items()}
     text = json.dumps(info.as_dict(), indent=2) + "\n"
     _replace(info_path(out), lambda part: Path(part).write_text(text, encoding="utf-8"))
