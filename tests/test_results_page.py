@@ -284,6 +284,7 @@ def test_figures_sort_as_numbers_and_empty_cells_come_last():
 
 ACTIONS = """
 <script>
+{
 const heads = document.querySelectorAll("table.results th"), report = {};
 const rows = () => Array.from(document.querySelector("table.results").tBodies[0].rows);
 heads[3].click(); report.rising = rows().map((row) => row.cells[3].textContent);
@@ -298,6 +299,7 @@ search.value = "PUPILS"; search.dispatchEvent(new Event("input"));
 report.shown = rows().filter((row) => !row.hidden).length;
 report.width = [document.documentElement.scrollWidth, window.innerWidth];
 document.title = JSON.stringify(report);
+}
 </script>
 """
 
