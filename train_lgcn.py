@@ -22,7 +22,7 @@ from engine import cli
 from engine.fit import FitOptions, Objective
 from engine.schedule import Schedule
 from gluon_models import InputSpec, describe
-from gluon_models.lgcn import KERNELS, RECIPES, Recipe
+from gluon_models.lgcn import KERNELS, RECIPES, SPEC, Recipe
 from gluon_models.lgcn_objective import MapObjective
 from gluon_models.weights import WeightsInfo
 from inference.shape_model import fit_shapes, save_shape_model, training_shapes
@@ -31,6 +31,7 @@ from train_landmarks import LandmarkTraining
 MODELS = ("lgcn_128", "lgcn_64")
 AUTHORS = "authors"
 BACKGROUND_SHARE = 0.59  # Sec. 4.3: 30,000, beside 18 variants of nine tenths of 3,148 faces [L34]
+SMALLEST_SIZE = 32  # of a crop in pixels; a face of this size still shows where its landmarks are
 SHAPES = 1000  # that the shape model is learned from at most [L20]
 
 
@@ -71,6 +72,8 @@ class LGCNTraining(LandmarkTraining):
         context = "have the global-context subnet; off needs --side-branch off"
         parser.add_argument("--global-context", choices=("on", "off"), default="on", help=context)
         parser.add_argument("--filters", type=int, help="of each convolution (that of the model's name)")
+        size = "side of the crop in pixels; a run on smaller crops, for --init of a next one, sees more faces an hour"
+        parser.add_argument("--size", type=int, default=SPEC.size, help=size)
         background = (
             "folder of photos: train on windows of them too, as pictures without a face; see datasets/background.py"
         )
@@ -93,7 +96,9 @@ class LGCNTraining(LandmarkTraining):
         return Chosen([*variants, windows]), validation
 
     def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
-        """The network that the command line asks for."""
+        """The network that the command line asks for, and the crops that it is trained and asked on."""
+        if arguments.size < SMALLEST_SIZE:
+            raise ValueError(f"--size {arguments.size}: give {SMALLEST_SIZE} pixels or more")
         settings: dict[str, Any] = {
             "num_landmarks": markup.num_landmarks,
             "side_branch": arguments.side_branch == "on",
@@ -103,7 +108,8 @@ class LGCNTraining(LandmarkTraining):
         }
         if arguments.filters:
             settings["filters"] = arguments.filters
-        return describe(arguments.model, markup.name, **settings)
+        info = describe(arguments.model, markup.name, **settings)
+        return replace(info, spec=replace(info.spec, size=arguments.size))
 
     def make_objective(
         self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]

@@ -105,6 +105,13 @@ def test_switches_reach_the_network():
     assert list(objective(net, (crops, points), mx.cpu())) == ["local", "full"]
 
 
+def test_smaller_crops_are_of_the_same_network():
+    _, smaller, _ = network("--size", "48")
+    _, usual, _ = network()
+    assert smaller == replace(usual, spec=replace(usual.spec, size=48))
+    assert usual.spec.size == 96  # Sec. 3.1
+
+
 def test_every_face_comes_as_often_as_it_has_variants():
     arguments, recipe = chosen("--rendered-count", "5", "--variants", "3")
     faces, validation = train_lgcn.TRAINING.load_faces(arguments, recipe)
@@ -167,6 +174,7 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--size", "31"], "--size 31: give 32 pixels or more"),
         (["--loss", "wing"], "unknown loss 'wing': choose one of square"),
         (["--global-context", "off"], "leave both out or neither"),
         (["--schedule", "step2"], "unknown schedule 'step2'"),
