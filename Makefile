@@ -59,6 +59,7 @@ test-data: $(READY) ## the tests on real faces: make test-data FACE_DATA=FOLDER
 results: $(READY) ## every shipped network on your data, beside the papers: make results FACE_DATA=FOLDER; into docs/results/
 	@test -n "$$FACE_DATA" || { echo "error: name the folder that holds the datasets: make results FACE_DATA=FOLDER (docs/data.md)" >&2; exit 2; }
 	$(RUN) results.py --data "$$FACE_DATA" --out docs/results
+	$(RUN) documents.py
 
 lint: $(READY) ## style, format and types
 	$(RUN) -m ruff check .

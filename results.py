@@ -2,7 +2,8 @@
 
 DIR holds data sets by their names on the command line, such as DIR/300w. Each evaluation is evaluate.py's own, with its
 command on record. Writes results.json, results.md with its pictures, and report.html, a page that needs no network. No
-photo and no name of one is in them. Without --data the faces are rendered.
+photo and no name of one is in them. Without --data the faces are rendered. The tables of README.md and docs/*.md are
+documents.py's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from datasets.markups import IBUG_68
 from engine import cli
 from engine.record import git_state, versions
 from evaluation.comparison import NORMALIZER_WORDS, Row
+from evaluation.document_tables import DETECTOR
 from evaluation.metrics import ced
 from evaluation.outputs import json_bytes, write_together
 from evaluation.plots import to_png
@@ -211,13 +213,14 @@ def _quantity(cell: Published) -> str:
 def measure(arguments: argparse.Namespace, subsets: Sequence[Subset], work: Path) -> dict[str, Any]:
     """Evaluates all that fits and returns the record."""
     index = shipped()
-    infos = {name: read_info(SHIPPED_FOLDER / entry["file"]) for name, entry in index.items()}
+    placing = {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
+    infos = {name: read_info(SHIPPED_FOLDER / entry["file"]) for name, entry in placing.items()}
     evaluations: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     lacking: list[dict[str, Any]] = []
     for subset in subsets:
         entries = []
-        for name in [name for name in index if infos[name].markup == subset.markup]:
+        for name in [name for name in infos if infos[name].markup == subset.markup]:
             folder = work / name / f"{subset.dataset}_{subset.subset}"
             entry = run_evaluation(name, infos[name].model, subset, arguments, folder)
             about = index[name]

@@ -2,7 +2,7 @@
 
 Copies best.params with its .json, adds the entry of weights/index.json with SHA-256 and commands, puts the run's record
 into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json. Paths of this machine become DIR or
-runs/..., names of faces are left out. Prints the row for README.md.
+runs/..., names of faces are left out. Then the tables of README.md and docs/ are made anew, as documents.py does.
 
 --halve writes best_float16.params beside best.params and does nothing else; evaluate that copy, and it is what ships.
 A shape model that the run fitted ships as NAME.shape.npz.
@@ -18,6 +18,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Sequence
 
+import documents
 from engine import cli
 from engine.files import make_folder, write_text
 from gluon_models import file_sha256
@@ -41,6 +42,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="of the files; the model's own makes them its default weights")
     parser.add_argument("--results", metavar="DIR", help="what evaluate.py wrote about these weights")
     parser.add_argument("--trained-on", metavar="TEXT", help="the faces, in words")
+    parser.add_argument("--trained-on-short", metavar="TEXT", help="the same for the table in README.md, in few words")
     parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help="of the weights")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
@@ -134,18 +136,8 @@ def check(run: Path, record: dict[str, Any], results: dict[str, Any]) -> Path:
     return weights
 
 
-def readme_row(name: str, trained_on: str, results: dict[str, Any]) -> str:
-    """The row of the results table, without the paper's figures."""
-    eyes, pupils = results["results"]["outer_eye"], results["results"]["pupil"]
-    above, area = eyes["failure_rate"]["0.08"], eyes["auc"]["0.08"]["exact"]
-    figures = (
-        f"{100 * eyes['mean']:.2f} % | | {100 * pupils['mean']:.2f} % | | {100 * above:.1f} % | {100 * area:.1f} %"
-    )
-    return f"| `{name}` | {trained_on} | {figures} |"
-
-
 def main(words: Sequence[str] | None = None) -> int:
-    """Checks first, then writes; the index last, so that it never names a file that is not there."""
+    """Checks first, then writes: the index after all that it names, and the documents, which show it, last."""
     arguments = parse(words)
     run, root, name = Path(arguments.run), arguments.root, arguments.name
     if arguments.halve:
@@ -172,6 +164,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "commands": commands,
         "seed": record["arguments"]["seed"],
         "data": arguments.trained_on,
+        **({"short": arguments.trained_on_short} if arguments.trained_on_short else {}),
         "validation_nme": record["result"]["best_nme"],
         "terms": arguments.terms,
         "run": f"docs/runs/{name}",
@@ -182,7 +175,7 @@ def main(words: Sequence[str] | None = None) -> int:
         shutil.copyfile(run / SHAPE, shape)
         index[name]["shape_model"] = {"file": shape.name, "sha256": file_sha256(shape)}
     write_text(root / "weights" / "index.json", json.dumps(index, indent=2) + "\n")
-    print(readme_row(name, arguments.trained_on, results))
+    documents.rewrite(root)
     return 0
 
 

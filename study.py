@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from engine import cli
 from engine.checkpoint import LAST
 from engine.files import make_folder, write_text, write_whole
+from evaluation.document_tables import study_table
 
 ROOT = Path(__file__).resolve().parent
 
@@ -209,18 +210,6 @@ def row(cell: Cell, values: Sequence[float]) -> dict:
     }
 
 
-def markdown(study: Study, seeds: Sequence[int], rows: Sequence[dict]) -> str:
-    """The table as Markdown."""
-    heads = ["cell", *(f"seed {seed}" for seed in seeds), "mean ± deviation", f"paper ({study.published_on})"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for each in rows:
-        spread = "" if each["deviation"] is None else f" ± {each['deviation']:.2f}"
-        published = "" if each["published"] is None else f"{each['published']:.2f} %"
-        values = [f"{value:.2f} %" for value in each["nme"]]
-        lines.append("| " + " | ".join([each["cell"], *values, f"{each['mean']:.2f}{spread} %", published]) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
     """One line per cell: a dot for each seed, a bar at their mean."""
     figure = Figure(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
@@ -245,8 +234,10 @@ def main(words: Sequence[str] | None = None) -> int:
         for cell in study.cells:
             values[cell.name].append(complete(study, cell, seed, arguments.further, out))
         rows = [row(cell, values[cell.name]) for cell in study.cells]
-        table = markdown(study, arguments.seeds[:number], rows)
-        report = {"study": arguments.study, "command": study.command, "seeds": arguments.seeds[:number], "rows": rows}
+        seeds = arguments.seeds[:number]
+        table = study_table(seeds, rows, study.published_on) + "\n"
+        report = {"study": arguments.study, "command": study.command, "published_on": study.published_on}
+        report.update(seeds=seeds, rows=rows)
         write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
         write_text(out / f"{arguments.study}.md", table)
         draw(out / f"{arguments.study}.png", study, rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from evaluation.comparison import NORMALIZER_WORDS, Row, delta_figure, interval_figure, our_figure, paper_figure
+from evaluation.markdown import markdown_table
 from evaluation.resampling import Interval
 from evaluation.stress import Curve, stress_table
 
@@ -171,20 +172,20 @@ def markdown(record: Record, figures: Mapping[tuple[str, str], Sequence[tuple[st
         figures: Heading and file name of the pictures of each subset.
     """
     parts = ["# Results of the weights that ship", f"Written by `{record['made']['command']}`. Per cent."]
-    parts.append(_table(HEADS, [line_cells(line) for line in table_lines(record)]))
+    parts.append(markdown_table(HEADS, [line_cells(line) for line in table_lines(record)]))
     for (dataset, subset), entries in by_subset(record).items():
         parts.append(f"## {dataset} {subset}")
         parts += [f"![{heading}]({file})" for heading, file in figures.get((dataset, subset), ())]
         parts.append("\n".join(f"- {names}: {remark}" for names, remark in remark_rows(entries)))
-        parts.append("Mean error by region of the face:\n\n" + _table(*region_table(entries)))
+        parts.append("Mean error by region of the face:\n\n" + markdown_table(*region_table(entries)))
         pairs = pairs_of(record, dataset, subset)
         if pairs:
-            parts.append("Differences on the same faces:\n\n" + _table(PAIR_HEADS, pairs))
+            parts.append("Differences on the same faces:\n\n" + markdown_table(PAIR_HEADS, pairs))
         for entry in entries:
             curves = stress_curves(entry)
             parts += [f"### {entry['name']}, faces made harder", stress_table(curves)] if curves else []
-    parts += ["## Newer systems, for context", _table(CONTEXT_HEADS, context_rows(record))]
-    parts += ["## Record", _table(("evaluation", "made by"), record_rows(record))]
+    parts += ["## Newer systems, for context", markdown_table(CONTEXT_HEADS, context_rows(record))]
+    parts += ["## Record", markdown_table(("evaluation", "made by"), record_rows(record))]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -193,8 +194,3 @@ def line_cells(line: Line) -> tuple[str, ...]:
     row = line.row
     figures = (our_figure(row), interval_figure(row), paper_figure(row).strip(), delta_figure(row))
     return (line.network, line.faces, row.quantity, *figures, line.differs)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

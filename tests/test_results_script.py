@@ -20,8 +20,9 @@ FILES = {"results.json", "results.md", "report.html", "ced_rendered_test.png"}
 def written(tmp_path_factory):
     """The results of two of the weights on two faces, which are not made harder: test_evaluate_script.py does that."""
     out, index = tmp_path_factory.mktemp("results"), results.shipped()
+    taken = {**{name: index[name] for name in NAMES}, "a_detector": {"kind": "detector"}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "shipped", lambda: {name: index[name] for name in NAMES})
+        patch.setattr(results, "shipped", lambda: taken)
         words = ["--count", "2", "--stress-faces", "0", "--gpus", "none", "--keep", str(out / "kept"), "--seed", "3"]
         assert results.main([*words, "--out", str(out / "out")]) == 0
     return out

@@ -42,8 +42,7 @@ _SPEC = ship.read_info(ship.ROOT / "weights" / "resnet18_slim.params").spec.as_d
 
 def make_results(folder, sha256):
     folder.mkdir()
-    figures = {"mean": 0.0312, "failure_rate": {"0.08": 0.004}, "auc": {"0.08": {"exact": 0.6123}}}
-    results = {"outer_eye": figures, "pupil": {**figures, "mean": 0.0433}}
+    results = {"outer_eye": {"mean": 0.0312}}
     command = f"evaluate.py --model m --weights {folder}/run/best.params --data {folder}/photos --out {folder}"
     skipped = {"helen/testset/1": "damaged"}
     values = {"command": command, "weights_sha256": sha256, "skipped": skipped, "missing": ["a"], "results": results}
@@ -61,13 +60,15 @@ def root(tmp_path):
 
 
 def words(run, results, root):
-    return [str(run), "--name", "m", "--results", str(results), "--trained-on", "photos", "--root", str(root)]
+    trained_on = ["--trained-on", "12 photos", "--trained-on-short", "photos"]
+    return [str(run), "--name", "m", "--results", str(results), *trained_on, "--root", str(root)]
 
 
 def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root, capsys):
     first = make_run(tmp_path / "work" / "first", f"{root}/weights/m_base.params")
     second = make_run(tmp_path / "work" / "second", f"{first}/best.params")
     results = make_results(tmp_path / "eval", file_sha256(second / "best.params"))
+    (root / "README.md").write_text("<!-- table: record m -->\n<!-- end of table -->\n")
     ship.main(words(second, results, root))
     entry = json.loads((root / "weights" / "index.json").read_text())["m"]
     assert entry["commands"] == [
@@ -76,6 +77,7 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
         "train_x.py --model m --init runs/first/best.params --data DIR --gpus none --out runs/second",
     ]
     assert (entry["sha256"], entry["seed"], entry["validation_nme"]) == (file_sha256(second / "best.params"), 7, 0.03)
+    assert (entry["data"], entry["short"]) == ("12 photos", "photos")
     assert file_sha256(root / "weights" / "m.params") == entry["sha256"]
     assert (root / entry["run"] / "log.jsonl").read_text() == '{"epoch": 1}\n'
     texts = [path.read_text() for path in root.rglob("*.json")]
@@ -84,7 +86,8 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
     arguments = json.loads((root / entry["run"] / "run.json").read_text())["arguments"]
     assert (arguments["out"], arguments["data"], arguments["resume"]) == ("runs/second", "DIR", None)
     assert (arguments["more"], arguments["imagenet"]) == (["pts=DIR", "rendered"], "resnet.params")
-    assert capsys.readouterr().out == "| `m` | photos | 3.12 % | | 4.33 % | | 0.4 % | 61.2 % |\n"
+    assert f"Seed 7, validation NME 3.00 %, SHA-256 `{entry['sha256'][:16]}...`" in (root / "README.md").read_text()
+    assert capsys.readouterr().out == "new tables in README.md\n"
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,12 @@ def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, c
     assert (out / "tiny.md").read_text().splitlines() == [
         "| cell | seed 0 | seed 1 | mean ± deviation | paper (somewhere) |",
         "|---|---|---|---|---|",
-        "| A/A | 4.00 % | 5.00 % | 4.50 ± 0.71 % |  |",
+        "| A/A | 4.00 % | 5.00 % | 4.50 ± 0.71 % | |",
         "| B | 3.10 % | 3.30 % | 3.20 ± 0.14 % | 3.50 % |",
     ]
-    assert json.loads((out / "tiny.json").read_text())["rows"][1]["mean"] == pytest.approx(3.2)
+    record = json.loads((out / "tiny.json").read_text())
+    assert record["rows"][1]["mean"] == pytest.approx(3.2)
+    assert (record["published_on"], record["seeds"]) == ("somewhere", [0, 1])
     assert (out / "tiny.png").stat().st_size > 5000
     assert "4.50 ± 0.71" in capsys.readouterr().out
 

@@ -1,0 +1,190 @@
+"""The tables of README.md and docs/, each from what JSON files hold: an index, evaluations, studies, costs.
+
+A record is what evaluate.py (metrics.json), study.py or benchmark.py (--json) wrote. Records hold fractions, those of
+studies per cent; what a reader sees is per cent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from evaluation.comparison import ALL_POINTS, INSIDE, NORMALIZER_WORDS
+from evaluation.markdown import markdown_table
+from evaluation.published import WITH_SHAPE_MODEL, Published, find
+
+Record = Mapping[str, Any]
+COMMON = ("300w", "common")
+DETECTOR = "detector"  # the "kind" of an entry of the index whose scores are not of landmarks
+RULES = ("exact", "fan", "simpson", "trapezoid")
+SHIPPED_HEADS = (
+    *("weights", "trained on", "NME, inter-ocular", "paper", "NME, inter-pupil", "paper"),
+    *("above 8 %", "AUC to 8 %"),
+)
+COST_HEADS = (
+    *("network", "parameters", "multiply-adds", "one face", "64 at a time", "of the peak", "memory"),
+    *("int8: one face", "64 at a time", "photo to points", "training", "its memory"),
+)
+_WORDS = {
+    **NORMALIZER_WORDS,
+    "outer_eye": "inter-ocular",
+    "pupil": "inter-pupil",
+    "box_geometric": "sqrt(w h) of the landmark box",
+}
+_SHOWN = ("outer_eye", "pupil", "box_geometric")
+_FACES = {
+    ("300w", "helen_test"): "HELEN's {} test faces",
+    ("helen194", "test"): "HELEN's {} test faces, 194 points",
+}
+
+
+def shipped_table(index: Mapping[str, Record], records: Mapping[str, Record]) -> str:
+    """A row for each of the weights that place landmarks, the smallest error first.
+
+    The papers' figures are those of the same network on the common subset of 300-W.
+
+    Args:
+        index: The entries of weights/index.json, by name; detectors among them are left out.
+        records: The evaluation of each of the others, by name.
+    """
+    names = sorted(records, key=lambda name: _eyes(records[name]).get("mean", float("inf")))
+    return markdown_table(SHIPPED_HEADS, [_shipped_row(name, index[name], records[name]) for name in names])
+
+
+def _eyes(record: Record) -> Record:
+    return record["results"].get("outer_eye", {})
+
+
+def _shipped_row(name: str, entry: Record, record: Record) -> list[str]:
+    points = len(record["per_landmark"])
+    row = [f"`{name}`" + ("" if str(points) == ALL_POINTS else f", {points} points"), entry.get("short", entry["data"])]
+    for normalizer in ("outer_eye", "pupil"):
+        figures = record["results"].get(normalizer)
+        row += [_per_cent(figures["mean"]) if figures else "", _paper(_published(record, COMMON), normalizer)]
+    eyes = _eyes(record)
+    if not eyes:
+        return [*row, "", ""]
+    return [*row, _per_cent(eyes["failure_rate"]["0.08"], 1), _per_cent(eyes["auc"]["0.08"]["exact"], 1)]
+
+
+def scores_table(record: Record) -> str:
+    """The figures of one evaluation: quantity, value, and the paper's figure on the faces that it measured.
+
+    Rows are of what the record holds: older ones lack intervals and the errors without outline.
+    """
+    protocol, results, first = record["protocol"], record["results"], record["normalizer"]
+    part = (record["dataset"], protocol["part_of"] or record["subset"])
+    cells, rows = _published(record, part), []
+    for name in dict.fromkeys((first, *_SHOWN)):
+        if name in results:
+            rows.append([f"NME, {_WORDS[name]}", _per_cent(results[name]["mean"]), _paper(cells, name)])
+        if name == first and "mean_interval" in results[first]:
+            low, high = (100 * end for end in results[first]["mean_interval"])
+            words = f"its {100 * record['intervals']['level']:.0f} % interval, by bootstrap over the faces"
+            rows.append([words, f"{low:.2f} to {high:.2f} %", ""])
+    figures = results[first]
+    rows.append([f"median, {_WORDS[first]}", _per_cent(figures["median"]), _paper(cells, first, "median")])
+    inside = record.get("point_sets", {}).get(INSIDE)
+    if inside:
+        words = f"median / mean without outline ({INSIDE} points), {_WORDS[first]}"
+        values = f"{_per_cent(inside['median'])} / {_per_cent(inside['mean'])}"
+        rows.append([words, values, _paper(cells, first, "median", without_outline=True)])
+    above = " / ".join(_per_cent(figures["failure_rate"][at], 1) for at in ("0.08", "0.10"))
+    rows.append(["above 8 % / 10 %", above, ""])
+    rows.append(["AUC to 8 %: exact, FAN, Simpson, trapezoid", _areas(figures["auc"]["0.08"]), ""])
+    if "box_geometric" in results:
+        words = f"AUC to 7 %, {_WORDS['box_geometric']}: exact, FAN, Simpson, trapezoid"
+        rows.append([words, _areas(results["box_geometric"]["auc"]["0.07"]), ""])
+    return markdown_table(["on " + _faces(record), "value", "paper (common, 554)" if part == COMMON else "paper"], rows)
+
+
+def _faces(record: Record) -> str:
+    subset = (record["dataset"], record["subset"])
+    return _FACES.get(subset, "{} faces of " + " ".join(subset)).format(record["faces"]["measured"])
+
+
+def _published(record: Record, part: tuple[str, str]) -> list[Published]:
+    return find(record["model"] + (WITH_SHAPE_MODEL if record.get("shape_model") else ""), *part)
+
+
+def _paper(cells: Sequence[Published], normalizer: str, statistic: str = "mean", without_outline: bool = False) -> str:
+    """The figure as shown; empty where none is printed."""
+    wanted = (normalizer, statistic, without_outline)
+    found = [cell for cell in cells if (cell.normalizer, cell.statistic, cell.without_outline) == wanted]
+    words = f", the {statistic}" if without_outline else ""
+    return f"{found[0].percent:.2f} %{words}" if found else ""
+
+
+def _areas(areas: Mapping[str, float]) -> str:
+    return ", ".join(f"{100 * areas[rule]:.2f}" for rule in RULES) + " %"
+
+
+def _per_cent(fraction: float, digits: int = 2) -> str:
+    return f"{100 * fraction:.{digits}f} %"
+
+
+def record_line(entry: Record, run: str, figures: str) -> str:
+    """What made some weights, in one line.
+
+    Args:
+        entry: Of the index.
+        run: Link to the run's record.
+        figures: Link to the evaluation's.
+    """
+    score = f"validation NME {_per_cent(entry['validation_nme'])}, " if "validation_nme" in entry else ""
+    return f"Seed {entry['seed']}, {score}SHA-256 `{entry['sha256'][:16]}...`; record: {run}, all figures: {figures}."
+
+
+def study_table(seeds: Sequence[int], rows: Sequence[Record], published_on: str) -> str:
+    """What a study came to: each cell's error with each seed, mean and deviation, and the printed figure.
+
+    Args:
+        seeds: Of the runs of each cell.
+        rows: Of the study's record: "cell", "nme", "mean", "deviation" and "published", per cent; the last two may be
+            None.
+        published_on: What the printed figures were measured on.
+    """
+    heads = ["cell", *(f"seed {seed}" for seed in seeds), "mean ± deviation", f"paper ({published_on})"]
+    lines = []
+    for row in rows:
+        spread = "" if row["deviation"] is None else f" ± {row['deviation']:.2f}"
+        published = "" if row["published"] is None else f"{row['published']:.2f} %"
+        values = [f"{value:.2f} %" for value in row["nme"]]
+        lines.append([row["cell"], *values, f"{row['mean']:.2f}{spread} %", published])
+    return markdown_table(heads, lines)
+
+
+def cost_table(record: Record) -> str:
+    """What each network costs, and in a line above it on what machine."""
+    versions, threads = record["versions"], record["OMP_NUM_THREADS"] or "not set"
+    machine = (
+        f"{record['processors']} processors, network on {record['device']}, OMP_NUM_THREADS {threads}, MXNet "
+        f"{versions['mxnet']}; {record['peak_gflops']:.0f} GFLOP/s at most in float32; load average at the start "
+        f"{record['load_average_at_start']:.2f}."
+    )
+    return machine + "\n\n" + markdown_table(COST_HEADS, [_cost_row(*item) for item in record["models"].items()])
+
+
+def _cost_row(name: str, cost: Record) -> list[str]:
+    full, trained = cost["float32"], cost["training"]
+    one, many = _prediction(full)
+    reached = [f"{100 * full['share_of_peak']:.0f} %", _megabytes(full)] if one else ["", ""]
+    whole = full.get("pipeline")
+    return [
+        *(f"`{name}`", f"{cost['parameters']:,}", f"{cost['multiply_adds'] / 1e6:,.0f} million"),
+        *(one, many, *reached, *_prediction(cost["int8"])),
+        f"{whole['photos_per_second']:.1f} photos/s" if whole else "",
+        *(["", ""] if "missing" in trained else [_rate(trained), _megabytes(trained)]),
+    ]
+
+
+def _prediction(cost: Record) -> tuple[str, str]:
+    """Time of one face and rate of a batch; empty where the network has no such form."""
+    return ("", "") if "missing" in cost else (f"{cost['milliseconds']:.2f} ms", _rate(cost))
+
+
+def _rate(cost: Record) -> str:
+    return f"{cost['faces_per_second']:.1f} faces/s"
+
+
+def _megabytes(cost: Record) -> str:
+    return f"{cost['memory_megabytes']:.0f} MB"
