@@ -33,12 +33,16 @@ from evaluation.results_tables import (
 from evaluation.stress import draw_panel, limits_of
 
 _STYLE = """
-body { max-width: 72rem; }
+body { max-width: 84rem; }
 svg { background: white; border-radius: 6px; display: block; height: auto; max-width: 100%; }
 .wide > svg { min-width: 30rem; }
-table.results td:last-child { font-size: .8rem; min-width: 18rem; text-align: left; }
-table.results td:nth-child(-n+3) { text-align: left; }
-table.results td:nth-child(-n+7) { white-space: nowrap; }
+td:first-child { overflow-wrap: normal; white-space: nowrap; }
+table.results td:last-child { font-size: .75rem; line-height: 1.3; min-width: 17rem; }
+table.results :is(th, td):is(:nth-child(-n+3), :last-child) { text-align: left; }
+table.results { font-size: .9rem; }
+table.results td:nth-child(2) { white-space: nowrap; }
+table.results td:nth-child(3) { min-width: 9rem; }
+table.results td:nth-child(n+4):nth-child(-n+7) { white-space: nowrap; }
 table.record td:last-child { font-family: ui-monospace, monospace; font-size: .8rem; text-align: left; }
 th[data-sort] { cursor: pointer; }
 th[data-sort]::after { content: " \\2195"; opacity: .4; }
