@@ -1,21 +1,40 @@
-"""Measures face detectors on photos with boxes: average precision and recall at an overlap of one half, by size."""
+"""Measures face detectors on photos with boxes: average precision and recall at an overlap of one half, by size.
+
+--out takes metrics.json, with which ship.py ships a detector.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Sequence
 
+import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
 from datasets import face_boxes, fddb, landmark_boxes, wider_face
 from datasets.boxed_photos import PARTS, BoxedPhotos
 from engine import cli, devices
-from engine.files import make_folder, write_text
-from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge, precision_at, recall_at
-from inference.detectors import Detection, FaceDetector, FasterRcnnDetector, HaarDetector
+from engine.record import git_state, versions
+from evaluation.detection import (
+    LEAST_OVERLAP,
+    FoundBoxes,
+    SizeRange,
+    average_precision,
+    judge,
+    precision_at,
+    recall_at,
+)
+from evaluation.detector_tables import terminal_table
+from evaluation.outputs import json_bytes, write_together
+from gluon_models import file_sha256, shipped_weights
+from gluon_models.face_detector import detector_name
+from inference.detectors import FASTER_RCNN_WEIGHTS, Detection, FaceDetector, FasterRcnnDetector, HaarDetector
 
 DATASETS = ("face_boxes", "wider_face", "fddb", "pts")
 DETECTORS = ("faster_rcnn", "haar")
@@ -41,11 +60,15 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0], help="pts are photos with landmark files")
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of the data set")
     parser.add_argument("--part", choices=(*PARTS, "all"), default="held_out", help="of the photos, by their names")
+    parser.add_argument("--title", metavar="TEXT", help="of the photos in tables; data set and part if not given")
     parser.add_argument("--least-score", type=float, default=LEAST_SCORE, help="of faster_rcnn, where recall is read")
     parser.add_argument("--max-photos", type=int, default=0, help="measure on the first so many; 0 for all")
-    parser.add_argument("--out", metavar="DIR", help="folder for detection.json")
+    parser.add_argument("--out", metavar="DIR", help="folder for metrics.json")
     cli.add_device_arguments(parser)
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    arguments.detector = arguments.detector or list(DETECTORS)
+    arguments.title = arguments.title or f"{arguments.dataset}, {arguments.part}"
+    return arguments
 
 
 def load_photos(arguments: argparse.Namespace) -> BoxedPhotos:
@@ -65,12 +88,20 @@ def load_photos(arguments: argparse.Namespace) -> BoxedPhotos:
     return photos.subset(range(min(len(photos), arguments.max_photos or len(photos))))
 
 
-def make_detector(name: str, arguments: argparse.Namespace) -> FaceDetector:
-    """A detector that answers with its own kind of box, all of them however unsure."""
-    if name == "haar":
-        return HaarDetector()
-    context = devices.contexts(arguments.gpus)[0]
-    return FasterRcnnDetector(arguments.weights, 0.0, arguments.nms, context)
+def find_weights(arguments: argparse.Namespace) -> Path | None:
+    """The network's file; None if it is not measured.
+
+    Raises:
+        FileNotFoundError, ValueError: none ships, or it is not the one of the index.
+    """
+    if "faster_rcnn" not in arguments.detector:
+        return None
+    return Path(arguments.weights) if arguments.weights else shipped_weights(FASTER_RCNN_WEIGHTS)
+
+
+def make_detector(weights: Path | None, overlap: float, context: mx.Context) -> FaceDetector:
+    """A detector that answers with its own kind of box, all of them however unsure; the cascade without weights."""
+    return HaarDetector() if weights is None else FasterRcnnDetector(weights, 0.0, overlap, context)
 
 
 def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> dict[str, Any]:
@@ -91,7 +122,7 @@ def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> 
             "recall": recall_at(verdicts, least_score),
             "precision": precision_at(verdicts, least_score),
         }
-    return {"photos": len(photos), "seconds_per_photo": seconds / len(photos), "sizes": rows}
+    return {"seconds_per_photo": seconds / len(photos), "sizes": rows}
 
 
 def as_found(detections: Sequence[Detection], truth: np.ndarray, ignored: np.ndarray) -> FoundBoxes:
@@ -100,35 +131,44 @@ def as_found(detections: Sequence[Detection], truth: np.ndarray, ignored: np.nda
     return FoundBoxes(boxes, np.array([score for _, score in detections]), truth, ignored)
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """A row for every detector and range of sizes; NaN where there is nothing to count."""
-    lines = [f"{'detector':12} {'size, px':>9} {'faces':>6} {'AP %':>6} {'recall %':>9} {'precision %':>12}"]
-    for name, result in results.items():
-        for label, row in result["sizes"].items():
-            average, recall, precision = (100 * row[key] for key in ("average_precision", "recall", "precision"))
-            lines.append(f"{name:12} {label:>9} {row['faces']:6} {average:6.1f} {recall:9.1f} {precision:12.1f}")
-        lines.append(f"{name:12} {result['seconds_per_photo']:.3f} seconds a photo, {result['photos']} photos")
-    return "\n".join(lines)
-
-
-def without_nan(value: Any) -> Any:
-    """The same with None for numbers that are none, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value
+def what_made_it(
+    arguments: argparse.Namespace, given: Sequence[str], weights: Path | None, context: mx.Context
+) -> dict[str, Any]:
+    """What the record says beside the figures, named as in evaluate.py's."""
+    return {
+        "model": weights and detector_name(weights),
+        "dataset": arguments.dataset,
+        "subset": arguments.part,
+        "title": arguments.title,
+        "command": shlex.join(["evaluate_detector.py", *given]),
+        "weights": weights and weights.name,
+        "weights_sha256": weights and file_sha256(weights),
+        "nms": arguments.nms,
+        "least_score": arguments.least_score,
+        "least_overlap": LEAST_OVERLAP,
+        "device": str(context),
+        "versions": versions(),
+        "git": git_state(),
+        "units": "shares are fractions; sizes are sqrt(width * height) of true boxes in pixels of the photo",
+    }
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measures as the command line says."""
     arguments = parse(words)
+    context = devices.contexts(arguments.gpus)[0]
+    weights = find_weights(arguments)
     photos = load_photos(arguments)
-    # The cascade's votes have no scale of their own: all that it answers counts as found.
-    least = {"faster_rcnn": arguments.least_score, "haar": -np.inf}
-    names = arguments.detector or DETECTORS
-    results = {name: measure(make_detector(name, arguments), photos, least[name]) for name in names}
-    print(table(results))
+    made = what_made_it(arguments, sys.argv[1:] if words is None else words, weights, context)
+    results = {}
+    for name in arguments.detector:
+        # The cascade's votes have no scale of their own: all that it answers counts as found.
+        own, least = (None, -np.inf) if name == "haar" else (weights, arguments.least_score)
+        results[name] = measure(make_detector(own, arguments.nms, context), photos, least)
+    content = json_bytes({**made, "photos": len(photos), "results": results})
+    print(terminal_table(json.loads(content)))  # what is shown is what is written
     if arguments.out:
-        write_text(make_folder(arguments.out) / "detection.json", json.dumps(without_nan(results), indent=2) + "\n")
+        write_together(Path(arguments.out), {"metrics.json": content})
     return 0
 
 

@@ -5,7 +5,8 @@ into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json
 runs/..., names of faces are left out. Then the tables of README.md and docs/ are made anew, as documents.py does.
 
 --halve writes best_float16.params beside best.params and does nothing else; evaluate that copy, and it is what ships.
-A shape model that the run fitted ships as NAME.shape.npz.
+A shape model that the run fitted ships as NAME.shape.npz. A face detector's --results may be given several times, for
+photos of several data sets.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any, Sequence
 import documents
 from engine import cli
 from engine.files import make_folder, write_text
+from evaluation.document_tables import DETECTOR
 from gluon_models import file_sha256
+from gluon_models.face_detector import SETTINGS, detector_name
 from gluon_models.weights import halve, read_info
 
 ROOT = Path(__file__).resolve().parent
@@ -40,7 +43,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
     parser.add_argument("--halve", action="store_true", help="write the float16 copy, to be evaluated and shipped")
     parser.add_argument("--name", help="of the files; the model's own makes them its default weights")
-    parser.add_argument("--results", metavar="DIR", help="what evaluate.py wrote about these weights")
+    results = "what evaluate.py or evaluate_detector.py wrote about these weights"
+    parser.add_argument("--results", metavar="DIR", action="append", help=results)
     parser.add_argument("--trained-on", metavar="TEXT", help="the faces, in words")
     parser.add_argument("--trained-on-short", metavar="TEXT", help="the same for the table in README.md, in few words")
     parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help="of the weights")
@@ -97,6 +101,17 @@ def public_results(results: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "command": public_command(results["command"]), "skipped": {}, "missing": []}
 
 
+def public_detection(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The evaluations of a detector as one record, without the paths of the machine."""
+    public = [{**each, "command": public_command(each["command"])} for each in evaluations]
+    return {"model": public[0]["model"], "weights_sha256": public[0]["weights_sha256"], "evaluations": public}
+
+
+def is_detector(record: dict[str, Any]) -> bool:
+    """Whether a run trained a face detector."""
+    return record["arguments"]["model"] in SETTINGS
+
+
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
     """The commands that made a run's weights, those of the weights it started from first."""
     record = _read(run / "run.json")
@@ -122,7 +137,7 @@ def evaluated_weights(run: Path, sha256: str) -> Path:
     raise ValueError(f"the evaluation is not of {run / 'best.params'}: evaluate it with --weights")
 
 
-def check(run: Path, record: dict[str, Any], results: dict[str, Any]) -> Path:
+def check(run: Path, record: dict[str, Any], evaluations: Sequence[dict[str, Any]]) -> Path:
     """The file that ships, which is refused where it may not.
 
     Raises:
@@ -130,10 +145,22 @@ def check(run: Path, record: dict[str, Any], results: dict[str, Any]) -> Path:
     """
     if "result" not in record:
         raise ValueError(f"{run} is not finished: go on with --resume {run}")
-    weights = evaluated_weights(run, results["weights_sha256"])
+    if len(evaluations) > 1 and not is_detector(record):
+        raise ValueError("a landmark network ships with one evaluation: pass --results once")
+    weights, *others = (evaluated_weights(run, each["weights_sha256"]) for each in evaluations)
+    if set(others) - {weights}:
+        raise ValueError("the evaluations are not all of one file: measure the one that ships everywhere")
     if weights.stat().st_size > LARGEST:
         raise ValueError(f"{weights} is larger than {LARGEST // 10**6} MB: it cannot ship")
     return weights
+
+
+def learnt(record: dict[str, Any], weights: Path) -> dict[str, Any]:
+    """What the index says of a network itself: its name and how well it did on validation data."""
+    best = record["result"]["best_nme"]
+    if is_detector(record):
+        return {"kind": DETECTOR, "model": detector_name(weights), "validation_average_precision": 1 - best}
+    return {"model": read_info(weights).model, "validation_nme": best}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -144,9 +171,11 @@ def main(words: Sequence[str] | None = None) -> int:
         halve(run / "best.params", run / HALVED)
         print(f"evaluate {run / HALVED}, then ship it")
         return 0
-    record, results = _read(run / "run.json"), _read(Path(arguments.results) / "metrics.json")
-    weights = check(run, record, results)
-    info = read_info(weights)
+    record = _read(run / "run.json")
+    evaluations = [_read(Path(folder) / "metrics.json") for folder in arguments.results]
+    weights = check(run, record, evaluations)
+    about = learnt(record, weights)
+    results = public_detection(evaluations) if is_detector(record) else public_results(evaluations[0])
     index = _read(root / "weights" / "index.json")
     commands = commands_of(run, index)
     record_folder = make_folder(root / "docs" / "runs" / name)
@@ -154,18 +183,17 @@ def main(words: Sequence[str] | None = None) -> int:
     for file in ("log.jsonl", "curve.png"):
         shutil.copyfile(run / file, record_folder / file)
     make_folder(root / "docs" / "results")
-    write_text(root / "docs" / "results" / f"{name}.json", json.dumps(public_results(results), indent=1) + "\n")
+    write_text(root / "docs" / "results" / f"{name}.json", json.dumps(results, indent=1) + "\n")
     for suffix in (".params", ".json"):
         shutil.copyfile(weights.with_suffix(suffix), root / "weights" / (name + suffix))
     index[name] = {
         "file": f"{name}.params",
         "sha256": results["weights_sha256"],
-        "model": info.model,
+        **about,
         "commands": commands,
         "seed": record["arguments"]["seed"],
         "data": arguments.trained_on,
         **({"short": arguments.trained_on_short} if arguments.trained_on_short else {}),
-        "validation_nme": record["result"]["best_nme"],
         "terms": arguments.terms,
         "run": f"docs/runs/{name}",
         "metrics": f"docs/results/{name}.json",

@@ -6,6 +6,7 @@ studies per cent; what a reader sees is per cent.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Mapping, Sequence
 
 from evaluation.comparison import ALL_POINTS, INSIDE, NORMALIZER_WORDS
@@ -24,12 +25,21 @@ COST_HEADS = (
     *("network", "parameters", "multiply-adds", "one face", "64 at a time", "of the peak", "memory"),
     *("int8: one face", "64 at a time", "photo to points", "training", "its memory"),
 )
+_STAGES = {
+    "ffld": ("baseline network", "first refinement", "second refinement", "third refinement"),
+    "hourglass": tuple(f"{number} stack" for number in "first second third fourth fifth sixth seventh eighth".split()),
+    "lgcn": ("local context", "with global context"),
+}
 _WORDS = {
     **NORMALIZER_WORDS,
     "outer_eye": "inter-ocular",
     "pupil": "inter-pupil",
     "box_geometric": "sqrt(w h) of the landmark box",
 }
+_VALIDATION = (
+    ("validation_nme", "validation NME", 2),
+    ("validation_average_precision", "validation average precision", 1),
+)
 _SHOWN = ("outer_eye", "pupil", "box_geometric")
 _FACES = {
     ("300w", "helen_test"): "HELEN's {} test faces",
@@ -97,6 +107,37 @@ def scores_table(record: Record) -> str:
     return markdown_table(["on " + _faces(record), "value", "paper (common, 554)" if part == COMMON else "paper"], rows)
 
 
+def stages_table(record: Record, log: Sequence[Record]) -> str:
+    """The error of every stage of a network, and by how much it is below, or above, that of the first.
+
+    Args:
+        record: Of the evaluation.
+        log: Lines of the log of the run that made the weights; those are of its best epoch.
+
+    Raises:
+        ValueError: The record has no stages, or ones that have no names here, or no epoch of the run was validated.
+    """
+    if "stages" not in record:
+        raise ValueError("the evaluation on record is of no stages: run evaluate.py again, if the network has several")
+    means = [stage["mean"] for stage in record["stages"]]
+    names = _STAGES.get(record["model"].partition("_")[0], ())
+    if len(means) > len(names):
+        raise ValueError(f"{record['model']} has {len(means)} stages, but names are known of {len(names)}")
+    best, rows = _best_epoch(log), []
+    for stage, (name, mean) in enumerate(zip(names, means)):
+        change = f"{100 * (mean / means[0] - 1):+.1f} %" if stage else ""
+        rows.append([name, _per_cent(best[f"nme_stage_{stage}"]), _per_cent(mean), change])
+    return markdown_table(["stage", "validation", _faces(record), "against the first stage"], rows)
+
+
+def _best_epoch(log: Sequence[Record]) -> Record:
+    """The line of the epoch whose weights a run keeps: the first of the smallest error."""
+    validated = [line for line in log if math.isfinite(line.get("nme", math.nan))]
+    if not validated:
+        raise ValueError("no epoch of the run on record was validated: no stage has an error there")
+    return min(validated, key=lambda line: line["nme"])
+
+
 def _faces(record: Record) -> str:
     subset = (record["dataset"], record["subset"])
     return _FACES.get(subset, "{} faces of " + " ".join(subset)).format(record["faces"]["measured"])
@@ -130,7 +171,7 @@ def record_line(entry: Record, run: str, figures: str) -> str:
         run: Link to the run's record.
         figures: Link to the evaluation's.
     """
-    score = f"validation NME {_per_cent(entry['validation_nme'])}, " if "validation_nme" in entry else ""
+    score = "".join(f"{words} {_per_cent(entry[key], digits)}, " for key, words, digits in _VALIDATION if key in entry)
     return f"Seed {entry['seed']}, {score}SHA-256 `{entry['sha256'][:16]}...`; record: {run}, all figures: {figures}."
 
 

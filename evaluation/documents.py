@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from evaluation.document_tables import DETECTOR, cost_table, record_line, scores_table, shipped_table, study_table
+from evaluation.detector_tables import detector_table
+from evaluation.document_tables import (
+    DETECTOR,
+    cost_table,
+    record_line,
+    scores_table,
+    shipped_table,
+    stages_table,
+    study_table,
+)
 
 INDEX = "weights/index.json"
 RESULTS = "docs/results"
@@ -41,8 +50,15 @@ class Source:
         Raises:
             ValueError: it is not there, or damaged.
         """
+        return self._parsed(path, json.loads)
+
+    def read_lines(self, path: str) -> list[dict[str, Any]]:
+        """The same of a file that has one JSON value a line."""
+        return self._parsed(path, lambda text: [json.loads(line) for line in text.splitlines()])
+
+    def _parsed(self, path: str, parse: Callable[[str], Any]) -> Any:
         try:
-            return json.loads((self.root / path).read_text(encoding="utf-8"))
+            return parse((self.root / path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ValueError(f"{path} is not on record") from None
         except ValueError as error:
@@ -68,10 +84,20 @@ def _shipped(source: Source) -> str:
 
 
 def _scores(source: Source) -> str:
+    return scores_table(source.read(_placing(source)["metrics"]))
+
+
+def _stages(source: Source) -> str:
+    entry = _placing(source)
+    return stages_table(source.read(entry["metrics"]), source.read_lines(f"{entry['run']}/log.jsonl"))
+
+
+def _placing(source: Source) -> dict[str, Any]:
+    """The entry of weights that place landmarks."""
     entry = source.entry()
     if entry.get("kind") == DETECTOR:
         raise ValueError(f"'{source.name}' is a detector: it has no scores of landmarks")
-    return scores_table(source.read(entry["metrics"]))
+    return entry
 
 
 def _record(source: Source) -> str:
@@ -85,8 +111,17 @@ def _study(source: Source) -> str:
 
 
 def _cost(source: Source) -> str:
-    path = f"{RESULTS}/cost.json"
-    return cost_table(source.read(path)) if (source.root / path).is_file() else "Not measured yet."
+    return _once_measured(source, "cost", cost_table)
+
+
+def _detector(source: Source) -> str:
+    return _once_measured(source, source.name, detector_table)
+
+
+def _once_measured(source: Source, name: str, make: Callable[[dict[str, Any]], str]) -> str:
+    """The table of a result that a document may wait for."""
+    path = f"{RESULTS}/{name}.json"
+    return make(source.read(path)) if (source.root / path).is_file() else "Not measured yet."
 
 
 class Table(NamedTuple):
@@ -99,9 +134,11 @@ class Table(NamedTuple):
 TABLES = {
     "shipped": Table(_shipped),
     "scores": Table(_scores, " WEIGHTS"),
+    "stages": Table(_stages, " WEIGHTS"),
     "record": Table(_record, " WEIGHTS"),
     "study": Table(_study, " STUDY"),
     "cost": Table(_cost),
+    "detector": Table(_detector, " WEIGHTS"),
 }
 
 

@@ -274,18 +274,26 @@ def load_detector(path: str | os.PathLike[str], context: mx.Context | None = Non
     Raises:
         FileNotFoundError, ValueError: the file or the .json beside it is not there, or they do not fit.
     """
+    net = build_detector(detector_name(path))
+    initialise(net, [context or mx.cpu()], seed=0)
+    fill_detector(net, path)
+    return net
+
+
+def detector_name(path: str | os.PathLike[str]) -> str:
+    """Which of `SETTINGS` a weights file is of, by the .json beside it.
+
+    Raises:
+        FileNotFoundError, ValueError: the file or the .json is not there, or names no detector.
+    """
     beside = Path(path).with_suffix(".json")
     for needed in (Path(path), beside):
         if not needed.is_file():
             raise FileNotFoundError(f"{needed} is not there: a detector is a .params with a .json of the same name")
     try:
-        name = json.loads(beside.read_text(encoding="utf-8"))["detector"]
+        return json.loads(beside.read_text(encoding="utf-8"))["detector"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{beside} does not name a face detector: copy it again from where it came") from error
-    net = build_detector(name)
-    initialise(net, [context or mx.cpu()], seed=0)
-    fill_detector(net, path)
-    return net
 
 
 def fill_detector(net: FasterRCNN, path: str | os.PathLike[str]) -> None:

@@ -124,7 +124,7 @@ class HaarDetector:
         return merge_overlapping(detections, self._MERGE_OVERLAP)
 
 
-FASTER_RCNN_WEIGHTS = "face_detector"  # the file that ships
+FASTER_RCNN_WEIGHTS = "faster_rcnn"  # the file that ships
 
 
 class FasterRcnnDetector:

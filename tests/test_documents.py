@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import documents
-from evaluation.document_tables import cost_table, scores_table, study_table
+from evaluation.detector_tables import terminal_table
+from evaluation.document_tables import cost_table, scores_table, stages_table, study_table
 from evaluation.documents import END, rewritten
 from evaluation.markdown import markdown_table
 
@@ -170,6 +171,73 @@ def test_a_study(tree):
     assert study_table([0], [one_seed], "x").endswith("| A | 4.00 % | 4.00 % | |")
 
 
+def stages_of(*means):
+    return [{"stage": number, "mean": mean, "median": 0.5} for number, mean in enumerate(means)]
+
+
+def log_of(*epochs):
+    """Lines of a log: the errors of the stages in each epoch, None in one that was not validated."""
+    lines = []
+    for number, errors in enumerate(epochs, start=1):
+        stages = {f"nme_stage_{stage}": error for stage, error in enumerate(errors or ())}
+        lines.append({"epoch": number, "loss": 9.0, **({"nme": errors[-1], **stages} if errors else {})})
+    return lines
+
+
+def test_the_stages_of_a_network(tree):
+    log = log_of((0.9, 0.9, 0.08), None, (0.05, 0.041, 0.0312), (0.03, 0.03, 0.04), (0.02, 0.02, 0.0312))
+    log += log_of((0.01, 0.01, float("nan")))
+    (tree / "docs" / "runs" / "near").mkdir(parents=True)
+    (tree / "docs" / "runs" / "near" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    record = evaluation("ffld_resnet18", 0.033, stages=stages_of(0.04, 0.036, 0.033))
+    (tree / "docs" / "results" / "near.json").write_text(json.dumps(record))
+    lines = page(tree, "stages near")
+    assert lines == stages_table(record, log).split("\n")
+    # The third epoch is the first of the smallest error of the last stage. 0.036 and 0.033 are 90 and 82.5 % of 0.04.
+    assert lines == [
+        "| stage | validation | HELEN's 20 test faces | against the first stage |",
+        "|---|---|---|---|",
+        "| baseline network | 5.00 % | 4.00 % | |",
+        "| first refinement | 4.10 % | 3.60 % | -10.0 % |",
+        "| second refinement | 3.12 % | 3.30 % | -17.5 % |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("ffld_resnet50", ["baseline network", "first refinement", "second refinement", "third refinement"]),
+        ("hourglass_resnet50", ["first stack", "second stack", "third stack", "fourth stack"]),
+        ("lgcn_64", ["local context", "with global context"]),
+    ],
+)
+def test_stages_have_the_names_of_their_network(model, names):
+    means = [0.04, 0.05, 0.03, 0.02][: len(names)]
+    lines = stages_table(evaluation(model, means[-1], stages=stages_of(*means)), log_of(means)).split("\n")[2:]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in names]
+    assert lines[1] == f"| {names[1]} | 5.00 % | 5.00 % | +25.0 % |"
+
+
+@pytest.mark.parametrize(
+    ("model", "stages", "log", "message"),
+    [
+        ("ffld_resnet18", {}, log_of((0.05, 0.04)), "is of no stages: run evaluate.py again"),
+        (
+            "lgcn_64",
+            {"stages": stages_of(0.3, 0.2, 0.1)},
+            log_of((0.3, 0.2, 0.1)),
+            "3 stages, but names are known of 2",
+        ),
+        ("region_parts", {"stages": stages_of(0.3, 0.2)}, log_of((0.3, 0.2)), "2 stages, but names are known of 0"),
+        ("ffld_resnet18", {"stages": stages_of(0.3, 0.2)}, log_of(None), "no epoch of the run on record was validated"),
+    ],
+)
+def test_what_has_no_table_of_stages_says_why_in_one_line(model, stages, log, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        stages_table(evaluation(model, 0.03, **stages), log)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_networks_cost(tree):
     prediction = {"milliseconds": 5.25, "faces_per_second": 100.0, "memory_megabytes": 300.4, "share_of_peak": 0.254}
     whole = {"photos_per_second": 20.0}
@@ -198,6 +266,55 @@ def test_what_networks_cost(tree):
     ]
 
 
+def found(faces, average, recall, precision=0.5):
+    return {"faces": faces, "average_precision": average, "recall": recall, "precision": precision}
+
+
+def detection(title, dataset, photos, **sizes):
+    results = {name: {"seconds_per_photo": 0.25, "sizes": each} for name, each in sizes.items()}
+    return {"title": title, "dataset": dataset, "photos": photos, "results": results}
+
+
+# Of 1,200 faces 1,000 are from 24 px, of these 9 in 10 are found; none is from 40 px.
+NETWORK = {"all": found(1200, 0.72, 0.75), "from 24": found(1000, 0.8, 0.9, 0.9), "from 40": found(0, None, None, None)}
+CASCADE = {"all": found(1200, 0.25, 0.3), "from 24": found(1000, 0.3, 0.36), "from 40": found(0, None, None, 0.0)}
+DRAWN = detection("drawn boxes", "face_boxes", 1001, faster_rcnn=NETWORK, haar=CASCADE)
+
+
+def test_the_record_of_a_detector(tree):
+    scores = {"kind": "detector", "validation_average_precision": 0.9124}
+    index = {"finder": {**entry("finder", **scores)}}
+    del index["finder"]["validation_nme"]
+    (tree / "weights" / "index.json").write_text(json.dumps(index))
+    assert page(tree, "record finder")[0].startswith("Seed 3, validation average precision 91.2 %, SHA-256 `ffff")
+
+
+def test_detectors(tree):
+    assert page(tree, "detector finder_to_come") == ["Not measured yet."]
+    record = {"evaluations": [DRAWN, detection("AFW", "pts", 7, haar=CASCADE)]}
+    (tree / "docs" / "results" / "finder.json").write_text(json.dumps(record))
+    # In photos with landmark files not every face has one, so precision would tell nothing there.
+    assert page(tree, "detector finder") == [
+        "| photos | faces: all / from 24 / from 40 px | detector | average precision, % | recall, % "
+        "| seconds a photo |",
+        "|---|---|---|---|---|---|",
+        "| drawn boxes, 1,001 | 1,200 / 1,000 / 0 | `faster_rcnn` | 72.0 / 80.0 / - | 75.0 / 90.0 / - | 0.25 |",
+        "| drawn boxes, 1,001 | 1,200 / 1,000 / 0 | `haar` | 25.0 / 30.0 / - | 30.0 / 36.0 / - | 0.25 |",
+        "| AFW, 7 | 1,200 / 1,000 / 0 | `haar` | | 30.0 / 36.0 / - | 0.25 |",
+    ]
+
+
+def test_detectors_on_the_terminal():
+    assert terminal_table({**DRAWN, "results": {"haar": DRAWN["results"]["haar"]}}) == (
+        "drawn boxes: 1,001 photos\n"
+        "detector      size, px  faces   AP %  recall %  precision %\n"
+        "haar               all  1,200   25.0      30.0         50.0\n"
+        "haar           from 24  1,000   30.0      36.0         50.0\n"
+        "haar           from 40      0      -         -          0.0\n"
+        "haar         0.250 seconds a photo"
+    )
+
+
 # --- marks and the command
 
 
@@ -213,7 +330,10 @@ def test_what_networks_cost(tree):
         ("<!-- table: scores far -->\n{end}", "page.md:1: no weights 'far' in weights/index.json, but m_far, near, "),
         ("<!-- table: scores finder -->\n{end}", "page.md:1: 'finder' is a detector"),
         ("<!-- table: study x -->\n{end}", "page.md:1: docs/results/x.json is not on record"),
+        ("<!-- table: stages near -->\n{end}", "page.md:1: docs/runs/near/log.jsonl is not on record"),
+        ("<!-- table: stages finder -->\n{end}", "page.md:1: 'finder' is a detector"),
         ("<!-- table: study near -->\n{end}", "page.md:1: what is on record for 'study near' lacks 'seeds'"),
+        ("<!-- table: detector near -->\n{end}", "what is on record for 'detector near' lacks 'evaluations'"),
     ],
 )
 def test_a_wrong_mark_is_named_with_its_line_and_nothing_is_written(tree, text, message):

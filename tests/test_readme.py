@@ -10,11 +10,13 @@ import pytest
 import calibrate_detector
 import calibrate_tracking
 import evaluate
+import evaluate_detector
 import evaluate_video
 import export
 import label_faces
 import predict
 import results
+import ship
 import study
 import train_ffld
 from datasets import ibug_300w
@@ -33,10 +35,12 @@ PARSERS = {
     "evaluate_video.py": evaluate_video.parse,
     "train_ffld.py": train_ffld.TRAINING.parse,
     "evaluate.py": evaluate.parse,
+    "evaluate_detector.py": evaluate_detector.parse,
     "predict.py": predict.parse,
     "export.py": export.make_parser().parse_args,
     "label_faces.py": label_faces.parse,
     "results.py": results.parse,
+    "ship.py": ship.parse,
     "study.py": study.parse,
 }
 

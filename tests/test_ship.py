@@ -1,11 +1,14 @@
 """ship.py: what enters weights/ and docs/, and what is refused."""
 
 import json
+import re
+import shlex
 
 import mxnet as mx
 import numpy as np
 import pytest
 
+import evaluate_detector
 import ship
 from gluon_models import file_sha256
 
@@ -23,6 +26,7 @@ def make_run(folder, init, finished=True):
     record = {
         "command": COMMAND.format(run=folder, init=init),
         "arguments": {
+            "model": "resnet18_slim",
             "init": init,
             "out": str(folder),
             "resume": None,
@@ -144,6 +148,106 @@ def test_the_float16_copy_ships_where_it_was_evaluated_and_the_shape_model_with_
     entry = json.loads((root / "weights" / "index.json").read_text())["m"]
     assert (root / "weights" / "m.params").read_bytes() == (run / "best_float16.params").read_bytes()
     assert entry["shape_model"]["sha256"] == file_sha256(root / "weights" / "m.shape.npz")
+
+
+# --- face detectors
+
+
+def make_detector_run(folder):
+    """A finished run whose best epoch found 87.5 %, and its float16 copy."""
+    make_run(folder, "")
+    mx.nd.save(str(folder / "best.params"), {"a.weight": mx.nd.array([[1.0, 1 / 3]])})
+    (folder / "best.json").write_text('{"detector": "faster_rcnn_fpn"}\n')
+    record = json.loads((folder / "run.json").read_text())
+    record["command"] = f"/x/train_detector.py --model faster_rcnn_fpn --data {folder}/photos --out {folder}"
+    record["arguments"]["model"] = "faster_rcnn_fpn"
+    record["result"] = {"best_nme": 0.125}
+    (folder / "run.json").write_text(json.dumps(record))
+    assert ship.main([str(folder), "--halve"]) == 0
+    return folder
+
+
+def make_detection(folder, weights, dataset, title):
+    """What evaluate_detector.py writes: 3 faces of any size, 2 from 24 px and none from 40; the network finds half."""
+
+    def row(faces, share):
+        return {"faces": faces, "average_precision": share, "recall": share, "precision": 1.0}
+
+    folder.mkdir()
+    words = f"--weights {weights} --dataset {dataset} --data {folder} --title {shlex.quote(title)} --out {folder}"
+    sizes = {"all": row(3, 0.5), "from 24": row(2, 0.5), "from 40": row(0, None)}
+    results = {"faster_rcnn": {"seconds_per_photo": 0.25, "sizes": sizes}}
+    about = {"model": "faster_rcnn_fpn", "dataset": dataset, "title": title, "photos": 2, "results": results}
+    sha256 = file_sha256(weights)
+    values = {"command": f"evaluate_detector.py {words}", "weights": weights.name, "weights_sha256": sha256, **about}
+    (folder / "metrics.json").write_text(json.dumps(values))
+    return folder
+
+
+def detector_words(run, root, *results):
+    options = [word for each in results for word in ("--results", str(each))]
+    return [str(run), "--name", "finder", *options, "--trained-on", "photos", "--root", str(root)]
+
+
+def test_a_detector_ships_with_its_evaluations_on_several_data_sets(tmp_path, root):
+    run = make_detector_run(tmp_path / "work" / "finder_run")
+    half = run / "best_float16.params"
+    held_out = make_detection(tmp_path / "held_out", half, "face_boxes", "held-out fifth")
+    afw = make_detection(tmp_path / "afw", half, "pts", "AFW's photos")
+    (root / "docs").mkdir()
+    page = root / "docs" / "page.md"
+    page.write_text("<!-- table: detector finder -->\n<!-- end of table -->\n")
+    assert ship.main(detector_words(run, root, held_out, afw)) == 0
+    entry = json.loads((root / "weights" / "index.json").read_text())["finder"]
+    assert (entry["kind"], entry["model"], entry["seed"]) == ("detector", "faster_rcnn_fpn", 7)
+    assert entry["validation_average_precision"] == 0.875
+    assert "validation_nme" not in entry
+    assert entry["commands"] == ["train_detector.py --model faster_rcnn_fpn --data DIR --out runs/finder_run"]
+    assert entry["sha256"] == file_sha256(root / "weights" / "finder.params") == file_sha256(half)
+    assert json.loads((root / "weights" / "finder.json").read_text()) == {"detector": "faster_rcnn_fpn"}
+    assert (root / entry["run"] / "curve.png").read_bytes() == b"png"
+    record = json.loads((root / entry["metrics"]).read_text())
+    assert (record["model"], record["weights_sha256"]) == ("faster_rcnn_fpn", entry["sha256"])
+    assert [each["title"] for each in record["evaluations"]] == ["held-out fifth", "AFW's photos"]
+    assert record["evaluations"][0]["command"] == (
+        "evaluate_detector.py --weights runs/finder_run/best_float16.params --dataset face_boxes --data DIR "
+        "--title 'held-out fifth' --out runs/held_out"
+    )
+    assert not any(str(tmp_path) in path.read_text() for path in root.rglob("*.json"))
+    assert page.read_text().split("\n")[3:5] == [
+        "| held-out fifth, 2 | 3 / 2 / 0 | `faster_rcnn` | 50.0 / 50.0 / - | 50.0 / 50.0 / - | 0.25 |",
+        "| AFW's photos, 2 | 3 / 2 / 0 | `faster_rcnn` | | 50.0 / 50.0 / - | 0.25 |",
+    ]
+
+
+def test_a_detector_whose_evaluations_are_of_two_files_is_refused(tmp_path, root):
+    run = make_detector_run(tmp_path / "run")
+    first = make_detection(tmp_path / "first", run / "best_float16.params", "face_boxes", "a")
+    second = make_detection(tmp_path / "second", run / "best.params", "pts", "b")
+    with pytest.raises(ValueError, match="not all of one file"):
+        ship.main(detector_words(run, root, first, second))
+    other = tmp_path / "other.params"
+    other.write_bytes(b"other")
+    third = make_detection(tmp_path / "third", other, "pts", "c")
+    with pytest.raises(ValueError, match="the evaluation is not of"):
+        ship.main(detector_words(run, root, first, third))
+    assert [path.name for path in root.rglob("*") if path.is_file()] == ["index.json"]
+
+
+def test_a_landmark_network_has_one_evaluation(tmp_path, root):
+    run = make_run(tmp_path / "run", "")
+    results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
+    with pytest.raises(ValueError, match="pass --results once"):
+        ship.main([*words(run, results, root), "--results", str(results)])
+
+
+def test_the_detectors_ledger_has_commands_that_parse():
+    page = (ship.ROOT / "docs" / "face_detector.md").read_text(encoding="utf-8")
+    for script, parse in (("ship.py", ship.parse), ("evaluate_detector.py", evaluate_detector.parse)):
+        commands = re.findall(rf"^python {re.escape(script)} ((?:.*\\\n)*.*)", page, re.MULTILINE)
+        assert len(commands) > 1
+        for command in commands:
+            parse(shlex.split(command, comments=True))
 
 
 def test_what_is_missing_is_said():

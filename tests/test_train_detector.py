@@ -1,7 +1,9 @@
 """train_detector.py and evaluate_detector.py: command lines, a run and its resumption, measuring."""
 
+import hashlib
 import json
 import math
+import shlex
 
 import numpy as np
 import pytest
@@ -153,23 +155,35 @@ def write_voc(folder, name, image, boxes):
     write_image(folder / "images" / f"{name}.png", image)
 
 
-def test_measuring(tmp_path, monkeypatch, capsys):
+class Half:
     """A detector that knows one of two faces in every photo, and answers one box that is not there."""
 
-    class Half:
-        def __call__(self, image, name=""):
-            return [Detection(np.array([10.0, 10, 60, 60]), 0.9), Detection(np.array([300.0, 10, 350, 60]), 0.8)]
+    def __init__(self, *settings):
+        self.settings = settings
 
-    blank = np.zeros((100, 400, 3), np.uint8)
+    def __call__(self, image, name=""):
+        return [Detection(np.array([10.0, 10, 60, 60]), 0.9), Detection(np.array([300.0, 10, 350, 60]), 0.8)]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Folder of the photos that `Half` looks at, and how many of them are held out."""
     names = [f"photo_{k}" for k in range(30)]
     for name in names:
-        write_voc(tmp_path, name, blank, [[10, 10, 60, 60], [100, 10, 120, 30]])
+        write_voc(tmp_path, name, np.zeros((100, 400, 3), np.uint8), [[10, 10, 60, 60], [100, 10, 120, 30]])
     monkeypatch.setattr(evaluate_detector, "HaarDetector", Half)
-    words = ["--detector", "haar", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(evaluate_detector, "FasterRcnnDetector", Half)
+    return tmp_path, sum(part_of(name) == "held_out" for name in names)
+
+
+def test_measuring(photos, capsys):
+    folder, held_out = photos
+    words = ["--detector", "haar", "--data", str(folder), "--out", str(folder / "out"), "--gpus", "none"]
     assert evaluate_detector.main(words) == 0
-    result = json.loads((tmp_path / "out" / "detection.json").read_text())["haar"]
-    held_out = sum(part_of(name) == "held_out" for name in names)
-    assert result["photos"] == held_out > 0
+    record = json.loads((folder / "out" / "metrics.json").read_text())
+    assert record["weights_sha256"] is None
+    assert record["photos"] == held_out > 0
+    result = record["results"]["haar"]
     assert result["sizes"]["all"]["faces"] == 2 * held_out
     # The right boxes are the surest: precision 1 up to the recall of 1/2.
     assert result["sizes"]["all"]["average_precision"] == pytest.approx(0.5)
@@ -179,3 +193,35 @@ def test_measuring(tmp_path, monkeypatch, capsys):
     assert result["sizes"]["from 80"]["recall"] is None
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["haar", "from", "40", str(held_out), "100.0", "100.0", "50.0"] in rows
+    assert ["haar", "from", "80", "0", "-", "-", "-"] in rows
+
+
+def test_the_record_says_what_was_measured_on_what(photos):
+    folder, _ = photos
+    weights = folder / "best.params"
+    weights.write_bytes(b"learnt")
+    weights.with_suffix(".json").write_text('{"detector": "faster_rcnn_fpn"}')
+    words = ["--weights", str(weights), "--data", str(folder), "--part", "all", "--title", "30 blank photos"]
+    words += ["--least-score", "0.85", "--nms", "0.4", "--gpus", "none", "--out", str(folder / "out")]
+    assert evaluate_detector.main(words) == 0
+    record = json.loads((folder / "out" / "metrics.json").read_text())
+    assert (record["dataset"], record["subset"], record["title"]) == ("face_boxes", "all", "30 blank photos")
+    assert (record["model"], record["weights"], record["photos"]) == ("faster_rcnn_fpn", "best.params", 30)
+    assert record["weights_sha256"] == hashlib.sha256(b"learnt").hexdigest()
+    assert shlex.split(record["command"]) == ["evaluate_detector.py", *words]
+    assert (record["nms"], record["least_score"], record["device"]) == (0.4, 0.85, "cpu(0)")
+    assert set(record["git"]) == {"commit", "dirty"}
+    # The network's second box is less sure than 0.85; the cascade's votes have no such scale.
+    precisions = {name: each["sizes"]["all"]["precision"] for name, each in record["results"].items()}
+    assert precisions == {"faster_rcnn": 1.0, "haar": 0.5}
+
+
+def test_the_network_answers_all_its_boxes_and_no_weights_is_said(photos, monkeypatch):
+    folder, _ = photos
+    made = evaluate_detector.make_detector(folder / "a.params", 0.4, "cpu")
+    assert made.settings == (folder / "a.params", 0.0, 0.4, "cpu")
+    with pytest.raises(FileNotFoundError, match=r"a\.params is not there"):
+        evaluate_detector.main(["--weights", str(folder / "a.params"), "--data", str(folder), "--gpus", "none"])
+    monkeypatch.setattr(evaluate_detector, "FASTER_RCNN_WEIGHTS", "none_such")
+    with pytest.raises(ValueError, match="no weights ship for 'none_such'"):
+        evaluate_detector.main(["--data", str(folder), "--gpus", "none"])
