@@ -40,7 +40,7 @@ from gluon_models.weights import WeightsInfo
 from inference.detectors import get_detector
 from inference.ensembles import ANSWERS, AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_named
-from inference.pipeline import PointPredictor, crop_faces, predict_dataset, to_image
+from inference.pipeline import PointPredictor, StagePredictor, crop_faces, predict_dataset, to_image
 from inference.shape_model import load_shape_model
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
@@ -166,13 +166,22 @@ def load_predictor(
 
 
 def predict(
-    predictor: PointPredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None, looks: int
+    predictor: PointPredictor | StagePredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None, looks: int
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """Points (n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
+    """Points (stages, n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
     predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress, looks)
     if np.isnan(predicted[[name not in skipped for name in faces.names]]).any():
         raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
-    return predicted, skipped
+    stages = predicted.reshape(len(faces), -1, *faces.truth.shape[1:])
+    return np.ascontiguousarray(stages.swapaxes(0, 1)), skipped
+
+
+def with_stages(
+    predictor: PointPredictor | AugmentedPredictor, arguments: argparse.Namespace
+) -> PointPredictor | StagePredictor | AugmentedPredictor:
+    """The same with the answers of every stage, where they come from the one look that the last one's comes from."""
+    plain = isinstance(predictor, PointPredictor) and not arguments.shape_model
+    return StagePredictor(predictor) if plain else predictor
 
 
 def stress_curves(
@@ -193,6 +202,7 @@ def stress_curves(
         names=[faces.names[index] for index in chosen],
         truth=result.truth[chosen],
         face_sizes=None if result.face_sizes is None else result.face_sizes[chosen],
+        earlier_stages=(),
     )
     curves = []
     for each in DEGRADATIONS:
@@ -243,8 +253,8 @@ def main(words: Sequence[str] | None = None) -> int:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
     rule, boxes, looks = box_rule(arguments.boxes, faces, protocol.true_boxes)
     out = make_folder(arguments.out)
-    predicted, skipped = predict(predictor, faces, boxes, looks)
-    predicted = predicted + arguments.point_shift
+    stages, skipped = predict(with_stages(predictor, arguments), faces, boxes, looks)
+    *earlier, predicted = stages + arguments.point_shift
     result = Evaluation(
         model=arguments.model + (WITH_SHAPE_MODEL if arguments.shape_model else ""),
         protocol=protocol,
@@ -255,6 +265,7 @@ def main(words: Sequence[str] | None = None) -> int:
         expected=about.expected,
         present=about.present,
         face_sizes=about.face_sizes,
+        earlier_stages=earlier,
     )
     errors = result.errors(protocol.normalizer)
     shown = [[picture(faces, k, predicted[k], errors[k]) for k in indices] for indices in extreme_faces(errors)]

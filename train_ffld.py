@@ -6,7 +6,6 @@ FFLD needs a baseline that is trained already: --init takes its weights.
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import Any, Callable, Mapping, Sequence
 
 import mxnet as mx
@@ -20,7 +19,7 @@ from datasets.synthetic import SyntheticFaces
 from engine import cli
 from engine.fit import Objective
 from gluon_models import InputSpec, describe
-from gluon_models.ffld import FFLD, RECIPES, PointLoss, Recipe, all_stages, recipes_for
+from gluon_models.ffld import FFLD, RECIPES, PointLoss, Recipe, recipes_for
 from gluon_models.ffld_objective import RefinementObjective
 from gluon_models.point_objective import PointObjective
 from gluon_models.weights import WeightsInfo, fill, read_info
@@ -102,10 +101,6 @@ class FFLDTraining(LandmarkTraining):
                 print(f"Align Loss without its Gaussian from epoch {len(history) + 1} on")
 
         return before_epoch
-
-    def all_stages(self, net: HybridBlock) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
-        """FFLD answers the points of the baseline and of every refinement, (N, stages * K, 2)."""
-        return partial(all_stages, net)
 
 
 TRAINING = FFLDTraining(__doc__, MODELS, RECIPES)

@@ -7,7 +7,6 @@ all weights start at random, as in the paper.
 from __future__ import annotations
 
 import argparse
-from typing import Callable
 
 import mxnet as mx
 import numpy as np
@@ -112,11 +111,6 @@ class HourglassTraining(LandmarkTraining):
         if recipe.photometric:
             return with_photometric(geometry)
         return with_colour(geometry) if recipe.colour_jitter else geometry
-
-    def all_stages(self, net: HybridBlock) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
-        """The maps of every stack, (N, stacks * K, H, W), so that validation measures each."""
-        # MXNet's CPU build cannot concatenate maps whose channels are no multiple of 16.
-        return lambda faces: mx.nd.stack(*net.cascade(faces), axis=1).reshape((0, -3, 0, 0))
 
     def make_validate(self, dataset: FaceDataset, normalizer: str, spec: InputSpec, context: mx.Context) -> Validate:
         """NME of every stack, and the mean of each stack's lambdas."""

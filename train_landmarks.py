@@ -29,7 +29,7 @@ from evaluation.metrics import nme
 from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.weights import WeightsInfo, fill
-from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
 
 Recipe = Any  # the frozen dataclass of a paper's file
 Validate = Callable[[HybridBlock], "dict[str, float]"]
@@ -108,10 +108,6 @@ class LandmarkTraining(ABC):
         )
         return with_photometric(geometry) if recipe.photometric else geometry
 
-    def all_stages(self, net: HybridBlock) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
-        """What validation runs: the network, or the answers of its stages one after another along the second axis."""
-        return net
-
     def loader_order(self, faces: FaceDataset, recipe: Recipe, seed: int) -> np.ndarray | None:
         """Which faces an epoch takes, repeats allowed; None for every face once."""
         return None
@@ -121,8 +117,8 @@ class LandmarkTraining(ABC):
         faces = crop_dataset(dataset, spec)
 
         def validate(net: HybridBlock) -> dict[str, float]:
-            predicted = predict_cropped(PointPredictor(self.all_stages(net), spec, context), faces)
-            stages = np.split(predicted, predicted.shape[1] // faces.truth_image.shape[1], axis=1)
+            predicted = predict_cropped(StagePredictor(PointPredictor(net, spec, context)), faces)
+            stages = np.moveaxis(predicted, 1, 0)
             errors = [float(nme(points, faces.truth_image, normalizer).mean()) for points in stages]
             each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
             return {"nme": errors[-1], **(each if len(errors) > 1 else {})}

@@ -132,16 +132,6 @@ class LGCNTraining(LandmarkTraining):
             return options
         return replace(options, schedule=AuthorsSchedule(rate, recipe.epochs, recipe.warmup_epochs))
 
-    def all_stages(self, net: HybridBlock) -> Any:
-        """The maps of both subnets, (N, 2K, H, W), so that validation measures both."""
-
-        def maps(faces: mx.nd.NDArray) -> mx.nd.NDArray:
-            answers = [net.scores(mx.nd, each) for each in net.cascade(faces)]
-            # MXNet's CPU build cannot concatenate maps whose channels are no multiple of 16.
-            return mx.nd.stack(*answers, axis=1).reshape((0, -1, *answers[0].shape[2:]))
-
-        return maps
-
     def main(self, words: Sequence[str] | None = None) -> int:
         """Trains one network as the command line says, then writes the shape model of its training faces."""
         code = super().main(words)

@@ -15,7 +15,7 @@ from evaluation.page import render_page
 from evaluation.plots import Picture, draw_ced, draw_faces, draw_landmarks
 from evaluation.resampling import LEVEL, ROUNDS
 from evaluation.stress import Curve, draw_stress, stress_table
-from evaluation.summary import Evaluation, Summary, summarise
+from evaluation.summary import Evaluation, Summary, stage_errors, summarise
 
 WORST_LISTED = 20
 _CURVES = ("outer_eye", "pupil", "box_geometric")
@@ -134,6 +134,7 @@ def _title(evaluation: Evaluation) -> str:
 def _metrics(
     evaluation: Evaluation, summary: Summary, rows: Sequence[Row], said: Sequence[str], record: Mapping[str, object]
 ) -> dict[str, object]:
+    stages = stage_errors(evaluation)
     return {
         "model": evaluation.model,
         "dataset": evaluation.protocol.dataset,
@@ -144,6 +145,7 @@ def _metrics(
         "units": "errors, rates and areas are fractions; the rows of the table are per cent",
         "intervals": {"level": LEVEL, "rounds": ROUNDS, "seed": 0, "by": "resampling the faces, percentiles"},
         **vars(summary),
+        **({"stages": stages} if stages else {}),
         "skipped": evaluation.skipped,
         "table": [row._asdict() for row in rows],
         "remarks": said,

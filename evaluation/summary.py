@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -39,6 +39,7 @@ class Evaluation:
         expected: How many faces the subset has when it is complete, as far as that can be known.
         present: What of it is here where missing faces cannot be counted, such as "20 of 31 videos"; "" if all is.
         face_sizes: (n,) pixels, the size that the data set itself gives each face, NaN where it has none; or None.
+        earlier_stages: What the stages before the last made of the faces, as `predicted`; the last one's is that.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Evaluation:
     expected: int
     present: str = ""
     face_sizes: np.ndarray | None = None
+    earlier_stages: Sequence[np.ndarray] = ()
 
     @property
     def normalizers(self) -> tuple[str, ...]:
@@ -170,6 +172,26 @@ def summarise(evaluation: Evaluation) -> Summary:
     )
 
 
+def stage_errors(evaluation: Evaluation) -> list[dict[str, float]]:
+    """Mean and median error of every stage of the network, the last one's those of the evaluation.
+
+    In the normaliser of record, over the same faces; nothing for a network without stages.
+    """
+    if not evaluation.earlier_stages:
+        return []
+    every = (replace(evaluation, predicted=points) for points in (*evaluation.earlier_stages, evaluation.predicted))
+    errors = [stage.errors(evaluation.protocol.normalizer) for stage in every]
+    return [{"stage": number, **_centre(each)} for number, each in enumerate(errors)]
+
+
+def _centre(errors: np.ndarray) -> dict[str, float]:
+    """Mean and median of those that are known; NaN where none is."""
+    measured = errors[~np.isnan(errors)]
+    if not measured.size:
+        return {"mean": float("nan"), "median": float("nan")}
+    return {"mean": float(measured.mean()), "median": float(np.median(measured))}
+
+
 def _ranked(evaluation: Evaluation, errors: np.ndarray) -> np.ndarray:
     """Errors (n,) with a face that was not found above every other."""
     return np.where(evaluation.found, errors, np.inf)
@@ -189,10 +211,8 @@ def _quantities(errors: np.ndarray, ranked: np.ndarray) -> np.ndarray:
 
 
 def _figures(errors: np.ndarray, ranked: np.ndarray, intervals: Iterator[Interval]) -> Figures:
-    measured = errors[~np.isnan(errors)]
     return Figures(
-        mean=float(measured.mean()) if measured.size else float("nan"),
-        median=float(np.median(measured)) if measured.size else float("nan"),
+        **_centre(errors),
         failure_rate={f"{at:.2f}": failure_rate(ranked, at) for at in FAILURE_THRESHOLDS},
         auc={f"{at:.2f}": {rule: auc(ranked, at, rule) for rule in AUC_RULES} for at in AUC_THRESHOLDS},
         mean_interval=next(intervals),

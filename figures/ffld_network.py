@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import mxnet as mx
 import numpy as np
 
 from figures.networks import TrainedNetwork
-from gluon_models.ffld import FFLD, SlimResNet, all_stages
-from inference.pipeline import PointPredictor
+from gluon_models.ffld import FFLD, SlimResNet
 
 BASELINES, WITH_CROPNETS = ("resnet18_slim", "resnet50_slim"), ("ffld_resnet18", "ffld_resnet50")
 
@@ -28,7 +25,6 @@ class StagedNetwork(TrainedNetwork):
     def __init__(self, path: str, context: mx.Context) -> None:
         super().__init__(path, (*BASELINES, *WITH_CROPNETS), context)
         self.baseline: SlimResNet = self.net.cascade.baseline if isinstance(self.net, FFLD) else self.net
-        self._stages = PointPredictor(partial(all_stages, self.net), self.spec, context)
 
     def refined(self) -> FFLD:
         """The network, which must have refinements.
@@ -42,8 +38,7 @@ class StagedNetwork(TrainedNetwork):
 
     def stages(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) -> points_crop (stages, n, K, 2) of the baseline network and of each refinement."""
-        points = self._stages(crops).reshape(len(crops), -1, self.baseline.num_landmarks, 2)
-        return points.swapaxes(0, 1)
+        return self._predictor.stages(crops).swapaxes(0, 1)
 
     def points(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) -> points_crop (n, K, 2) of the last stage."""

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Callable, Sequence
 
-import mxnet as mx
 from mxnet.gluon import nn
 
 from gluon_models.blocks import ResidualBlock, basic_block, bottleneck_block, conv_bn
@@ -295,10 +294,9 @@ class FFLD(nn.HybridBlock):
         """faces (N, 3, 224, 224) -> (N, K, 2) fractions of the crop, from the last stage."""
         return self.cascade(faces)[-1]
 
-
-def all_stages(net: FFLD | SlimResNet, faces: Any) -> Any:
-    """The points of the baseline, then of every refinement, as one array (N, stages * K, 2)."""
-    return mx.nd.concat(*net.cascade(faces), dim=1) if isinstance(net, FFLD) else net(faces)
+    def all_stages(self, faces):
+        """faces (N, 3, 224, 224) -> the same of the baseline and of each refinement in turn."""
+        return self.cascade(faces)
 
 
 def ffld_resnet18(num_landmarks: int = 68, **settings: Any) -> FFLD:

@@ -356,6 +356,10 @@ class StackedHourglass(nn.HybridBlock):
         """faces (N, 3, 256, 256) -> score maps (N, K, 256 / stride, 256 / stride) of the last stack."""
         return self.cascade(faces)[-1]
 
+    def all_stages(self, faces):
+        """faces (N, 3, 256, 256) -> the same of each stack in turn."""
+        return self.cascade(faces)
+
 
 def hourglass_resnet50(num_landmarks: int = 68, **settings: Any) -> StackedHourglass:
     """The paper's network. AUC at 7 % of the box: 74.6 % on the 300-W test set (Table 1)."""

@@ -290,6 +290,10 @@ class LGCN(nn.HybridBlock):
         """faces (N, 1, H, W) -> score maps (N, K, H, W)."""
         return self.scores(F, self.cascade(faces)[-1])
 
+    def all_stages(self, faces):
+        """faces (N, 1, H, W) -> the same of the local-context subnet, then of both where there is a second one."""
+        return [self.scores(mx.nd, maps) for maps in self.cascade(faces)]
+
     def scores(self, F, maps):
         """Maps of `cascade` as the network answers them: (N, K, H, W)."""
         return F.softmax(maps, axis=1).slice_axis(axis=1, begin=0, end=-1) if self.background else maps

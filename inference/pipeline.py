@@ -55,18 +55,45 @@ class PointPredictor:
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
-        parts = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)]
-        return np.concatenate([self._points(self.answer(part)) for part in parts])
+        return np.concatenate([self._points(self.answer(part)) for part in _parts(crops, self.batch_size)])
+
+    def stages(self, crops: np.ndarray) -> np.ndarray:
+        """The same of every stage of the network, (n, stages, K, 2), the last being the network's own answer.
+
+        A network has stages if it has a method `all_stages`, else it is one itself.
+        """
+        return np.concatenate([self._stages(part) for part in _parts(crops, self.batch_size)])
 
     def answer(self, crops: np.ndarray) -> np.ndarray:
         """What the network says of crops (n, H, W, 3), all run at once."""
         return self.net(self._input(crops, self._ctx)).asnumpy()
+
+    def _stages(self, crops: np.ndarray) -> np.ndarray:
+        faces = self._input(crops, self._ctx)
+        answers = self.net.all_stages(faces) if hasattr(self.net, "all_stages") else [self.net(faces)]
+        # One after another, as maps take much memory.
+        return np.stack([self._points(answer.asnumpy()) for answer in answers], axis=1)
 
     def _points(self, answer: np.ndarray) -> np.ndarray:
         if self._fitter is None:
             return points_from_answer(answer, self.spec, self._decoding)
         points_heatmap = np.stack([self._fitter(maps).points for maps in answer])
         return map_codec(self.spec).to_crop(points_heatmap)
+
+
+class StagePredictor:
+    """Answers with the points of all stages of a network, (n, stages, K, 2), in the place of a PointPredictor.
+
+    Args:
+        predictor: of the network.
+    """
+
+    def __init__(self, predictor: PointPredictor) -> None:
+        self.spec, self.batch_size, self._predictor = predictor.spec, predictor.batch_size, predictor
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, stages, K, 2), in pixels of the crop."""
+        return self._predictor.stages(crops)
 
 
 def shape_fitter(model: ShapeModel, spec: InputSpec) -> ShapeFitter:
@@ -101,8 +128,10 @@ def crop_faces(image: np.ndarray, boxes: Sequence[np.ndarray], spec: InputSpec) 
     return np.stack([warp_image(image, matrix, spec.size) for matrix in matrices]), matrices
 
 
-def locate(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray], looks: int = 1) -> np.ndarray:
-    """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it, n at least 1.
+def locate(
+    predictor: PointPredictor | StagePredictor, image: np.ndarray, boxes: Sequence[np.ndarray], looks: int = 1
+) -> np.ndarray:
+    """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it, n at least 1; or (n, stages, K, 2).
 
     Each look after the first one is at the tight box of the points before it: where a box comes from matters less then.
 
@@ -113,11 +142,11 @@ def locate(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndar
         points_image = np.concatenate([_look(predictor, image, part) for part in _parts(boxes, predictor.batch_size)])
         if not np.isfinite(points_image).all():
             raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
-        boxes = [landmark_box(points) for points in points_image]
+        boxes = [landmark_box(points if points.ndim == 2 else points[-1]) for points in points_image]
     return points_image
 
 
-def _look(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+def _look(predictor: PointPredictor | StagePredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
     crops, matrices = crop_faces(image, boxes, predictor.spec)
     return to_image(predictor(crops), matrices)
 
@@ -129,7 +158,7 @@ def _parts(boxes: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarr
 
 
 def to_image(points_crop: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """Points (n, K, 2) of crops back to their images through matrices (n, 2, 3), image to crop."""
+    """Points (n, ..., 2) of n crops back to their images through matrices (n, 2, 3), image to crop."""
     return np.stack([transform_points(points, invert(matrix)) for points, matrix in zip(points_crop, matrices)])
 
 
@@ -159,13 +188,13 @@ def crop_dataset(dataset: FaceDataset, spec: InputSpec, progress: Callable[[Iter
     return CroppedFaces(np.concatenate(crops), np.concatenate(matrices), np.stack(truth))
 
 
-def predict_cropped(predictor: PointPredictor, faces: CroppedFaces) -> np.ndarray:
-    """Landmarks (n, K, 2) in pixels of each face's image."""
+def predict_cropped(predictor: PointPredictor | StagePredictor, faces: CroppedFaces) -> np.ndarray:
+    """Landmarks (n, K, 2) in pixels of each face's image, or (n, stages, K, 2)."""
     return to_image(predictor(faces.crops), faces.matrices)
 
 
 def predict_dataset(
-    predictor: PointPredictor,
+    predictor: PointPredictor | StagePredictor,
     dataset: FaceDataset,
     boxes: Callable[[int, np.ndarray], np.ndarray | None] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
@@ -181,16 +210,17 @@ def predict_dataset(
         looks: at each face, see `locate`; with more than one, faces run one by one.
 
     Returns:
-        points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name.
+        points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name. A StagePredictor
+        makes it (n, stages, K, 2), unless all are left out.
     """
-    points = np.full((len(dataset), dataset.markup.num_landmarks, 2), np.nan)
+    points: dict[int, np.ndarray] = {}
     skipped: dict[str, str] = {}
     waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
 
     def answer() -> None:
         if waiting:
             indices, crops, matrices = zip(*waiting)
-            points[list(indices)] = to_image(predictor(np.stack(crops)), np.stack(matrices))
+            points.update(zip(indices, to_image(predictor(np.stack(crops)), np.stack(matrices))))
             waiting.clear()
 
     for index in progress(range(len(dataset))):
@@ -210,4 +240,13 @@ def predict_dataset(
         if len(waiting) == predictor.batch_size:
             answer()
     answer()
-    return points, skipped
+    return _by_face(points, len(dataset), dataset.markup.num_landmarks), skipped
+
+
+def _by_face(points: dict[int, np.ndarray], count: int, num_landmarks: int) -> np.ndarray:
+    """Points (..., K, 2) of some of `count` faces, by index -> (count, ..., K, 2), NaN for the others."""
+    stages = next(iter(points.values())).shape[:-2] if points else ()
+    together = np.full((count, *stages, num_landmarks, 2), np.nan)
+    for index, face in points.items():
+        together[index] = face
+    return together

@@ -110,6 +110,7 @@ def test_rendered_faces_from_the_command_line(weights, tmp_path):
     assert len(metrics["weights_sha256"]) == 64
     assert metrics["command"].startswith(f"evaluate.py --model {MODEL}")
     assert metrics["seed"] == 0
+    assert "stages" not in metrics  # of this network there is but one
     assert metrics["versions"]["mxnet"] == mx.__version__
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "metrics.json", "errors.npy", "errors.csv", "predictions.npy", "ced.png", "faces.png", "report.html"

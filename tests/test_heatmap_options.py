@@ -14,6 +14,7 @@ from datasets.markups import IBUG_68
 from datasets.synthetic import SyntheticFaces
 from engine import cli
 from evaluation.comparison import compare
+from evaluation.metrics import nme
 from evaluation.protocols import get_protocol
 from evaluation.summary import Evaluation, summarise
 from gluon_models import describe, get_model, load_weights, save_weights
@@ -61,6 +62,11 @@ def test_evaluate_decodes_as_asked(folder, tmp_path, decoding):
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert np.abs(plain - expected).max() > 0.1
     assert (metrics["model"], metrics["decoding"]) == ("lgcn_64", decoding)
+    local, _ = predict_dataset(PointPredictor(lambda x: net.cascade(x)[0], info.spec, decoding=decoding), faces)
+    truth = np.stack([faces[index].points_image for index in range(3)])
+    means = [nme(each, truth, "outer_eye").mean() for each in (local, expected)]
+    assert [each["mean"] for each in metrics["stages"]] == pytest.approx(means, abs=1e-5)
+    assert means[0] != pytest.approx(means[1], abs=1e-3)
 
 
 def test_evaluate_fits_a_shape_model_and_names_the_papers_row(folder, tmp_path, capsys):
@@ -70,6 +76,7 @@ def test_evaluate_fits_a_shape_model_and_names_the_papers_row(folder, tmp_path, 
     expected, _ = predict_dataset(fitted, SyntheticFaces(3, evaluate.TEST_SEED))
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert (metrics["model"], metrics["shape_model"]) == ("lgcn_64", "shape.npz")
+    assert "stages" not in metrics
     shown = capsys.readouterr().out
     assert "lgcn_64 + shape model on rendered test: 3 of 3 faces" in shown
     assert "median of 49 points" in shown
@@ -82,9 +89,10 @@ def test_evaluate_averages_answers(folder, tmp_path):
     expected, _ = predict_dataset(several, SyntheticFaces(3, evaluate.TEST_SEED))
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert metrics["ensemble"] == "augmentation"
-    dropped, _ = evaluated(folder, tmp_path / "dropped", "--ensemble", "dropout", "--seed", "0")
-    plain, _ = evaluated(folder, tmp_path / "plain")
+    dropped, metrics_dropped = evaluated(folder, tmp_path / "dropped", "--ensemble", "dropout", "--seed", "0")
+    plain, metrics_plain = evaluated(folder, tmp_path / "plain")
     assert not np.allclose(dropped, plain)
+    assert ["stages" in each for each in (metrics, metrics_dropped, metrics_plain)] == [False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+import untrained
 from datasets.faces import Face
 from datasets.geometry import invert, transform_points
 from datasets.heatmaps import HeatmapCodec
@@ -13,9 +14,11 @@ from gluon_models import InputSpec, get_model, get_spec
 from inference import pipeline
 from inference.pipeline import (
     PointPredictor,
+    StagePredictor,
     crop_dataset,
     crop_faces,
     locate,
+    points_from_answer,
     points_from_fractions,
     predict_cropped,
     predict_dataset,
@@ -169,6 +172,82 @@ def test_answers_that_are_no_numbers_are_refused():
         locate(PointPredictor(FixedPoints((np.nan, 0)), make_spec()), np.zeros((9, 9, 3), np.uint8), [np.arange(4.0)])
 
 
+class Nearing:
+    """Answers the centre of the crop, then half the way from there to its light, then the light's place.
+
+    The points are two; the second lies a tenth of the crop to the right of the first and below it.
+    """
+
+    def all_stages(self, faces):
+        light = Centroid()(faces).asnumpy()[:, 0]
+        places = (np.stack([place, place + 0.1], axis=1) for place in (0 * light + 0.5, 0.5 * light + 0.25, light))
+        return [mx.nd.array(place) for place in places]
+
+    def __call__(self, faces):
+        return self.all_stages(faces)[-1]
+
+
+def test_the_stages_of_a_network_in_pixels_of_each_crop():
+    crops = np.stack([with_spots(64, 64, centre) for centre in ((31.5, 31.5), (20, 40), (44, 24), (31.5, 12))])
+    predictor = PointPredictor(Nearing(), make_spec(size=64), batch_size=3)
+    # Fractions of 64 pixels from -0.5 on, so the middle is at 31.5 and a tenth is 6.4.
+    firsts = [[[31.5, 31.5]] * 3]
+    firsts += [[[31.5, 31.5], [25.75, 35.75], [20, 40]], [[31.5, 31.5], [37.75, 27.75], [44, 24]]]
+    firsts += [[[31.5, 31.5], [31.5, 21.75], [31.5, 12]]]
+    expected = np.stack([firsts, np.add(firsts, 6.4)], axis=2)
+    np.testing.assert_allclose(predictor.stages(crops), expected, atol=0.02)
+    np.testing.assert_array_equal(StagePredictor(predictor)(crops), predictor.stages(crops))
+    np.testing.assert_array_equal(predictor.stages(crops)[:, -1], predictor(crops))
+
+
+def test_a_network_without_stages_is_one_itself():
+    crops = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    predictor = PointPredictor(Centroid(), make_spec())
+    np.testing.assert_array_equal(predictor.stages(crops), predictor(crops)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ffld_resnet18", {"num_stages": 2}),
+        ("hourglass_resnet50", {"stacks": 3, "channels": 16, "depth": 1, "backbone_stride": 4}),
+        ("lgcn_64", {"filters": 4}),
+        ("lgcn_64", {"filters": 4, "background": True}),
+    ],
+)
+def test_the_last_stage_of_a_real_network_is_its_answer_to_the_bit(name, settings):
+    """Of networks as evaluations run them, hybridized."""
+    spec = get_spec(name, **settings)
+    net = get_model(name, num_landmarks=5, **settings)
+    net.initialize()
+    net(mx.nd.zeros((1, len(spec.mean), spec.size, spec.size)))
+    untrained.fill(net)
+    net.hybridize(static_alloc=True, static_shape=True)
+    predictor = PointPredictor(net, spec, batch_size=2)
+    crops = np.random.default_rng(0).integers(0, 256, (3, spec.size, spec.size, 3), dtype=np.uint8)
+    stages = predictor.stages(crops)
+    assert stages.shape == (3, 2 if name == "lgcn_64" else 3, 5, 2)
+    np.testing.assert_array_equal(stages[:, -1], predictor(crops))
+    assert np.abs(np.diff(stages, axis=1)).max(axis=(0, 2, 3)).min() > 1e-3
+
+
+def test_the_maps_of_one_stage_and_batch_are_decoded_at_a_time(monkeypatch):
+    decoded = []
+
+    def counted(answer, spec, decoding):
+        decoded.append(answer.shape)
+        return points_from_answer(answer, spec, decoding)
+
+    monkeypatch.setattr(pipeline, "points_from_answer", counted)
+    codec = HeatmapCodec(size=8, stride=4, sigma=1.0)
+    maps = HeatmapsOfTheBrightest(codec)
+    maps.all_stages = lambda faces: [maps(faces)] * 3
+    spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
+    crops = np.stack([with_spots(32, 32, (10, 12))] * 5)
+    assert PointPredictor(maps, spec, batch_size=4).stages(crops).shape == (5, 3, 2, 2)
+    assert decoded == [(4, 2, 8, 8)] * 3 + [(1, 2, 8, 8)] * 3
+
+
 class HeatmapsOfTheBrightest:
     """Answers Gaussian maps about the brightest pixel of each crop, and about that pixel's mirror image."""
 
@@ -316,6 +395,36 @@ def test_a_box_without_area_leaves_one_face_out():
     assert set(skipped) == {"a", "c"}
     assert "no area" in skipped["a"]
     assert np.isfinite(points[[1, 3]]).all()
+
+
+class TwoStages(FixedPoints):
+    """Answers the same fractions for every crop, before that those of its upper left corner."""
+
+    def all_stages(self, faces):
+        return [mx.nd.zeros((faces.shape[0], *self.fractions.shape)), self(faces)]
+
+
+def test_every_stage_of_a_data_set_at_its_second_look():
+    """The second look is at the box of the last stage's points of the first one, or none would be there at all."""
+    net = TwoStages(*[(0.25, 0.25)] * 18, (0.75, 0.75))
+    predictor = StagePredictor(PointPredictor(net, make_spec(size=32)))
+    points, skipped = predict_dataset(predictor, SpotFaces(), looks=2)
+    assert points.shape == (4, 2, 19, 2)
+    assert list(skipped) == ["c"]
+    np.testing.assert_allclose(points[0, 1, [0, 18]], [[26, 26], [34, 34]])
+    # Half a pixel before the first look's first points, at 22.5, the second crop begins.
+    np.testing.assert_allclose(points[0, 0], np.full((19, 2), 22.0))
+
+
+def test_a_face_left_out_is_so_at_every_stage():
+    predictor = StagePredictor(PointPredictor(TwoStages(*[(0.5, 0.5)] * 19), make_spec(size=32)))
+    points, _ = predict_dataset(predictor, SpotFaces(), lambda index, image: np.array([10.0, 20, 50, 60]))
+    assert points.shape == (4, 2, 19, 2)
+    np.testing.assert_array_equal(np.isnan(points).all(axis=(1, 2, 3)), [False, False, True, False])
+    np.testing.assert_allclose(points[3, :, 7], [[9.5, 19.5], [29.5, 39.5]])
+    none, _ = predict_dataset(predictor, SpotFaces(), lambda index, image: None)
+    assert none.shape == (4, 19, 2)
+    assert np.isnan(none).all()
 
 
 def test_cropped_faces_and_the_data_set_itself_give_the_same_points():

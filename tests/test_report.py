@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from evaluation.outputs import json_bytes, write_together
 from evaluation.plots import Picture, draw_ced
 from evaluation.protocols import box_words, get_protocol
 from evaluation.report import extreme_faces, write_report
-from evaluation.summary import Evaluation, summarise
+from evaluation.summary import Evaluation, stage_errors, summarise
 
 WORDS = box_words("truth", 0.25)
 EYE_DISTANCE = 100.0  # px in every true face here
@@ -80,6 +81,30 @@ def test_a_face_that_was_not_found_is_out_of_the_means_and_a_failure_elsewhere()
     assert figures.median == pytest.approx(0.04)
     assert figures.failure_rate["0.08"] == 0.25
     assert figures.auc["0.08"]["exact"] == pytest.approx((6 + 4 + 2) / 8 / 4)
+
+
+def test_errors_of_stages_are_over_the_faces_that_were_found(tmp_path):
+    evaluation = evaluation_of([2, 4, np.nan, 9], skipped=[2])
+    earlier = [evaluation_of(percents).predicted for percents in ([8, 10, np.nan, 6], [3, 5, np.nan, 7])]
+    write(tmp_path, dataclasses.replace(evaluation, earlier_stages=earlier))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert [each["stage"] for each in metrics["stages"]] == [0, 1, 2]
+    means, medians = ([each[name] for each in metrics["stages"]] for name in ("mean", "median"))
+    assert means == pytest.approx([0.08, 0.05, 0.05])
+    assert medians == pytest.approx([0.08, 0.05, 0.04])
+    headline = metrics["results"]["outer_eye"]
+    assert (means[-1], medians[-1]) == (headline["mean"], headline["median"])
+    assert stage_errors(evaluation) == []
+
+
+def test_errors_of_stages_are_in_the_normaliser_of_record():
+    evaluation = evaluation_of([2], subset="common")
+    evaluation = dataclasses.replace(evaluation, earlier_stages=[evaluation_of([3]).predicted])
+    pupils = dataclasses.replace(evaluation, protocol=get_protocol("cofw", "test"))
+    assert pupils.protocol.normalizer != "outer_eye"
+    first, last = stage_errors(pupils)
+    assert last["mean"] == summarise(pupils).results[pupils.protocol.normalizer].mean
+    assert first["mean"] == pytest.approx(1.5 * last["mean"])
 
 
 def test_nothing_found_at_all():
