@@ -83,6 +83,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=500, help="rendered faces")
     parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
     parser.add_argument("--keep", metavar="DIR", type=Path, help="where evaluate.py's folders stay, which show photos")
+    again = "results.json of an earlier time, to draw page and figures from; nothing is measured then"
+    parser.add_argument("--record", metavar="FILE", type=Path, help=again)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(words)
@@ -275,9 +277,12 @@ def output_files(record: dict[str, Any]) -> dict[str, bytes]:
     }
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Measures, then writes everything at once."""
-    arguments = parse(words)
+def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The record of evaluations as the command line asks for them.
+
+    Raises:
+        ValueError, FileNotFoundError: data sets that are not known, or not there.
+    """
     wanted = arguments.datasets.split(",") if arguments.datasets else None
     unknown = sorted(set(wanted or ()) - set(CATALOG))
     if unknown:
@@ -285,7 +290,27 @@ def main(words: Sequence[str] | None = None) -> int:
     subsets = find_subsets(arguments.data, wanted)
     with tempfile.TemporaryDirectory() as temporary:
         record = measure(arguments, subsets, arguments.keep or Path(temporary))
-    record = json.loads(json_bytes(record))  # what is drawn is what is written
+    return json.loads(json_bytes(record))  # what is drawn is what is written
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """The record of an earlier time.
+
+    Raises:
+        ValueError, FileNotFoundError: it is not there, or damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--record {path}: there is no such file; name a results.json")
+    record = _read(path)
+    if "evaluations" not in record:
+        raise ValueError(f"--record {path}: this is no results.json of results.py")
+    return record
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measures, or takes what was measured, then writes everything at once."""
+    arguments = parse(words)
+    record = recorded(arguments.record) if arguments.record else measured(arguments)
     write_together(arguments.out, output_files(record))
     print(f"\nopen {arguments.out / 'report.html'}")
     return 0

@@ -78,6 +78,28 @@ def test_everything_is_made_again_from_the_record(written, record):
             assert (written / "out" / name).read_bytes() == file, name
 
 
+def test_a_record_is_drawn_again_without_measuring(written, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "measure", None)
+    assert results.main(["--record", str(written / "out" / "results.json"), "--out", str(tmp_path / "again")]) == 0
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (written / "out" / name).read_bytes(), name
+
+
+def test_what_is_no_record_is_refused(tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    for name, message in (("none.json", "there is no such file"), ("other.json", "this is no results.json")):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            results.main(["--record", str(tmp_path / name), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_of_the_committed_record_is_that_of_its_figures():
+    folder = results.SHIPPED_FOLDER.parent / "docs" / "results"
+    assert results.output_files(results.recorded(folder / "results.json"))["results.md"].decode() == (
+        folder / "results.md"
+    ).read_text(encoding="utf-8")
+
+
 def test_the_papers_figures_stand_beside_a_network_without_weights():
     subset = results.Subset("300w", "helen_test", None, "ibug_68")
     (entry,) = results.untrained(subset, ["lgcn_64"])
