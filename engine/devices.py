@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import mxnet as mx
+from mxnet.contrib import amp
+from mxnet.contrib.amp.lists import symbol_bf16
 
 
 def contexts(gpus: str | None) -> list[mx.Context]:
@@ -47,6 +49,30 @@ def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> int:
     if not all(path.is_file() for path in siblings):
         return len(processors)
     return len({path.read_text(encoding="ascii").strip() for path in siblings})
+
+
+def half_precision(context: mx.Context, processor: Path = Path("/proc/cpuinfo")) -> str | None:
+    """The type of half precision that a device multiplies faster than float32, if any.
+
+    A CPU without such instructions emulates bfloat16, which is slow.
+    """
+    if context.device_type == "gpu":
+        return "float16"
+    known = processor.read_text(encoding="utf-8", errors="replace").split() if processor.is_file() else ()
+    return "bfloat16" if "avx512_bf16" in known or "amx_bf16" in known else None
+
+
+def use_half_precision(context: mx.Context) -> None:
+    """Turns half precision on for every network that is built from now on; weights stay float32.
+
+    On a CPU for convolutions alone: a dense layer's landmarks would be rounded to a pixel of 256 (8 bits), and MXNet's
+    ReLU is seven times as slow on bfloat16 as on float32.
+    """
+    if half_precision(context) == "bfloat16":
+        kept = [*symbol_bf16.FP32_FUNCS, "FullyConnected", "relu", "dot"]
+        amp.init("bfloat16", target_precision_ops=["Convolution"], fp32_ops=kept)
+    else:
+        amp.init()
 
 
 def _gpu_count() -> int:

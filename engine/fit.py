@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from engine.averaging import WeightAverage
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
+from engine.devices import half_precision
 from engine.record import RunRecord
 from engine.schedule import Schedule
 
@@ -44,7 +45,7 @@ class FitOptions:
         clip_norm: largest norm of the gradient over all parameters, per sample; 0 for no clipping.
         average_decay: of the weight average; 0 for none.
         patience: epochs without a better validation before the run stops; 0 for never.
-        amp: scale the loss for float16, which `mxnet.contrib.amp.init` has prepared.
+        amp: half precision, which `engine.devices.use_half_precision` has turned on.
         validate_every: epochs between validations; the last epoch is always validated.
         seed: of what is random inside the network, such as dropout.
     """
@@ -96,7 +97,8 @@ class Fit:
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
         self._trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
         self._average = WeightAverage(net, options.average_decay) if options.average_decay else None
-        if options.amp:
+        self._scaled = options.amp and half_precision(contexts[0]) == "float16"  # bfloat16 reaches as far as float32
+        if self._scaled:
             amp.init_trainer(self._trainer)
 
     def run(self, folder: Path, record: RunRecord, arguments: dict[str, Any], resume: bool = False) -> Progress:
@@ -160,10 +162,10 @@ class Fit:
                 part_terms = self._objective(self._net, part, context)
                 terms.append({name: weight * term for name, term in part_terms.items()})
             losses = [sum(each.values()) for each in terms]
-            if self._options.amp:
+            if self._scaled:
                 with amp.scale_loss(losses, self._trainer) as scaled:
                     autograd.backward(scaled)
-        if not self._options.amp:
+        if not self._scaled:
             autograd.backward(losses)
         total = sum(float(loss.sum().asscalar()) for loss in losses)
         if not math.isfinite(total):

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import mxnet as mx
-from mxnet.contrib import amp
 from mxnet.gluon import HybridBlock
 
 from engine import cli
 from engine.checkpoint import read_progress
-from engine.devices import idle_cores_advice
+from engine.devices import half_precision, idle_cores_advice, use_half_precision
 from engine.files import make_folder
 from engine.fit import FitOptions
 from engine.memory import training_megabytes
@@ -23,7 +22,7 @@ from engine.schedule import Schedule
 
 AT_LEAST_1 = ("epochs", "batch_size", "rendered_count", "validate_every")
 AT_LEAST_0 = ("samples", "workers", "patience")
-MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every")
+MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every", "amp")
 
 
 def make_parser(
@@ -46,7 +45,11 @@ def make_parser(
     parser.add_argument("--patience", type=int, default=0, help="stop after so many epochs without progress; 0 never")
     parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient per face; 0 for none")
     parser.add_argument("--validate-every", type=int, default=1, help="epochs between two validations")
-    parser.add_argument("--amp", action="store_true", help="float16 where the GPU has it")
+    parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="half precision where the processor has it: float16 on GPUs, bfloat16 on CPUs",
+    )
     cli.add_device_arguments(parser)
     add_recipe_arguments(parser, recipes)
     return parser
@@ -91,15 +94,15 @@ def further_data(arguments: argparse.Namespace, datasets: Sequence[str]) -> list
 
 
 def prepare(arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
-    """Says if cores stay idle, and prepares float16 where --amp asks for it; call it before building the network."""
+    """Says if cores stay idle, and turns half precision on for --amp; call it before building the network."""
     advice = idle_cores_advice(contexts)
     if advice:
         print(advice)
-    if arguments.amp and contexts[0].device_type != "gpu":
-        print("--amp: a CPU has no float16, training in float32")
+    if arguments.amp and half_precision(contexts[0]) is None:
+        print("--amp: this CPU has no bfloat16, training in float32")
         arguments.amp = False
     if arguments.amp:
-        amp.init()
+        use_half_precision(contexts[0])
 
 
 def start_folder(arguments: argparse.Namespace) -> Path:

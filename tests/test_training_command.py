@@ -69,12 +69,14 @@ def test_resume_takes_the_runs_own_settings_but_for_the_machine(tmp_path, monkey
     assert resumed.out == resumed.resume == str(tmp_path)
 
 
-def test_amp_is_prepared_on_a_gpu_and_declined_on_a_cpu(monkeypatch, capsys):
-    prepared = []
-    monkeypatch.setattr(training.amp, "init", lambda: prepared.append(1))
+def test_amp_is_turned_on_where_the_processor_has_it_and_else_declined(monkeypatch, capsys):
+    turned_on = []
+    monkeypatch.setattr(training, "use_half_precision", turned_on.append)
     arguments = parser().parse_args(["--amp"])
-    training.prepare(arguments, [mx.gpu(0)])
-    assert (prepared, arguments.amp) == ([1], True)
+    monkeypatch.setattr(training, "half_precision", lambda context: "bfloat16")
     training.prepare(arguments, [mx.cpu()])
-    assert (prepared, arguments.amp) == ([1], False)
-    assert "no float16" in capsys.readouterr().out
+    assert (turned_on, arguments.amp) == ([mx.cpu()], True)
+    monkeypatch.setattr(training, "half_precision", lambda context: None)
+    training.prepare(arguments, [mx.cpu()])
+    assert (turned_on, arguments.amp) == ([mx.cpu()], False)
+    assert "no bfloat16" in capsys.readouterr().out
