@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -189,6 +190,8 @@ def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: P
     """
     folder = out / folder_name(cell, seed)
     if result_of(folder) is None:
+        if folder.exists() and not (folder / LAST).exists():
+            shutil.rmtree(folder)  # it was interrupted before its first epoch ended
         words = run_words(study, cell, seed, further, folder)
         print(shlex.join(words), flush=True)
         if subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:

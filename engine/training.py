@@ -12,7 +12,7 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from engine import cli
-from engine.checkpoint import read_progress
+from engine.checkpoint import LAST, read_progress
 from engine.devices import half_precision, idle_cores_advice, use_half_precision
 from engine.files import make_folder
 from engine.fit import FitOptions
@@ -113,7 +113,8 @@ def start_folder(arguments: argparse.Namespace) -> Path:
     """
     folder = make_folder(arguments.out)
     if not arguments.resume and (folder / "run.json").exists():
-        raise ValueError(f"{folder} already holds a run: go on with --resume {folder}, or name another --out")
+        way_on = f"go on with --resume {folder}" if (folder / LAST).exists() else "it finished no epoch, remove it"
+        raise ValueError(f"{folder} already holds a run: {way_on}, or name another --out")
     return folder
 
 

@@ -74,6 +74,16 @@ def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_pa
     assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["nme"] == [2.0]
 
 
+def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(trainings, tmp_path):
+    begun = tmp_path / "loss_a-0"
+    begun.mkdir()
+    (begun / "run.json").write_text(json.dumps({}))
+    study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
+    assert "--resume" not in trainings.commands[0]
+    assert trainings.commands[0][-1] == str(begun)
+    assert json.loads((begun / "run.json").read_text())["result"]["best_nme"] == 0.04
+
+
 def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, capsys):
     stub_trainings(nme_of, fails=["recipe-0"])
     with pytest.raises(SystemExit) as stopped:

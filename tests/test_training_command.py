@@ -56,7 +56,10 @@ def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
     with pytest.raises(ValueError, match="--out RUN is missing"):
         training.parse(parser(), [])
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match="already holds a run"):
+    with pytest.raises(ValueError, match="it finished no epoch, remove it"):
+        training.start_folder(training.parse(parser(), ["--out", str(tmp_path)]))
+    (tmp_path / "last.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match="go on with --resume"):
         training.start_folder(training.parse(parser(), ["--out", str(tmp_path)]))
 
 
