@@ -33,7 +33,7 @@ from evaluation.detection import (
 from evaluation.detector_tables import terminal_table
 from evaluation.outputs import json_bytes, write_together
 from gluon_models import file_sha256, shipped_weights
-from gluon_models.face_detector import detector_name
+from gluon_models.detector_weights import detector_name
 from inference.detectors import FASTER_RCNN_WEIGHTS, Detection, FaceDetector, FasterRcnnDetector, HaarDetector
 
 DATASETS = ("face_boxes", "wider_face", "fddb", "pts")

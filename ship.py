@@ -24,7 +24,8 @@ from engine import cli
 from engine.files import make_folder, write_text
 from evaluation.document_tables import DETECTOR
 from gluon_models import file_sha256
-from gluon_models.face_detector import SETTINGS, detector_name
+from gluon_models.detector_weights import detector_name
+from gluon_models.face_detector import SETTINGS
 from gluon_models.weights import halve, read_info
 
 ROOT = Path(__file__).resolve().parent

@@ -26,16 +26,14 @@ from engine.recipe import chosen_recipe
 from engine.record import RunRecord
 from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge
 from gluon_models.detector_objective import DetectorObjective, DetectorSamples
+from gluon_models.detector_weights import fill_detector, load_backbone, save_detector
 from gluon_models.face_detector import (
     RECIPES,
     SETTINGS,
     Recipe,
     build_detector,
-    fill_detector,
     find_boxes,
     initialise,
-    load_backbone,
-    save_detector,
 )
 from train_landmarks import show_progress
 
@@ -214,7 +212,7 @@ def main(words: Sequence[str] | None = None) -> int:
         fit_options(arguments, recipe),
         contexts,
     )
-    record = RunRecord(folder, vars(arguments), [str(context) for context in contexts])
+    record = RunRecord(folder, vars(arguments), [str(context) for context in contexts], "validation 1 - AP")
     state = fit.run(folder, record, vars(arguments), resume=bool(arguments.resume))
     best = f"{100 * (1 - state.best):.1f} %" if state.best_epoch else "none"
     print(f"best average precision {best} in epoch {state.best_epoch}: {folder / 'best.params'}")

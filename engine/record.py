@@ -51,10 +51,13 @@ class RunRecord:
         folder: of the run; it exists.
         arguments: of the command line, as plain JSON types.
         contexts: names of the devices used.
+        measure: what the run's "nme" is called where people read it.
     """
 
-    def __init__(self, folder: Path, arguments: dict[str, Any], contexts: list[str]) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, arguments: dict[str, Any], contexts: list[str], measure: str = "validation NME"
+    ) -> None:
+        self._folder, self.measure = folder, measure
         self._values = {
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "arguments": arguments,
@@ -78,7 +81,7 @@ class RunRecord:
             if key != "epoch":
                 self._events.add_scalar(key, value, line["epoch"])
         self._events.flush()
-        write_whole(self._folder / "curve.png", lambda part: _draw_curve(part, history))
+        write_whole(self._folder / "curve.png", lambda part: _draw_curve(part, history, self.measure))
 
     def finish(self, result: dict[str, Any]) -> None:
         """Completes run.json with the result."""
@@ -97,7 +100,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _draw_curve(part: str, history: list[dict[str, Any]]) -> None:
+def _draw_curve(part: str, history: list[dict[str, Any]], measure: str) -> None:
     epochs = [line["epoch"] for line in history]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -106,7 +109,7 @@ def _draw_curve(part: str, history: list[dict[str, Any]]) -> None:
     measured = [(line["epoch"], 100 * line["nme"]) for line in history if math.isfinite(line.get("nme", math.nan))]
     if measured:
         right.plot(*zip(*measured), color="tab:red")
-    right.set(xlabel="epoch", ylabel="validation NME (%)")
+    right.set(xlabel="epoch", ylabel=f"{measure} (%)")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.savefig(part, format="png", dpi=100)

@@ -14,10 +14,7 @@ Numbers in brackets, such as [B3], point into docs/face_detector.md.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Sequence
 
 import cv2
@@ -27,9 +24,7 @@ from gluoncv.data.transforms.presets.rcnn import FasterRCNNDefaultValTransform
 from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
 from gluoncv.model_zoo.resnet import BottleneckV1, ResNetV1
 from gluoncv.nn.feature import FPNFeatureExpander
-from mxnet.gluon import Constant, nn
-
-from gluon_models.parameter_files import read_parameters
+from mxnet.gluon import nn
 
 CLASSES = ("face",)
 BACKBONE = "resnet_"  # prefix of the names of the backbone's parameters
@@ -134,7 +129,7 @@ def build_detector(name: str, photos_per_device: int = 1) -> FasterRCNN:
         ValueError: the name is not known.
     """
     setting = get_setting(name)
-    backbone = _backbone()
+    backbone = resnet_backbone()
     parts = _pyramid(backbone, setting) if setting.pyramid_channels else _single_map(backbone)
     net = FaceDetector(
         classes=CLASSES,
@@ -166,7 +161,8 @@ def get_setting(name: str) -> Setting:
     return SETTINGS[name]
 
 
-def _backbone() -> ResNetV1:
+def resnet_backbone() -> ResNetV1:
+    """ResNet-50 with the names and shapes of Gluon's `resnet50_v1`."""
     # Batches are too small for statistics of their own, so ImageNet's stay [B3].
     fixed = {"use_global_stats": True}
     return ResNetV1(BottleneckV1, [3, 4, 6, 3], [64, 256, 512, 1024, 2048], norm_kwargs=fixed, prefix=BACKBONE)
@@ -236,84 +232,6 @@ def initialise(net: FasterRCNN, contexts: Sequence[mx.Context], seed: int) -> No
         net(mx.nd.zeros((1, 3, 64, 64), ctx=context))
     # Made on first use, which in mid-training would change what collect_params() answers.
     net.target_generator.collect_params().reset_ctx(list(contexts))
-
-
-def load_backbone(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
-    """Fills the backbone from a classifier of Gluon's model zoo.
-
-    Args:
-        net: initialised.
-        path: parameters of `resnet50_v1`, as `save_parameters` names them; float16 will do.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is of another network.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's resnet50_v1")
-    classifier = _backbone()
-    try:
-        classifier.load_parameters(
-            str(path), ctx=mx.cpu(), ignore_extra=True, allow_missing=True, cast_dtype=True, dtype_source="current"
-        )
-        for name, parameter in classifier.features.collect_params().items():
-            net.collect_params()[name].set_data(parameter.data())
-    except (mx.MXNetError, AssertionError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold resnet50_v1: name parameters of that network of Gluon's zoo") from error
-
-
-def save_detector(net: FasterRCNN, path: str | os.PathLike[str], name: str) -> None:
-    """Writes all that was learnt to PATH, and the detector's name to the .json beside it."""
-    arrays = {key: parameter.data(parameter.list_ctx()[0]).as_in_context(mx.cpu()) for key, parameter in _learnt(net)}
-    mx.nd.save(str(path), arrays)
-    Path(path).with_suffix(".json").write_text(json.dumps({"detector": name}) + "\n", encoding="utf-8")
-
-
-def load_detector(path: str | os.PathLike[str], context: mx.Context | None = None) -> FasterRCNN:
-    """Builds and fills the detector of a weights file; float16 will do.
-
-    Raises:
-        FileNotFoundError, ValueError: the file or the .json beside it is not there, or they do not fit.
-    """
-    net = build_detector(detector_name(path))
-    initialise(net, [context or mx.cpu()], seed=0)
-    fill_detector(net, path)
-    return net
-
-
-def detector_name(path: str | os.PathLike[str]) -> str:
-    """Which of `SETTINGS` a weights file is of, by the .json beside it.
-
-    Raises:
-        FileNotFoundError, ValueError: the file or the .json is not there, or names no detector.
-    """
-    beside = Path(path).with_suffix(".json")
-    for needed in (Path(path), beside):
-        if not needed.is_file():
-            raise FileNotFoundError(f"{needed} is not there: a detector is a .params with a .json of the same name")
-    try:
-        return json.loads(beside.read_text(encoding="utf-8"))["detector"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{beside} does not name a face detector: copy it again from where it came") from error
-
-
-def fill_detector(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
-    """Fills an initialised detector from what `save_detector` wrote.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is of another network.
-    """
-    wanted = _learnt(net)
-    stored = read_parameters(path)
-    shapes = {key: array.shape for key, array in stored.items()}
-    if shapes != {key: parameter.shape for key, parameter in wanted}:
-        raise ValueError(f"{path} belongs to another network: name weights of this detector")
-    for key, parameter in wanted:
-        parameter.set_data(stored[key].astype("float32"))
-
-
-def _learnt(net: FasterRCNN) -> list[tuple[str, mx.gluon.Parameter]]:
-    """All parameters but what follows from the setting: megabytes of anchors, and the scale of the targets."""
-    return [item for item in net._collect_params_with_prefix().items() if not isinstance(item[1], Constant)]
 
 
 def find_boxes(net: FasterRCNN, image: np.ndarray, context: mx.Context) -> tuple[np.ndarray, np.ndarray]:

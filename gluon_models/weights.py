@@ -12,7 +12,7 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn
 
-from gluon_models.parameter_files import read_parameters
+from gluon_models.parameter_files import read_parameters, replace_file
 from gluon_models.registry import get_model, get_spec
 from gluon_models.spec import InputSpec
 
@@ -62,8 +62,8 @@ def save_weights(net: nn.HybridBlock, path: str | os.PathLike[str], info: Weight
     """Writes the parameters and the JSON beside them, each whole or not at all."""
     path = Path(path)
     text = json.dumps(info.as_dict(), indent=2) + "\n"
-    _replace(info_path(path), lambda part: Path(part).write_text(text, encoding="utf-8"))
-    _replace(path, lambda part: _save_parameters(net, part))
+    replace_file(info_path(path), lambda part: Path(part).write_text(text, encoding="utf-8"))
+    replace_file(path, lambda part: _save_parameters(net, part))
 
 
 def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
@@ -81,8 +81,8 @@ def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     # A face detector's JSON holds other words than a landmark network's; the copy is described by the same ones.
     stored, text = read_parameters(path), info_path(path).read_text(encoding="utf-8")
     halved = {name: value.astype("float16") if value.ndim > 1 else value for name, value in stored.items()}
-    _replace(info_path(out), lambda part: Path(part).write_text(text, encoding="utf-8"))
-    _replace(Path(out), lambda part: mx.nd.save(part, halved))
+    replace_file(info_path(out), lambda part: Path(part).write_text(text, encoding="utf-8"))
+    replace_file(Path(out), lambda part: mx.nd.save(part, halved))
 
 
 def _save_parameters(net: nn.HybridBlock, path: str) -> None:
@@ -92,18 +92,6 @@ def _save_parameters(net: nn.HybridBlock, path: str) -> None:
         mx.nd.load(path)
     except mx.MXNetError as error:
         raise OSError("the disk is full") from error
-
-
-def _replace(path: Path, write: Any) -> None:
-    part = f"{path}.part"
-    try:
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}; make room or name another folder") from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
 
 
 def read_info(path: str | os.PathLike[str]) -> WeightsInfo:

@@ -16,7 +16,8 @@ import mxnet as mx
 import numpy as np
 
 from datasets.landmark_boxes import FOREHEAD
-from gluon_models.face_detector import find_boxes, load_detector
+from gluon_models.detector_weights import load_detector
+from gluon_models.face_detector import find_boxes
 from gluon_models.weights import shipped_weights
 
 TIGHT_BOX = "tight box around the landmarks, from the brows to the chin"

@@ -11,18 +11,15 @@ from mxnet import autograd, gluon
 
 from gluon_models import face_detector
 from gluon_models.detector_objective import DetectorObjective, DetectorSamples
-from gluon_models.face_detector import (
-    BACKBONE,
-    build_detector,
+from gluon_models.detector_weights import (
     detector_name,
     fill_detector,
-    find_boxes,
-    initialise,
-    limit_short_side,
+    learnt,
     load_backbone,
     load_detector,
     save_detector,
 )
+from gluon_models.face_detector import BACKBONE, build_detector, find_boxes, initialise, limit_short_side
 from gluon_models.weights import file_sha256, halve, shipped_weights
 from inference import detectors
 
@@ -261,7 +258,7 @@ def single_map():
 def test_the_single_map_is_gluoncvs_own_network(single_map):
     assert single_map.num_stages == 1
     # ResNet-50 without its classifier 23.5 M, a 3x3 convolution from 1,024 to 1,024 channels 9.4 M, small layers.
-    count = sum(np.prod(p.shape) for _, p in face_detector._learnt(single_map))
+    count = sum(np.prod(p.shape) for _, p in learnt(single_map))
     assert 32.9e6 < count < 33.2e6
 
 

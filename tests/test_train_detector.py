@@ -107,13 +107,14 @@ def test_bad_input_is_said_in_one_line(words, message, tmp_path, small_setting):
 
 
 @pytest.mark.slow  # Three short trainings: only so is it certain that a resumed one continues bit for bit.
-def test_a_run_resumes_bit_for_bit_and_its_weights_find_boxes(tmp_path, small_setting, monkeypatch):
+def test_a_run_resumes_bit_for_bit_and_its_weights_find_boxes(tmp_path, small_setting, monkeypatch, capsys):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     train_detector.main([*SMALL, "--epochs", "2", "--out", str(whole)])
     log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log] == [1, 2]
     assert all(math.isfinite(line["loss"]) for line in log)
     assert log[1]["nme"] == 1 - log[1]["average_precision"]
+    assert f"validation 1 - AP {100 * log[1]['nme']:.2f} %" in capsys.readouterr().out
 
     class Stopped(Exception):
         pass
