@@ -26,6 +26,7 @@ from evaluation.metrics import nme
 from gluon_models import load_weights
 from inference.detectors import (
     CORRECTIONS_FILE,
+    FINDERS,
     BoxCorrection,
     FaceDetector,
     FasterRcnnDetector,
@@ -35,7 +36,6 @@ from inference.detectors import (
 from inference.landmark_detector import find_weights
 from inference.pipeline import PointPredictor, locate
 
-DETECTORS = ("haar", "faster_rcnn")
 MEASURED_ON = ("helen/", "lfpw/")
 LEAST_OVERLAP = 0.3  # of the union of the detector's own box and the true one, to be of the same face
 
@@ -71,7 +71,7 @@ class Row(NamedTuple):
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--detector", choices=DETECTORS, default="haar", help="whose boxes")
+    parser.add_argument("--detector", choices=FINDERS, default="haar", help="whose boxes")
     parser.add_argument("--detector-weights", metavar="FILE", help="of faster_rcnn; those that ship if not given")
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")

@@ -37,7 +37,7 @@ from evaluation.summary import Evaluation
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
 from gluon_models.lgcn import LGCN
 from gluon_models.weights import WeightsInfo
-from inference.detectors import get_detector
+from inference.detectors import DEFAULT_FINDER, FINDERS, get_detector
 from inference.ensembles import ANSWERS, AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_named
 from inference.pipeline import PointPredictor, StagePredictor, crop_faces, predict_dataset, to_image
@@ -82,6 +82,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
     parser.add_argument("--subset", help=f"part of the data set, the first if left out. {_subsets_help()}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
+    finder = "whose boxes --boxes detector takes"
+    parser.add_argument("--detector", choices=FINDERS, default=DEFAULT_FINDER, help=finder)
     parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
     shape = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps"
     parser.add_argument("--shape-model", metavar="FILE", help=shape)
@@ -118,15 +120,17 @@ def load_faces(arguments: argparse.Namespace) -> tuple[FaceDataset, SubsetInfo]:
     return load_subset(arguments.dataset, arguments.data, arguments.subset, arguments.allow_missing)
 
 
-def box_rule(boxes: str, faces: SeenFaces, true_boxes: str) -> tuple[str, BoxRule | None, int]:
-    """What --boxes asks for: its kind, (index, image) -> box or None, and how often the network looks at each face.
+def box_rule(arguments: argparse.Namespace, faces: SeenFaces, true_boxes: str) -> tuple[str, BoxRule | None, int]:
+    """What --boxes asks for: their kind, (index, image) -> box or None, and how often the network looks at each face.
 
     The rule is None itself for the true boxes.
     """
-    if boxes == "truth":
+    if arguments.boxes == "truth":
         return true_boxes, None, 1
-    kind, choose = ("detector", closest_box) if boxes == "detector" else ("file", given_box)
-    detect = get_detector("haar") if kind == "detector" else get_detector("file", boxes)
+    if arguments.boxes == "detector":
+        kind, choose, detect = arguments.detector, closest_box, get_detector(arguments.detector)
+    else:
+        kind, choose, detect = "file", given_box, get_detector("file", arguments.boxes)
 
     def rule(index: int, image: np.ndarray) -> np.ndarray | None:
         box = choose([each.box for each in detect(image, faces.names[index])], faces.boxes[index])
@@ -232,11 +236,13 @@ def harder_points(
 
 
 def answer_words(arguments: argparse.Namespace) -> dict[str, str]:
-    """How the network's answers became points, where that is not as ever, for the record."""
+    """Where boxes came from and how answers became points, where that is not as ever, for the record."""
     words = {name: getattr(arguments, name) for name in ("decoding", "ensemble") if getattr(arguments, name)}
     if arguments.shape_model:
         words["shape_model"] = Path(arguments.shape_model).name
         words["shape_model_sha256"] = file_sha256(arguments.shape_model)
+    if arguments.boxes == "detector":
+        words["detector"] = arguments.detector
     return words
 
 
@@ -251,7 +257,7 @@ def main(words: Sequence[str] | None = None) -> int:
     faces = SeenFaces(stored)
     if info.markup != faces.markup.name:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
-    rule, boxes, looks = box_rule(arguments.boxes, faces, protocol.true_boxes)
+    rule, boxes, looks = box_rule(arguments, faces, protocol.true_boxes)
     out = make_folder(arguments.out)
     stages, skipped = predict(with_stages(predictor, arguments), faces, boxes, looks)
     *earlier, predicted = stages + arguments.point_shift

@@ -25,13 +25,12 @@ from datasets.synthetic_video import RenderedVideo
 from engine import cli, devices
 from engine.files import make_folder, write_text
 from evaluation.metrics import nme
-from inference.detectors import get_detector
+from inference.detectors import DEFAULT_FINDER, FINDERS, get_detector
 from inference.landmark_detector import LandmarkDetector
 from inference.smoothing import CUTOFF_HZ
 from inference.tracking import REDETECT, FaceTracker, TrackedFace
 from inference.video_reader import Frame, VideoReader
 
-DETECTORS = ("haar", "faster_rcnn")
 LARGEST_ERROR = 0.2  # of sqrt(w h): points further off are of no face that is there
 Follow = Callable[[Frame], "list[TrackedFace]"]
 
@@ -56,7 +55,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", default="ffld_resnet18", help="landmark network, by name or file")
-    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="finds the faces")
+    parser.add_argument("--detector", choices=FINDERS, default=DEFAULT_FINDER, help="finds the faces")
     parser.add_argument("--frames", type=int, default=100, help="of the video")
     parser.add_argument("--faces", type=int, default=2, help="in each frame")
     parser.add_argument("--side", type=int, default=320, help="of each face's part of the frame, pixels")

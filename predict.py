@@ -24,7 +24,7 @@ from engine import cli, devices
 from engine.files import make_folder
 from gluon_models import file_sha256
 from gluon_models.weights import read_info
-from inference.detectors import DETECTORS, get_detector
+from inference.detectors import DEFAULT_FINDER, DETECTORS, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.inputs import Camera, Input, find_inputs, is_video
 from inference.landmark_detector import LandmarkDetector, find_weights
@@ -38,8 +38,8 @@ from inference.video_reader import Frame, VideoReader
 from inference.window import Window, check_display
 
 NO_DETECTOR = "none"
-DETECTOR_HELP = """finds the faces; none: the network itself does, which takes lgcn_64 or lgcn_128 and --shape-model;
-file if --boxes is given, else haar"""
+DETECTOR_HELP = f"""finds the faces; none: the network itself does, which takes lgcn_64 or lgcn_128 and --shape-model;
+file if --boxes is given, else {DEFAULT_FINDER}"""
 SHAPE_MODEL_HELP = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps"
 DEFAULT_MODEL = "ffld_resnet18"
 BOXES_HELP = """JSON file of given boxes, {"photo.jpg": [[x0, y0, x1, y1], ...], ...} in pixels of the upright photo,
@@ -90,7 +90,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 def load_detector(arguments: argparse.Namespace) -> tuple[FindsFaces, dict[str, Any]]:
     """Network and face detector, and what the JSON files say about them."""
-    name = arguments.detector or ("file" if arguments.boxes else "haar")
+    name = arguments.detector or ("file" if arguments.boxes else DEFAULT_FINDER)
     weights = find_weights(arguments.weights or arguments.model or DEFAULT_MODEL)
     make = whole_photos if name == NO_DETECTOR else detected_faces
     detector = make(arguments, weights, name)

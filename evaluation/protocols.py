@@ -37,7 +37,8 @@ class Protocol:
 _BOX_WORDS = {
     "truth": "the tight box of their true landmarks, which helps: many papers start from the boxes of a detector",
     "listed": "the boxes that come with the data set",
-    "detector": "the boxes of OpenCV's bundled detector, brought to the tight box of landmarks",
+    "haar": "the boxes of OpenCV's bundled detector, brought to the tight box of landmarks",
+    "faster_rcnn": "the boxes of Faster R-CNN, brought to the tight box of landmarks",
     "file": "the boxes of a file",
 }
 
@@ -46,7 +47,7 @@ def box_words(rule: str, margin: float) -> str:
     """What the faces were cropped by, as a clause.
 
     Args:
-        rule: "truth", "listed", "detector" or "file".
+        rule: "truth", "listed", "file", or the name of a detector.
         margin: The crop is a square of side (1 + margin) times the box's longer side.
     """
     return f"faces are cropped with a margin of {100 * margin:.0f} % about {_BOX_WORDS[rule]}"

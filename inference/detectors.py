@@ -273,7 +273,9 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f'{path}: not a JSON file ({error}); write {{"photo.jpg": [[x0, y0, x1, y1]]}}') from error
 
 
-DETECTORS = ("haar", "file", "whole", "faster_rcnn")
+FINDERS = ("haar", "faster_rcnn")  # look for faces in a photo by themselves
+DEFAULT_FINDER = "haar"
+DETECTORS = (*FINDERS, "file", "whole")
 
 
 def get_detector(

@@ -10,7 +10,7 @@ import numpy as np
 
 from datasets.markups import MARKUPS, Markup
 from gluon_models import load_weights, shipped_weights
-from inference.detectors import Detection, FaceDetector, get_detector
+from inference.detectors import DEFAULT_FINDER, Detection, FaceDetector, get_detector
 from inference.pipeline import PointPredictor, locate
 from inference.shape_model import load_shape_model
 
@@ -45,7 +45,7 @@ class LandmarkDetector:
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
-        detector: str | FaceDetector = "haar",
+        detector: str | FaceDetector = DEFAULT_FINDER,
         ctx: Any = None,
         model: str | None = None,
         decoding: str | None = None,

@@ -119,7 +119,7 @@ def test_the_committed_entries_say_where_they_come_from():
     entries = json.loads(CORRECTIONS_FILE.read_text(encoding="utf-8"))
     assert BoxCorrection(**entries["haar"]["correction"]) == HAAR_CORRECTION
     for name, entry in entries.items():
-        assert name in calibrate_detector.DETECTORS
+        assert name in calibrate_detector.FINDERS
         assert entry["command"].startswith("calibrate_detector.py ")
         assert 0 <= entry["missed"] < entry["faces"]
         assert "300-W training faces" in entry["measured_on"]

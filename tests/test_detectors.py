@@ -185,7 +185,7 @@ def test_detectors_by_name(box_file):
     without_weights = [name for name in DETECTORS if name != "faster_rcnn"]
     detectors = [get_detector(name, path if name == "file" else None) for name in without_weights]
     assert {detector.box_kind for detector in detectors} == {TIGHT_BOX}
-    with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, file, whole, faster_rcnn"):
+    with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, faster_rcnn, file, whole"):
         get_detector("viola")
     with pytest.raises(ValueError, match="'file' needs a file of boxes"):
         get_detector("file")

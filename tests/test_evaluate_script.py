@@ -197,8 +197,13 @@ def test_boxes_of_a_detector(weights, photos, tmp_path, monkeypatch, capsys):
         assert name == f"helen/testset/{index}"
         return [] if index == 1 else [Detection(np.array([0.0, 0, 9, 9]), 0.99), Detection(boxes[index], 0.5)]
 
-    monkeypatch.setattr(evaluate, "get_detector", lambda name: detect)
-    assert evaluate.main(on_photos(weights, tmp_path / "out", photos, "--boxes", "detector")) == 1
+    asked = []
+    monkeypatch.setattr(evaluate, "get_detector", lambda name: asked.append(name) or detect)
+    words = ("--boxes", "detector", "--detector", "faster_rcnn")
+    assert evaluate.main(on_photos(weights, tmp_path / "out", photos, *words)) == 1
+    assert asked == ["faster_rcnn"]
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert (record["boxes"], record["detector"]) == ("detector", "faster_rcnn")
     predicted = np.load(tmp_path / "out" / "predictions.npy")
     for index in (0, 2, 3):
         np.testing.assert_allclose(predicted[index], expected_points(boxes[index]), atol=1e-3)
