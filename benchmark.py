@@ -49,7 +49,7 @@ from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
 from gluon_models import InputSpec, get_model, get_spec, list_models, load_weights, shipped_weights
 from gluon_models.__main__ import add_up, summarize
-from inference.detectors import DEFAULT_FINDER, Detection, get_detector
+from inference.detectors import Detection, get_detector
 from inference.exported import Exporter
 from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, crop_dataset
@@ -143,8 +143,8 @@ def peak_gflops(ctx: mx.Context, seconds: float) -> float:
 
 
 def photo_rate(predictor: PointPredictor, photos: AnnotatedPhotos, looks: int, seconds: float) -> dict[str, float]:
-    """Photos per second from the file to points of the image, boxes by the default detector, and the faces it found."""
-    found_by = get_detector(DEFAULT_FINDER)
+    """Photos per second from the file to points of the image, boxes by OpenCV's cascade, and the faces it found."""
+    found_by = get_detector("haar")
 
     def detect(image: np.ndarray, name: str) -> list[Detection]:
         return found_by(image, name)
@@ -174,7 +174,7 @@ def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, sett
     except NotQuantizable as error:
         return {"missing": str(error)}
     # A second look is at the box of the first points, which is none where the weights are random.
-    looks = get_detector(DEFAULT_FINDER).looks if trained else 1
+    looks = get_detector("haar").looks if trained else 1
     try:
         cost = asdict(time_prediction(predictor, crops, setting.seconds))
         return {**cost, "pipeline": photo_rate(predictor, photos, looks, setting.seconds)}

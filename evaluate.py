@@ -128,7 +128,8 @@ def box_rule(arguments: argparse.Namespace, faces: SeenFaces, true_boxes: str) -
     if arguments.boxes == "truth":
         return true_boxes, None, 1
     if arguments.boxes == "detector":
-        kind, choose, detect = arguments.detector, closest_box, get_detector(arguments.detector)
+        context = devices.contexts(arguments.gpus)[0]
+        kind, choose, detect = arguments.detector, closest_box, get_detector(arguments.detector, context=context)
     else:
         kind, choose, detect = "file", given_box, get_detector("file", arguments.boxes)
 

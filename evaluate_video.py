@@ -189,8 +189,9 @@ def main(words: Sequence[str] | None = None) -> int:
     video = RenderedVideo(
         arguments.frames, arguments.seed, arguments.faces, arguments.side, arguments.rate, arguments.period
     )
-    found_by = get_detector(arguments.detector)
-    detector = LandmarkDetector.from_pretrained(arguments.model, found_by, devices.contexts(arguments.gpus)[0])
+    context = devices.contexts(arguments.gpus)[0]
+    found_by = get_detector(arguments.detector, context=context)
+    detector = LandmarkDetector.from_pretrained(arguments.model, found_by, context)
     with tempfile.TemporaryDirectory() as aside:
         path = (make_folder(arguments.out) if arguments.out else Path(aside)) / "video.avi"
         truth = write_video(video, path)

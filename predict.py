@@ -113,10 +113,11 @@ def detected_faces(arguments: argparse.Namespace, weights: Path, name: str) -> L
     """A face detector and the network, one after the other."""
     if arguments.min_face is not None:
         raise ValueError(f"--min-face goes with --detector {NO_DETECTOR}; the others have sizes of their own")
+    context = devices.contexts(arguments.gpus)[0]
     return LandmarkDetector.from_pretrained(
         weights,
-        get_detector(name, arguments.boxes),
-        devices.contexts(arguments.gpus)[0],
+        get_detector(name, arguments.boxes, context=context),
+        context,
         model=arguments.model if arguments.weights else None,
         decoding=arguments.decoding,
         shape_model=arguments.shape_model,

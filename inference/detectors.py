@@ -279,7 +279,10 @@ DETECTORS = (*FINDERS, "file", "whole")
 
 
 def get_detector(
-    name: str, boxes: str | os.PathLike[str] | None = None, weights: str | os.PathLike[str] | None = None
+    name: str,
+    boxes: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    context: mx.Context | None = None,
 ) -> FaceDetector:
     """A detector that answers with tight landmark boxes.
 
@@ -287,6 +290,7 @@ def get_detector(
         name: "haar" (OpenCV's cascade), "file" (given boxes), "whole" (the image is the face) or "faster_rcnn".
         boxes: JSON file for "file", see `FileDetector`.
         weights: of "faster_rcnn"; those that ship if None.
+        context: that "faster_rcnn" runs on; the CPU if None.
 
     Raises:
         ValueError: an unknown name, boxes missing, boxes or weights given in vain, or no weights ship.
@@ -302,5 +306,5 @@ def get_detector(
     if name == "haar":
         return CorrectedDetector(HaarDetector(), HAAR_CORRECTION)
     if name == "faster_rcnn":
-        return CorrectedDetector(FasterRcnnDetector(weights), FASTER_RCNN_CORRECTION)
+        return CorrectedDetector(FasterRcnnDetector(weights, context=context), FASTER_RCNN_CORRECTION)
     return WholeImage() if boxes is None else FileDetector(boxes)

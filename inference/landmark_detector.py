@@ -66,7 +66,7 @@ class LandmarkDetector:
                 is for heatmaps given for a network that answers points.
         """
         net, info = load_weights(find_weights(name_or_path), model, ctx)
-        found_by = get_detector(detector) if isinstance(detector, str) else detector
+        found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector
         fitted = load_shape_model(shape_model) if shape_model else None
         predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
         return cls(predictor, found_by, markup_named(info.markup))

@@ -198,7 +198,7 @@ def test_boxes_of_a_detector(weights, photos, tmp_path, monkeypatch, capsys):
         return [] if index == 1 else [Detection(np.array([0.0, 0, 9, 9]), 0.99), Detection(boxes[index], 0.5)]
 
     asked = []
-    monkeypatch.setattr(evaluate, "get_detector", lambda name: asked.append(name) or detect)
+    monkeypatch.setattr(evaluate, "get_detector", lambda name, context: asked.append(name) or detect)
     words = ("--boxes", "detector", "--detector", "faster_rcnn")
     assert evaluate.main(on_photos(weights, tmp_path / "out", photos, *words)) == 1
     assert asked == ["faster_rcnn"]
