@@ -34,11 +34,17 @@ from evaluation.detector_tables import terminal_table
 from evaluation.outputs import json_bytes, write_together
 from gluon_models import file_sha256, shipped_weights
 from gluon_models.detector_weights import detector_name
-from inference.detectors import FASTER_RCNN_WEIGHTS, Detection, FaceDetector, FasterRcnnDetector, HaarDetector
+from inference.detectors import (
+    FASTER_RCNN_WEIGHTS,
+    LEAST_SCORE,
+    Detection,
+    FaceDetector,
+    FasterRcnnDetector,
+    HaarDetector,
+)
 
 DATASETS = ("face_boxes", "wider_face", "fddb", "pts")
 DETECTORS = ("faster_rcnn", "haar")
-LEAST_SCORE = 0.5  # recall is read there for the network
 # Sizes are sqrt(width * height) of the true box in pixels of the photo.
 SIZES = {
     "all": SizeRange(),

@@ -14,6 +14,7 @@ Numbers in brackets, such as [B3], point into docs/face_detector.md.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Sequence
 
@@ -184,13 +185,16 @@ def _single_map(backbone: ResNetV1) -> dict[str, Any]:
 
 def _pyramid(backbone: ResNetV1, setting: Setting) -> dict[str, Any]:
     last = ("stage1_activation2", "stage2_activation3", "stage3_activation5", "stage4_activation2")
-    features = FPNFeatureExpander(
-        network=backbone,
-        outputs=[f"{name}_output" for name in last],
-        num_filters=[setting.pyramid_channels] * 4,
-        use_p6=True,
-        p6_conv=False,
-    )
+    with warnings.catch_warnings():
+        # MXNet cannot tell the type of a photo before it sees one, and says so to people who did nothing wrong.
+        warnings.filterwarnings("ignore", "Cannot decide type")
+        features = FPNFeatureExpander(
+            network=backbone,
+            outputs=[f"{name}_output" for name in last],
+            num_filters=[setting.pyramid_channels] * 4,
+            use_p6=True,
+            p6_conv=False,
+        )
     head = nn.HybridSequential()
     for _ in range(2):
         head.add(nn.Dense(setting.box_channels, activation="relu", weight_initializer=mx.init.Normal(0.01)))

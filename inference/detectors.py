@@ -15,7 +15,6 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from datasets.landmark_boxes import FOREHEAD
 from gluon_models.detector_weights import load_detector
 from gluon_models.face_detector import find_boxes
 from gluon_models.weights import shipped_weights
@@ -87,11 +86,7 @@ CORRECTIONS = {
     for name, entry in json.loads(CORRECTIONS_FILE.read_text(encoding="utf-8")).items()
 }
 HAAR_CORRECTION = CORRECTIONS["haar"]
-# Until it is measured: the detector is trained on landmark boxes with FOREHEAD above them, and on boxes that people
-# drew much like these.
-FASTER_RCNN_CORRECTION = CORRECTIONS.get(
-    "faster_rcnn", BoxCorrection(0.0, 0.5 * FOREHEAD / (1 + FOREHEAD), 1.0, 1 / (1 + FOREHEAD))
-)
+FASTER_RCNN_CORRECTION = CORRECTIONS["faster_rcnn"]
 
 
 class HaarDetector:
@@ -126,6 +121,7 @@ class HaarDetector:
 
 
 FASTER_RCNN_WEIGHTS = "faster_rcnn"  # the file that ships
+LEAST_SCORE = 0.9  # of a face; docs/face_detector.md has what it leaves out [B12]
 
 
 class FasterRcnnDetector:
@@ -146,7 +142,7 @@ class FasterRcnnDetector:
     def __init__(
         self,
         weights: str | os.PathLike[str] | None = None,
-        least_score: float = 0.5,
+        least_score: float = LEAST_SCORE,
         largest_overlap: float = 0.3,
         context: mx.Context | None = None,
     ) -> None:
@@ -274,7 +270,7 @@ def _read_json(path: Path) -> Any:
 
 
 FINDERS = ("haar", "faster_rcnn")  # look for faces in a photo by themselves
-DEFAULT_FINDER = "haar"
+DEFAULT_FINDER = "faster_rcnn"
 DETECTORS = (*FINDERS, "file", "whole")
 
 

@@ -182,8 +182,7 @@ def test_a_file_that_is_no_json_or_not_there_is_refused(box_file, tmp_path):
 
 def test_detectors_by_name(box_file):
     path = box_file({})
-    without_weights = [name for name in DETECTORS if name != "faster_rcnn"]
-    detectors = [get_detector(name, path if name == "file" else None) for name in without_weights]
+    detectors = [get_detector(name, path if name == "file" else None) for name in DETECTORS]
     assert {detector.box_kind for detector in detectors} == {TIGHT_BOX}
     with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, faster_rcnn, file, whole"):
         get_detector("viola")
@@ -199,7 +198,8 @@ def test_detectors_by_name(box_file):
 
 def test_the_networks_boxes_become_tight_ones():
     points = np.array([[10.0, 20], [50, 30], [30, 70]])
-    np.testing.assert_allclose(FASTER_RCNN_CORRECTION.apply(face_box(points)), [10, 20, 50, 70])
+    # It was trained on `face_box`: what was measured of it must be near to the inverse of that.
+    np.testing.assert_allclose(FASTER_RCNN_CORRECTION.apply(face_box(points)), [10, 20, 50, 70], atol=1)
 
 
 def closest(boxes, truth):

@@ -102,7 +102,7 @@ def test_one_photo_as_a_process_of_its_own(tmp_path, weights):
         "model": "resnet18_slim",
         "weights": "random.params",
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "detector": "haar",
+        "detector": "faster_rcnn",
         "markup": "ibug_68",
     }
     (expected,) = LandmarkDetector.from_pretrained(weights)(read_image(HOPPER))
