@@ -183,6 +183,7 @@ def test_measuring(photos, capsys):
     assert evaluate_detector.main(words) == 0
     record = json.loads((folder / "out" / "metrics.json").read_text())
     assert record["weights_sha256"] is None
+    assert (record["nms"], record["least_score"]) == (0.3, 0.9)
     assert record["photos"] == held_out > 0
     result = record["results"]["haar"]
     assert result["sizes"]["all"]["faces"] == 2 * held_out
