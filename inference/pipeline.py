@@ -66,19 +66,24 @@ class PointPredictor:
 
     def answer(self, crops: np.ndarray) -> np.ndarray:
         """What the network says of crops (n, H, W, 3), all run at once."""
-        return self.net(self._input(crops, self._ctx)).asnumpy()
+        return _numbers(self.net(self._input(crops, self._ctx)))
 
     def _stages(self, crops: np.ndarray) -> np.ndarray:
         faces = self._input(crops, self._ctx)
         answers = self.net.all_stages(faces) if hasattr(self.net, "all_stages") else [self.net(faces)]
         # One after another, as maps take much memory.
-        return np.stack([self._points(answer.asnumpy()) for answer in answers], axis=1)
+        return np.stack([self._points(_numbers(answer)) for answer in answers], axis=1)
 
     def _points(self, answer: np.ndarray) -> np.ndarray:
         if self._fitter is None:
             return points_from_answer(answer, self.spec, self._decoding)
         points_heatmap = np.stack([self._fitter(maps).points for maps in answer])
         return map_codec(self.spec).to_crop(points_heatmap)
+
+
+def _numbers(answer: mx.nd.NDArray) -> np.ndarray:
+    """An answer as float32, in whichever precision the network gave it; NumPy has no bfloat16."""
+    return answer.astype("float32", copy=False).asnumpy()
 
 
 class StagePredictor:
