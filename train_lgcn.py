@@ -115,6 +115,7 @@ class LGCNTraining(LandmarkTraining):
         self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
     ) -> Objective:
         """Maps against maps."""
+        net.set_dropout(recipe.dropout)
         return MapObjective(net, recipe.loss, spec, contexts)
 
     def fit_options(self, arguments: argparse.Namespace, recipe: Recipe) -> FitOptions:

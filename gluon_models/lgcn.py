@@ -50,6 +50,7 @@ class Recipe:
     weight_decay: float = 0.0  # none is stated
     gradient_clip: float = 0.1  # Sec. 4: "a threshold of 10%" [L14]
     loss: str = "square"  # Eq. 4 [L9]
+    dropout: float = 0.1  # Sec. 4
     variants: int = 18  # Sec. 4 [L15]
     rotation_degrees: float = 30.0  # Sec. 4
     scale_fraction: float = 0.125  # Sec. 4
@@ -72,7 +73,8 @@ CPU_RECIPE = Recipe(
     warmup_epochs=0.2,
     weight_decay=0.0,
     gradient_clip=0.0,
-    loss="square",
+    loss="square_slopes",
+    dropout=0.0,
     variants=1,
     rotation_degrees=30.0,
     scale_fraction=0.125,
@@ -146,19 +148,22 @@ class Activation(nn.HybridBlock):
     """Batch normalisation, a tenth of ReLU, dropout (Sec. 4) [L6].
 
     Attributes:
+        dropout: share of the numbers that is dropped.
         samples: drop at prediction too, to average over several answers (Sec. 4).
     """
 
     def __init__(self, dropout: float = DROPOUT, **kwargs: Any):
         super().__init__(**kwargs)
-        self._dropout, self.samples = dropout, False
+        self.dropout, self.samples = dropout, False
         with self.name_scope():
             self.norm = nn.BatchNorm()
 
     def hybrid_forward(self, F, x):
         """x (N, C, H, W) -> the same shape."""
         active = F.relu(self.norm(x)) * ACTIVATION_GAIN
-        return F.Dropout(active, p=self._dropout, mode="always" if self.samples else "training")
+        if not self.dropout:
+            return active
+        return F.Dropout(active, p=self.dropout, mode="always" if self.samples else "training")
 
 
 class LocalContext(nn.HybridBlock):
@@ -300,10 +305,16 @@ class LGCN(nn.HybridBlock):
 
     def sample_dropout(self, samples: bool = True) -> None:
         """Has dropout go on at prediction, or stop again."""
+        self._change_activations("samples", samples)
 
+    def set_dropout(self, share: float) -> None:
+        """Has all layers that drop anything drop this share."""
+        self._change_activations("dropout", share)
+
+    def _change_activations(self, attribute: str, value: float) -> None:
         def change(block: nn.Block) -> None:
-            if isinstance(block, Activation):
-                block.samples = samples
+            if isinstance(block, Activation) and block.dropout:
+                setattr(block, attribute, value)
 
         self.apply(change)
         self._clear_cached_op()

@@ -11,8 +11,9 @@ from mxnet.gluon import nn
 from gluon_models.lgcn import LGCN, SIGMAS, band_matrices
 from gluon_models.spec import InputSpec, NetworkInput
 
-LOSSES = ("square", "square_eq4", "cross_entropy")
+LOSSES = ("square", "square_eq4", "square_slopes", "cross_entropy")
 SCALE = 0.05  # of every loss; the authors' code [L9]
+SLOPE_WEIGHT = 20.0  # of the squared error of slopes beside that of heights [L36]
 ANSWERS = ("local", "full")
 
 
@@ -86,16 +87,26 @@ class MapSquares(nn.HybridBlock):
 
     Args:
         weighted: by Eq. 3; else every labelled landmark counts alike.
+        slopes: count the error of the differences between neighbouring cells too, SLOPE_WEIGHT times [L36].
     """
 
-    def __init__(self, weighted: bool = True, **kwargs: Any):
+    def __init__(self, weighted: bool = True, slopes: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self._weighted = weighted
+        self._weighted, self._slopes = weighted, slopes
 
     def hybrid_forward(self, F, maps, targets, weights, labelled):
         """maps, targets (N, K, H, W), weights and labelled as in MapWeights -> (N,)."""
-        each = F.sum(F.square(maps - targets), axis=(2, 3))
+        errors = maps - targets
+        each = F.sum(F.square(errors), axis=(2, 3))
+        if self._slopes:
+            each = each + SLOPE_WEIGHT * (_squared_slopes(F, errors, 2) + _squared_slopes(F, errors, 3))
         return SCALE * F.sum(each * (weights if self._weighted else labelled), axis=1)
+
+
+def _squared_slopes(F, maps, axis):
+    """Maps (N, K, H, W) -> (N, K), the sum of the squared differences between neighbours along an axis."""
+    later, earlier = F.slice_axis(maps, axis=axis, begin=1, end=None), F.slice_axis(maps, axis=axis, begin=0, end=-1)
+    return F.sum(F.square(later - earlier), axis=(2, 3))
 
 
 class MapCrossEntropy(nn.HybridBlock):
@@ -126,7 +137,7 @@ class MapLosses(nn.HybridBlock):
     Args:
         net: what will be trained.
         loss: "square" (Eq. 4 as the authors' code has it: both terms weighted), "square_eq4" (as printed: only that of
-            the local-context subnet) or "cross_entropy".
+            the local-context subnet), "square_slopes" (the first, with slopes [L36]) or "cross_entropy".
 
     Raises:
         ValueError: the loss is not known, or does not go with the network's number of maps.
@@ -142,8 +153,9 @@ class MapLosses(nn.HybridBlock):
         self.targets = PointMaps(net.blurs_targets)
         self.losses = nn.HybridSequential()
         for answer in ANSWERS:
-            weighted = answer == "local" or loss == "square"
-            self.losses.add(MapCrossEntropy() if net.background else MapSquares(weighted))
+            weighted = answer == "local" or loss != "square_eq4"
+            squares = MapSquares(weighted, slopes=loss == "square_slopes")
+            self.losses.add(MapCrossEntropy() if net.background else squares)
 
     def hybrid_forward(self, F, faces, points, weights, labelled, *background):
         """faces (N, 1, H, W), points (N, K, 2) in pixels, 0 where not labelled, MapWeights -> the (N,) of each term.

@@ -167,6 +167,21 @@ class TestNetwork:
         net.sample_dropout(False)
         np.testing.assert_allclose(net(faces).asnumpy(), plain, atol=1e-6)
 
+    def test_dropout_can_be_left_out_of_training(self):
+        net = build()
+        net.hybridize()
+        faces = mx.nd.random.uniform(-0.1, 0.1, (1, 1, 24, 24))
+
+        def answers():
+            with autograd.train_mode():
+                return [net(faces).asnumpy() for _ in range(2)]
+
+        first, second = answers()
+        assert np.abs(first - second).max() > 1e-4
+        net.set_dropout(0.0)
+        first, second = answers()
+        np.testing.assert_array_equal(first, second)
+
     def test_with_a_background_the_answers_are_shares_of_each_cell(self):
         net = build(background=True)
         faces = mx.nd.random.uniform(-0.1, 0.1, (2, 1, 24, 24))
@@ -329,6 +344,14 @@ class TestLoss:
         assert MapSquares()(maps, targets, weights, labelled).asscalar() == pytest.approx(0.05 * (2 + 6.5))
         assert MapSquares(False)(maps, targets, weights, labelled).asscalar() == pytest.approx(0.05 * 14)
 
+    def test_slopes_by_hand(self):
+        errors = np.zeros((1, 1, 3, 3), "f")
+        errors[0, 0, 1, 1], errors[0, 0, 0, 2] = 2.0, 1.0
+        one = mx.nd.ones((1, 1))
+        loss = MapSquares(slopes=True)(mx.nd.array(errors), mx.nd.zeros((1, 1, 3, 3)), one, one)
+        # Heights 4 + 1; down the columns 2 steps of 2 and one of 1, along the rows the same.
+        assert loss.asscalar() == pytest.approx(0.05 * (5 + 20 * (9 + 9)))
+
     def test_cross_entropy_by_hand(self):
         # One cell, two landmarks and background with logits 1, 2, 0.5.
         logits = np.array([1.0, 2.0, 0.5])
@@ -346,7 +369,7 @@ class TestLoss:
         logs = log_softmax(logits[[0, 2]])
         assert got.asscalar() == pytest.approx(-0.05 * (1.5 * 0.9 * logs[0] + 0.6 * 0.1 * logs[1]))
 
-    @pytest.mark.parametrize("loss", ["square", "square_eq4", "cross_entropy"])
+    @pytest.mark.parametrize("loss", ["square", "square_eq4", "square_slopes", "cross_entropy"])
     def test_objective(self, loss):
         """Both terms recomputed with NumPy and SciPy from the network's own maps."""
         net = build(background=loss == "cross_entropy")
@@ -370,6 +393,9 @@ class TestLoss:
                 errors = -(shares * log_softmax(maps, axis=1)).sum((2, 3))
             else:
                 errors = ((maps - targets) ** 2).sum((2, 3))
+            if loss == "square_slopes":
+                slopes = (np.diff(maps - targets, axis=axis) for axis in (2, 3))
+                errors = errors + 20 * sum((each_axis**2).sum((2, 3)) for each_axis in slopes)
             np.testing.assert_allclose(terms[name].asnumpy(), 0.05 * (each * errors).sum(1), rtol=1e-4)
 
     def test_a_missing_landmark_moves_nothing(self):

@@ -88,6 +88,17 @@ def test_the_cpu_recipe_is_adam_on_the_mean():
     assert "momentum" not in options.optimizer_settings
 
 
+def test_the_papers_dropout_and_that_of_the_cpu_recipe():
+    shares = []
+    for words in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
+        net, info, recipe = network(*words)
+        train_lgcn.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+        first = net.cascade.local_context.layers[1]
+        shares.append(first.dropout)
+    assert shares == [0.1, 0.0, 0.3]
+    assert net.cascade.local_context.side[1].dropout == 0
+
+
 def test_switches_reach_the_network():
     _, info, _ = network("--side-branch", "off", "--kernel", "none", "--global-context", "off", "--model", "lgcn_64")
     assert info.overrides == {
