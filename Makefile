@@ -50,7 +50,7 @@ demo: $(READY) ## landmarks on a photo, an evaluation on rendered faces, an expo
 	$(RUN) demo.py --out demo
 
 test: $(READY) ## all tests that need no data of yours, below 10 minutes on two cores
-	timeout --foreground --kill-after=30 1800 $(RUN) -m pytest -m "not data" --durations=10
+	OMP_NUM_THREADS=1 timeout --foreground --kill-after=30 1800 $(RUN) -m pytest -n 2 --dist worksteal -m "not data" --durations=10
 
 test-data: $(READY) ## the tests on real faces: make test-data FACE_DATA=FOLDER
 	@test -n "$$FACE_DATA" || { echo "error: name the folder that holds the datasets: make test-data FACE_DATA=FOLDER (docs/data.md)" >&2; exit 2; }

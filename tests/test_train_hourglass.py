@@ -1,6 +1,8 @@
 """What train_hourglass.py makes of a command line: recipe, network, backbone, validation, lambdas; and a run of it."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import mxnet as mx
@@ -11,7 +13,7 @@ import train_hourglass
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import get_markup
 from datasets.synthetic import SyntheticFaces
-from engine import cli, training
+from engine import cli, devices, training
 from engine.recipe import chosen_recipe
 from gluon_models import get_model, load_weights
 from gluon_models.hourglass import CPU_RECIPE, RECIPE, MapLoss
@@ -194,6 +196,17 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
     assert net(mx.nd.zeros((1, 3, 256, 256))).shape == (1, 68, 16, 16)
     assert TRAINING.main(["--resume", out]) == 0
     assert [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()] == lines
+
+
+@pytest.mark.skipif(devices.half_precision(CPU[0]) is None, reason="this CPU has no bfloat16")
+def test_a_run_in_half_precision(tmp_path):
+    """In a process of its own, as half precision is turned on for all networks to come."""
+    out = tmp_path / "run"
+    small = "--recipe cpu --amp --rendered-count 8 --batch-size 4 --workers 0 --gpus none --epochs 1".split()
+    subprocess.run([sys.executable, train_hourglass.__file__, *TINY, *small, "--out", str(out)], check=True)
+    (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert np.isfinite([line["loss"], line["nme"]]).all()
+    assert all(each.dtype == np.float32 for each in mx.nd.load(str(out / "best.params")).values())
 
 
 @pytest.mark.parametrize(
