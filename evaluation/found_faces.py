@@ -30,7 +30,7 @@ class Rates(NamedTuple):
 
     Attributes:
         threshold: that score.
-        found: share of the annotated faces that are found; NaN if there are none.
+        found: share of the annotated faces of some size that are found; NaN if there are none.
         false: faces per photo that are not annotated, or not where they should be.
     """
 
@@ -40,8 +40,8 @@ class Rates(NamedTuple):
 
 
 def judge(photo: FoundFaces, largest_error: float = LARGEST_ERROR) -> np.ndarray:
-    """Which of the faces (n,) are right: within the error of an annotated one that no surer face has taken."""
-    right = np.zeros(len(photo.scores), bool)
+    """Which annotated face each found one (n,) is: within the error of one that no surer face has taken; -1 if none."""
+    meant = np.full(len(photo.scores), -1)
     free = np.ones(len(photo.truth), bool)
     for number in np.argsort(-photo.scores, kind="stable"):
         if not free.any():
@@ -49,24 +49,34 @@ def judge(photo: FoundFaces, largest_error: float = LARGEST_ERROR) -> np.ndarray
         errors = nme(np.repeat(photo.points[[number]], len(photo.truth), axis=0), photo.truth, "box_geometric")
         nearest = int(np.where(free, errors, np.inf).argmin())
         if errors[nearest] <= largest_error:
-            right[number], free[nearest] = True, False
-    return right
+            meant[number], free[nearest] = nearest, False
+    return meant
 
 
-def rates(photos: Sequence[FoundFaces], thresholds: Sequence[float]) -> list[Rates]:
+def rates(photos: Sequence[FoundFaces], thresholds: Sequence[float], least_side: float = 0.0) -> list[Rates]:
     """The rates over all photos at several thresholds.
+
+    Args:
+        photos: what was found in each.
+        thresholds: of the score.
+        least_side: longer side of the landmarks' box of the smallest face that counts as missed or found, pixels.
+            Smaller ones that are found are not false.
 
     Raises:
         ValueError: there is no photo.
     """
     if not photos:
         raise ValueError("no photo to measure on: name a folder with photos and annotations")
+    wanted = [np.ptp(photo.truth, axis=1).max(axis=1) >= least_side for photo in photos]
+    meant = [judge(photo) for photo in photos]
     scores = np.concatenate([photo.scores for photo in photos])
-    right = np.concatenate([judge(photo) for photo in photos])
-    faces = sum(len(photo.truth) for photo in photos)
+    false = np.concatenate(meant) < 0
+    # A face that is none of the annotated ones looks up an entry of its own, which says that it is not wanted.
+    right = np.concatenate([np.append(those, False)[numbers] for those, numbers in zip(wanted, meant)])
+    faces = sum(int(those.sum()) for those in wanted)
     answers = []
     for threshold in thresholds:
         chosen = scores >= threshold
         found = float((chosen & right).sum() / faces) if faces else float("nan")
-        answers.append(Rates(threshold, found, float((chosen & ~right).sum() / len(photos))))
+        answers.append(Rates(threshold, found, float((chosen & false).sum() / len(photos))))
     return answers

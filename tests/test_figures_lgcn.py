@@ -117,10 +117,10 @@ def test_found_and_false_faces_are_counted(folder, tmp_path, monkeypatch, capsys
         "__call__",
         lambda self, image, name="": [LocatedFace(box, points, score) for points, score in told[image[0, 0, 0]]],
     )
-    words = ["--photos", photos, "--list", tmp_path / "list.txt", "--weights", folder / "net.params"]
+    words = ["--photos", photos, "--list", tmp_path / "list.txt", "--weights", folder / "net.params", "--min-face", 30]
     draw(tmp_path, "found", *words, "--shape-model", folder / "shape.npz")
     shown = " ".join(capsys.readouterr().out.split())
-    assert "2 photos, 3 annotated faces" in shown
+    assert "2 photos, 3 of 3 annotated faces of at least 30 pixels" in shown
     assert "0.40 33.3 % 0.50" in shown
     assert "0.45 33.3 % 0.00" in shown
     assert "0.85 0.0 % 0.00" in shown
