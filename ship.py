@@ -5,8 +5,8 @@ into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json
 runs/..., names of faces are left out. Then the tables of README.md and docs/ are made anew, as documents.py does.
 
 --halve writes best_float16.params beside best.params and does nothing else; evaluate that copy, and it is what ships.
-A shape model that the run fitted ships as NAME.shape.npz. A face detector's --results may be given several times, for
-photos of several data sets.
+A shape model that the run fitted ships as NAME.shape.npz; --results may then be given twice, the second time of an
+evaluation with it. A face detector's may be given several times, for photos of several data sets.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import documents
 from engine import cli
 from engine.files import make_folder, write_text
 from evaluation.document_tables import DETECTOR
+from evaluation.documents import FITTED
 from gluon_models import file_sha256
 from gluon_models.detector_weights import detector_name
 from gluon_models.face_detector import SETTINGS
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parent
 LARGEST = 60 * 10**6  # bytes of a file that ships
 HALVED = "best_float16.params"
 SHAPE = "shape.npz"
-RUN_PATHS = ("init", "baseline", "out", "resume", "weights")
+RUN_PATHS = ("init", "baseline", "out", "resume", "shape_model", "weights")
 FILES = ("backbone_weights", "imagenet", "exclude")
 FOLDERS = ("data", "background")
 SCRIPT_FOLDER = re.compile(r"\S*/(?=\w+\.py )")
@@ -138,6 +139,12 @@ def evaluated_weights(run: Path, sha256: str) -> Path:
     raise ValueError(f"the evaluation is not of {run / 'best.params'}: evaluate it with --weights")
 
 
+def by_shape_model(run: Path, further: Sequence[dict[str, Any]]) -> bool:
+    """Whether further evaluations are none, or one by the shape model that the run fitted."""
+    shape = run / SHAPE
+    return [each.get("shape_model_sha256", "") for each in further] in ([], [shape.is_file() and file_sha256(shape)])
+
+
 def check(run: Path, record: dict[str, Any], evaluations: Sequence[dict[str, Any]]) -> Path:
     """The file that ships, which is refused where it may not.
 
@@ -146,8 +153,8 @@ def check(run: Path, record: dict[str, Any], evaluations: Sequence[dict[str, Any
     """
     if "result" not in record:
         raise ValueError(f"{run} is not finished: go on with --resume {run}")
-    if len(evaluations) > 1 and not is_detector(record):
-        raise ValueError("a landmark network ships with one evaluation: pass --results once")
+    if not (is_detector(record) or by_shape_model(run, evaluations[1:])):
+        raise ValueError("a landmark network ships with one evaluation, and one by the run's own shape model if any")
     weights, *others = (evaluated_weights(run, each["weights_sha256"]) for each in evaluations)
     if set(others) - {weights}:
         raise ValueError("the evaluations are not all of one file: measure the one that ships everywhere")
@@ -203,6 +210,9 @@ def main(words: Sequence[str] | None = None) -> int:
         shape = root / "weights" / f"{name}.{SHAPE}"
         shutil.copyfile(run / SHAPE, shape)
         index[name]["shape_model"] = {"file": shape.name, "sha256": file_sha256(shape)}
+        for fitted in evaluations[1:]:
+            text = json.dumps(public_results(fitted), indent=1) + "\n"
+            write_text(root / "docs" / "results" / f"{name}{FITTED}.json", text)
     write_text(root / "weights" / "index.json", json.dumps(index, indent=2) + "\n")
     documents.rewrite(root)
     return 0

@@ -26,6 +26,7 @@ from evaluation.document_tables import (
 
 INDEX = "weights/index.json"
 RESULTS = "docs/results"
+FITTED = "_shape_model"  # what the name of a record ends with where the weights' own shape model read the maps
 END = "<!-- end of table -->"
 _BEGIN = re.compile(r"<!--\s*table:\s*(.*?)\s*-->")
 
@@ -87,6 +88,10 @@ def _scores(source: Source) -> str:
     return scores_table(source.read(_placing(source)["metrics"]))
 
 
+def _fitted(source: Source) -> str:
+    return _once_measured(source, source.name + FITTED, scores_table)
+
+
 def _stages(source: Source) -> str:
     entry = _placing(source)
     return stages_table(source.read(entry["metrics"]), source.read_lines(f"{entry['run']}/log.jsonl"))
@@ -134,6 +139,7 @@ class Table(NamedTuple):
 TABLES = {
     "shipped": Table(_shipped),
     "scores": Table(_scores, " WEIGHTS"),
+    "fitted": Table(_fitted, " WEIGHTS"),
     "stages": Table(_stages, " WEIGHTS"),
     "record": Table(_record, " WEIGHTS"),
     "study": Table(_study, " STUDY"),

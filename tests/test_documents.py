@@ -238,6 +238,16 @@ def test_what_has_no_table_of_stages_says_why_in_one_line(model, stages, log, me
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_shape_model_makes_of_the_maps(tree):
+    assert page(tree, "fitted lgcn") == ["Not measured yet."]
+    record = evaluation("lgcn_64", 0.03, shape_model="shape.npz")
+    (tree / "docs" / "results" / "lgcn_shape_model.json").write_text(json.dumps(record))
+    lines = page(tree, "fitted lgcn")
+    assert lines == scores_table(record).split("\n")
+    assert "| median, inter-ocular | 2.00 % | 2.86 % |" in lines
+    assert "| median, inter-ocular | 2.00 % | 3.04 % |" in scores_table(evaluation("lgcn_64", 0.03))
+
+
 def test_what_networks_cost(tree):
     prediction = {"milliseconds": 5.25, "faces_per_second": 100.0, "memory_megabytes": 300.4, "share_of_peak": 0.254}
     whole = {"photos_per_second": 20.0}

@@ -150,6 +150,26 @@ def test_the_float16_copy_ships_where_it_was_evaluated_and_the_shape_model_with_
     assert entry["shape_model"]["sha256"] == file_sha256(root / "weights" / "m.shape.npz")
 
 
+def test_what_the_runs_own_shape_model_makes_of_the_maps_ships_too(tmp_path, root):
+    run = make_run(tmp_path / "work" / "run", "")
+    (run / "shape.npz").write_bytes(b"shape")
+    sha256 = file_sha256(run / "best.params")
+    plain, fitted = make_results(tmp_path / "plain", sha256), make_results(tmp_path / "fitted", sha256)
+    values = json.loads((fitted / "metrics.json").read_text())
+    values["command"] += f" --shape-model {run}/shape.npz"
+    (fitted / "metrics.json").write_text(json.dumps({**values, "shape_model_sha256": "of another"}))
+    twice = [*words(run, plain, root), "--results", str(fitted)]
+    with pytest.raises(ValueError, match="one by the run's own shape model"):
+        ship.main(twice)
+    values["shape_model_sha256"] = file_sha256(run / "shape.npz")
+    (fitted / "metrics.json").write_text(json.dumps(values))
+    assert ship.main(twice) == 0
+    kept = json.loads((root / "docs" / "results" / "m_shape_model.json").read_text())
+    assert kept["command"].endswith("--shape-model runs/run/shape.npz")
+    assert "names" not in kept
+    assert "--shape-model" not in json.loads((root / "docs" / "results" / "m.json").read_text())["command"]
+
+
 # --- face detectors
 
 
@@ -237,7 +257,7 @@ def test_a_detector_whose_evaluations_are_of_two_files_is_refused(tmp_path, root
 def test_a_landmark_network_has_one_evaluation(tmp_path, root):
     run = make_run(tmp_path / "run", "")
     results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
-    with pytest.raises(ValueError, match="pass --results once"):
+    with pytest.raises(ValueError, match="with one evaluation, and one by"):
         ship.main([*words(run, results, root), "--results", str(results)])
 
 
