@@ -31,6 +31,7 @@ from inference.landmark_detector import LandmarkDetector, find_weights
 from inference.output_folder import OutputFolder
 from inference.photo_files import PhotoFiles
 from inference.pipeline import PointPredictor
+from inference.shape_model import shape_model_beside
 from inference.smoothing import CUTOFF_HZ
 from inference.tracking import REDETECT, FaceTracker, TrackedFace
 from inference.video_files import VideoFiles
@@ -38,10 +39,11 @@ from inference.video_reader import Frame, VideoReader
 from inference.window import Window, check_display
 
 NO_DETECTOR = "none"
-DETECTOR_HELP = f"""finds the faces; none: the network itself does, which takes lgcn_64 or lgcn_128 and --shape-model;
+DETECTOR_HELP = f"""finds the faces; none: the network itself does, which takes lgcn_64 or lgcn_128;
 file if --boxes is given, else {DEFAULT_FINDER}"""
-SHAPE_MODEL_HELP = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps"
-DEFAULT_MODEL = "ffld_resnet18"
+SHAPE_MODEL_HELP = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps; with --detector none the weights' own"
+DEFAULT_MODEL, WHOLE_PHOTO_MODEL = "ffld_resnet18", "lgcn_64"
+MODEL_HELP = f"network whose weights ship; else {DEFAULT_MODEL}, or {WHOLE_PHOTO_MODEL} with --detector none"
 BOXES_HELP = """JSON file of given boxes, {"photo.jpg": [[x0, y0, x1, y1], ...], ...} in pixels of the upright photo,
 counted from 0, tight around the landmarks; of a video, those of its first frame"""
 NO_FACE_HELP = "give its box with --boxes, or pass --detector whole for a cut-out face"
@@ -56,7 +58,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files; made if it is missing")
-    parser.add_argument("--model", metavar="NAME", help=f"network whose weights ship; else {DEFAULT_MODEL}")
+    parser.add_argument("--model", metavar="NAME", help=MODEL_HELP)
     parser.add_argument("--weights", metavar="FILE", help="weights of your own, a .params with its .json")
     parser.add_argument("--detector", choices=(*DETECTORS, NO_DETECTOR), help=DETECTOR_HELP)
     parser.add_argument("--boxes", metavar="FILE", help=BOXES_HELP)
@@ -91,7 +93,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 def load_detector(arguments: argparse.Namespace) -> tuple[FindsFaces, dict[str, Any]]:
     """Network and face detector, and what the JSON files say about them."""
     name = arguments.detector or ("file" if arguments.boxes else DEFAULT_FINDER)
-    weights = find_weights(arguments.weights or arguments.model or DEFAULT_MODEL)
+    weights = chosen_weights(arguments)
+    if name == NO_DETECTOR and not arguments.shape_model:
+        arguments.shape_model = shape_model_beside(weights)
     make = whole_photos if name == NO_DETECTOR else detected_faces
     detector = make(arguments, weights, name)
     about = {
@@ -107,6 +111,12 @@ def load_detector(arguments: argparse.Namespace) -> tuple[FindsFaces, dict[str, 
     elif arguments.decoding:
         about["decoding"] = arguments.decoding
     return detector, about
+
+
+def chosen_weights(arguments: argparse.Namespace) -> Path:
+    """The weights of the command line, else those of the network that suits the detector best."""
+    default = WHOLE_PHOTO_MODEL if arguments.detector == NO_DETECTOR else DEFAULT_MODEL
+    return find_weights(arguments.weights or arguments.model or default)
 
 
 def detected_faces(arguments: argparse.Namespace, weights: Path, name: str) -> LandmarkDetector:
@@ -126,8 +136,6 @@ def detected_faces(arguments: argparse.Namespace, weights: Path, name: str) -> L
 
 def whole_photos(arguments: argparse.Namespace, weights: Path, name: str) -> WholePhotoLandmarks:
     """The network alone."""
-    if not arguments.shape_model:
-        raise ValueError(f"--detector {name} needs --shape-model FILE, the shape.npz of the network's training")
     if arguments.boxes or arguments.decoding:
         given = "--boxes" if arguments.boxes else "--decoding"
         raise ValueError(f"--detector {name} takes no {given}: the shape model is fitted to what the network finds")
@@ -158,7 +166,7 @@ def following(arguments: argparse.Namespace, detector: FindsFaces, source: Input
 def crop_predictor(arguments: argparse.Namespace) -> PointPredictor:
     """The network that follows faces which it found by itself in a whole frame."""
     return LandmarkDetector.from_pretrained(
-        find_weights(arguments.weights or arguments.model or DEFAULT_MODEL),
+        chosen_weights(arguments),
         "whole",
         devices.contexts(arguments.gpus)[0],
         shape_model=arguments.shape_model,

@@ -31,9 +31,10 @@ from figures.networks import TrainedNetwork, weights_option
 from gluon_models.lgcn import dense_kernel
 from inference.drawing import draw_faces
 from inference.face_hypotheses import LEAST_SUPPORT, WholePhotoLandmarks
+from inference.landmark_detector import find_weights
 from inference.photo_pyramid import MIN_FACE, take_any_size
 from inference.pipeline import PointPredictor
-from inference.shape_model import load_shape_model
+from inference.shape_model import load_shape_model, shape_model_beside
 
 MODELS = ("lgcn_128", "lgcn_64")
 FARTHEST = 45  # cells that the kernels are shifted apart at most: then they do not touch
@@ -216,11 +217,9 @@ def photo_finder(
     arguments: argparse.Namespace, network: TrainedNetwork, context: mx.Context, least_support: float
 ) -> WholePhotoLandmarks:
     """What finds faces with no detector."""
-    if not arguments.shape_model:
-        raise ValueError("--shape-model FILE is missing: faces are verified by it")
     take_any_size(network.net)
     predictor = PointPredictor(network.net, network.spec, context)
-    model = load_shape_model(arguments.shape_model)
+    model = load_shape_model(arguments.shape_model or shape_model_beside(find_weights(arguments.weights)))
     return WholePhotoLandmarks(predictor, model, network.markup, arguments.min_face, least_support)
 
 
@@ -288,7 +287,8 @@ def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.nd
 
 
 WEIGHTS = weights_option(MODELS[-1])
-SHAPE_MODEL = option("--shape-model", metavar="FILE", help="shape.npz that train_lgcn.py wrote")
+FITTED = "shape.npz that train_lgcn.py wrote; where there must be one, the weights' own if left out"
+SHAPE_MODEL = option("--shape-model", metavar="FILE", help=FITTED)
 PHOTOS = (
     option("--photos", metavar="DIR", required=True, help="photos with <photo>_<face>.pts of each annotated face"),
     option("--list", metavar="FILE", help="which of them, one name a line; all if left out"),

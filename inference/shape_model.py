@@ -286,6 +286,18 @@ def _values_at(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
     return across[:, 0] * (1 - share[:, 1]) + across[:, 1] * share[:, 1]
 
 
+def shape_model_beside(weights: Path) -> Path:
+    """The shape model of a network's training: NAME.shape.npz beside NAME.params that ships, or a run's shape.npz.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for path in (weights.with_suffix(".shape.npz"), weights.parent / "shape.npz"):
+        if path.is_file():
+            return path
+    raise ValueError(f"{weights} has no shape model beside it: pass --shape-model FILE, the shape.npz of its training")
+
+
 def training_shapes(shapes: np.ndarray, flip_order: Sequence[int]) -> np.ndarray:
     """Shapes (n, K, 2) and their mirror images, (2n, K, 2), as the network was trained on both."""
     mirrored = shapes[:, list(flip_order)] * (-1, 1)

@@ -1,5 +1,7 @@
 """The figures of LGCN: what they show, by hand, and that each command writes its file."""
 
+import shutil
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -142,12 +144,16 @@ def test_both_subnets_are_compared_as_they_answer(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["photo", "--weights", "net.params"], "--shape-model FILE is missing"),
+        (["photo", "--weights", "elsewhere/net.params"], "no shape model beside it: pass --shape-model FILE"),
         (["context", "--weights", "alone.params", "--count", "2"], "no global-context subnet"),
         (["kernel", "--out", "a.jpg"], "ends in .png"),
     ],
 )
 def test_bad_input(folder, tmp_path, words, message):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    for suffix in (".params", ".json"):
+        shutil.copyfile(folder / ("net" + suffix), elsewhere / ("net" + suffix))
     words = [str(folder / word) if word.endswith(".params") else word for word in words]
     out = [] if "--out" in words else ["--out", str(tmp_path / "figure.png")]
     with pytest.raises(ValueError, match=message):

@@ -153,14 +153,15 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
         WholePhotoLandmarks, "from_pretrained", lambda *a, **settings: asked.append(settings) or make(*a, **settings)
     )
     assert predicted(folder, tmp_path / "other", *words, "--min-face", "33") == 0
-    assert predicted(folder, tmp_path / "third", *words) == 0
+    assert predicted(folder, tmp_path / "third", *words[:3]) == 0
+    third = json.loads((tmp_path / "third" / "photo.json").read_text(encoding="utf-8"))
+    assert third["shape_model"] == "shape.npz", "the one beside the weights"
     assert [settings["min_face"] for settings in asked] == [33, 60]
 
 
 @pytest.mark.parametrize(
     ("model", "words", "message"),
     [
-        ("lgcn_64", ["--detector", "none"], "needs --shape-model FILE"),
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--boxes", "b.json"], "takes no --boxes"),
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--min-face", "0"], "give more than 0"),
         ("lgcn_64", ["--min-face", "40"], "--min-face goes with --detector none"),
@@ -194,3 +195,9 @@ def test_medians_with_and_without_outline_stand_beside_the_papers():
     assert rows["median of 49 points"].delta == pytest.approx(3 - 2.21)
     assert rows["faces above 10 %"].ours == pytest.approx(100 / 3)
     assert rows["NME, outer eye corners"].paper is None
+
+
+def test_the_default_network_suits_the_detector(monkeypatch):
+    monkeypatch.setattr(predict, "find_weights", str)
+    for words, expected in (([], "ffld_resnet18"), (["--detector", "none"], "lgcn_64"), (["--model", "x"], "x")):
+        assert predict.chosen_weights(predict.parse(["photo.png", "--out", "out", *words])) == expected

@@ -16,6 +16,7 @@ from inference.shape_model import (
     kabsch,
     load_shape_model,
     save_shape_model,
+    shape_model_beside,
     training_shapes,
 )
 
@@ -186,6 +187,16 @@ class TestFit:
     def test_a_face_takes_less_than_5_milliseconds(self, model, shapes, idle_seconds):
         maps, fitter = true_maps(shapes[55]), ShapeFitter(model)
         assert idle_seconds(lambda: fitter(maps)) < 0.005
+
+
+def test_the_shape_model_of_some_weights_lies_beside_them(tmp_path):
+    weights = tmp_path / "best.params"
+    with pytest.raises(ValueError, match=r"best.params has no shape model beside it: pass --shape-model FILE"):
+        shape_model_beside(weights)
+    (tmp_path / "shape.npz").touch()
+    assert shape_model_beside(weights) == tmp_path / "shape.npz"
+    (tmp_path / "best.shape.npz").touch()
+    assert shape_model_beside(weights) == tmp_path / "best.shape.npz"
 
 
 class Painted:
