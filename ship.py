@@ -28,11 +28,11 @@ from gluon_models import file_sha256
 from gluon_models.detector_weights import detector_name
 from gluon_models.face_detector import SETTINGS
 from gluon_models.weights import halve, read_info
+from inference.shape_model import FILE_NAME as SHAPE
 
 ROOT = Path(__file__).resolve().parent
 LARGEST = 60 * 10**6  # bytes of a file that ships
 HALVED = "best_float16.params"
-SHAPE = "shape.npz"
 RUN_PATHS = ("init", "baseline", "out", "resume", "shape_model", "weights")
 FILES = ("backbone_weights", "imagenet", "exclude")
 FOLDERS = ("data", "background")

@@ -25,7 +25,7 @@ from gluon_models import InputSpec, describe
 from gluon_models.lgcn import KERNELS, RECIPES, SPEC, Recipe
 from gluon_models.lgcn_objective import MapObjective
 from gluon_models.weights import WeightsInfo
-from inference.shape_model import fit_shapes, save_shape_model, training_shapes
+from inference.shape_model import FILE_NAME, fit_shapes, save_shape_model, training_shapes
 from train_landmarks import LandmarkTraining
 
 MODELS = ("lgcn_128", "lgcn_64")
@@ -84,7 +84,7 @@ class LGCNTraining(LandmarkTraining):
     def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
         """Training faces, as often in an epoch as they have variants, and windows without a face; validation faces."""
         faces, validation = super().load_faces(arguments, recipe)
-        self._shape_faces, self._shape_path = faces, Path(arguments.out) / "shape.npz"
+        self._shape_faces, self._shape_path = faces, Path(arguments.out) / FILE_NAME
         variants = [faces] * recipe.variants
         if not arguments.background:
             return Chosen(variants), validation

@@ -17,6 +17,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
+FILE_NAME = "shape.npz"  # in a run's folder; behind the name of weights that ship
 PAPER_SIDE = 96  # pixels of the crop that the radii below count in [L26]
 COMPONENTS = 12  # the authors' code [L20]
 LEAST_WEIGHT = 0.01  # Sec. 3.3: "weights greater than 1%"
@@ -292,7 +293,7 @@ def shape_model_beside(weights: Path) -> Path:
     Raises:
         ValueError: there is none.
     """
-    for path in (weights.with_suffix(".shape.npz"), weights.parent / "shape.npz"):
+    for path in (weights.with_suffix(f".{FILE_NAME}"), weights.parent / FILE_NAME):
         if path.is_file():
             return path
     raise ValueError(f"{weights} has no shape model beside it: pass --shape-model FILE, the shape.npz of its training")
