@@ -1,7 +1,8 @@
 """Trains the region networks (gluon_models/region_resnet.py); the defaults are the paper's, Sec. 5.2.
 
 --init takes the weights of networks that are trained already, which then stay as they are: region_parts starts from
-region_direct, region_boxes from region_parts. Without it, all networks of a model are trained side by side.
+region_direct, region_boxes from region_parts; the box network then starts from the direct network's features. Without
+it, all networks of a model are trained side by side.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from gluon_models import InputSpec, describe
 from gluon_models.point_losses import make_point_loss
 from gluon_models.point_objective import PointObjective
 from gluon_models.region_objective import RegionObjective
-from gluon_models.region_resnet import PATIENCE, RECIPES, Recipe, RegionCascade, freeze, load_stem, networks_of
+from gluon_models.region_resnet import (
+    PATIENCE,
+    RECIPES,
+    Recipe,
+    RegionCascade,
+    RegionResNet,
+    freeze,
+    load_stem,
+    networks_of,
+)
 from gluon_models.weights import WeightsInfo, fill, load_weights, read_info
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.region_bound import predict_with_true_boxes
@@ -73,6 +83,8 @@ class RegionTraining(LandmarkTraining):
             if target:
                 _copy(given, target, path)
                 freeze(target)
+        if net.boxes and net.direct:
+            _copy_features(net.direct, net.boxes.net)
 
     def make_objective(
         self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
@@ -113,6 +125,17 @@ def _copy(source: HybridBlock, target: HybridBlock, path: str) -> None:
         raise ValueError(f"{path} belongs to networks of other landmarks or layers: name the weights of these")
     for there, here in zip(given, wanted):
         here.set_data(there.data(there.list_ctx()[0]))
+
+
+def _copy_features(source: RegionResNet, target: RegionResNet) -> None:
+    """Gives a network all parameters of another one but those of its last dense layer [R18]."""
+    for there, here in zip(_feature_parameters(source), _feature_parameters(target)):
+        here.set_data(there.data(there.list_ctx()[0]))
+
+
+def _feature_parameters(net: RegionResNet) -> list[mx.gluon.Parameter]:
+    last = net.points.collect_params()
+    return [parameter for name, parameter in net.collect_params().items() if name not in last]
 
 
 TRAINING = RegionTraining(__doc__, MODELS, RECIPES)

@@ -110,6 +110,15 @@ class TestStart:
         assert same(net.parts, parts.parts)
         assert [is_frozen(each) for each in (net.direct, net.parts, net.boxes)] == [True, True, False]
 
+    def test_the_box_network_starts_from_the_direct_features(self, tmp_path):
+        net = network("region_boxes")
+        last = values(net.boxes.net.points)
+        self.start(net, "region_boxes", saved(tmp_path, "region_parts", seed=4))
+        parts = network("region_parts", seed=4)
+        for of in ("stem", "blocks"):
+            assert same(getattr(net.boxes.net, of), getattr(parts.direct, of))
+        assert all(np.array_equal(a, b) for a, b in zip(values(net.boxes.net.points), last))
+
     def test_a_model_of_the_same_name_goes_on_as_a_whole(self, tmp_path):
         net = network("region_parts")
         self.start(net, "region_parts", saved(tmp_path, "region_parts", seed=5))
