@@ -31,11 +31,25 @@ ROOT = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a published table: what it adds to the command, and the figure printed in it, in per cent."""
+    """One cell of a published table: what it adds to the command, and the figure printed in it, in the study's unit."""
 
     name: str
     words: str
     published: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the runs of a study are compared by: its name in a run's log, in words, its unit, and how many of that."""
+
+    key: str
+    words: str
+    unit: str
+    factor: float
+
+
+NME = Measure("nme", "validation NME, inter-ocular", "%", 100.0)
+MSE = Measure("mse", "validation loss, the mean squared error", "px²", 1.0)
 
 
 @dataclass(frozen=True)
@@ -47,12 +61,14 @@ class Study:
         published_on: what the printed figures were measured on.
         command: script and options of every run.
         cells: what is compared.
+        measure: by what.
     """
 
     title: str
     published_on: str
     command: str
     cells: tuple[Cell, ...]
+    measure: Measure = NME
 
 
 _FFLD_BUDGET = "--epochs 4 --validate-every 4 --average-decay 0.98"
@@ -62,6 +78,9 @@ _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 3"
 _REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"
 _LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --recipe cpu --epochs 4 --validate-every 4"
+_DEEPPOSE = (
+    "train_deeppose.py --init weights/deeppose_resnet18.params --samples 1700 --lr 3e-4 --epochs 6 --validate-every 6"
+)
 _UNCHANGED = "--rotation-degrees 0 --shear-fraction 0 --flip-probability 0 --brightness-fraction 0"
 STUDIES = {
     "ffld_losses": Study(
@@ -141,8 +160,9 @@ STUDIES = {
     "deeppose_split": Study(
         "validation faces held out before or after augmenting (DeepPose, Sec. III)",
         "losses of 8.00 on validation and 27.84 on test faces",
-        "train_deeppose.py --epochs 4 --validate-every 4",
+        _DEEPPOSE,
         (Cell("before", ""), Cell("after: copies of a face may be in both", "--split after")),
+        MSE,
     ),
 }
 
@@ -175,40 +195,44 @@ def run_words(study: Study, cell: Cell, seed: int, further: Sequence[str], folde
     return [script, *common, *shlex.split(cell.words), *further, "--seed", str(seed), "--out", str(folder)]
 
 
-def result_of(folder: Path) -> float | None:
-    """The validation NME that a finished run ended with, else None."""
+def result_of(folder: Path, measure: Measure = NME) -> float | None:
+    """What a finished run measured on the validation faces in its best epoch, else None."""
     path = folder / "run.json"
     result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
-    return result["best_nme"] if result else None
+    if not result:
+        return None
+    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return json.loads(log[result["best_epoch"] - 1])[measure.key]
 
 
 def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
-    """Trains one cell with one seed unless that is done already; its validation NME.
+    """Trains one cell with one seed unless that is done already; what the study measures of it.
 
     Raises:
         ValueError: the training failed; its own message stands above.
     """
     folder = out / folder_name(cell, seed)
-    if result_of(folder) is None:
+    if result_of(folder, study.measure) is None:
         if folder.exists() and not (folder / LAST).exists():
             shutil.rmtree(folder)  # it was interrupted before its first epoch ended
         words = run_words(study, cell, seed, further, folder)
         print(shlex.join(words), flush=True)
         if subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:
             raise ValueError(f"cell '{cell.name}' with seed {seed} failed, see above; the runs before it are kept")
-    found = result_of(folder)
+    found = result_of(folder, study.measure)
     assert found is not None
     return found
 
 
-def row(cell: Cell, values: Sequence[float]) -> dict:
-    """What the table says of one cell; per cent."""
+def row(cell: Cell, measured: Sequence[float], factor: float) -> dict:
+    """What the table says of one cell, in the study's unit."""
+    values = [factor * value for value in measured]
     return {
         "cell": cell.name,
         "options": cell.words,
-        "nme": [100 * value for value in values],
-        "mean": 100 * statistics.mean(values),
-        "deviation": 100 * statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+        "mean": statistics.mean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
         "published": cell.published,
     }
 
@@ -218,11 +242,11 @@ def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
     figure = Figure(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, each in enumerate(rows):
-        axes.plot(each["nme"], [place] * len(each["nme"]), "o", color="tab:blue", alpha=0.7)
+        axes.plot(each["values"], [place] * len(each["values"]), "o", color="tab:blue", alpha=0.7)
         axes.plot([each["mean"]], [place], "|", color="black", markersize=18, markeredgewidth=2)
     axes.set_yticks(range(len(rows)), [each["cell"] for each in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="validation NME, inter-ocular (%); dots: seeds, bars: means")
+    axes.set(xlabel=f"{study.measure.words} ({study.measure.unit}); dots: seeds, bars: means")
     figure.suptitle(study.title)
     axes.grid(axis="x", alpha=0.3)
     write_whole(path, lambda part: figure.savefig(part, format="png", dpi=110))
@@ -236,11 +260,11 @@ def main(words: Sequence[str] | None = None) -> int:
     for number, seed in enumerate(arguments.seeds, start=1):
         for cell in study.cells:
             values[cell.name].append(complete(study, cell, seed, arguments.further, out))
-        rows = [row(cell, values[cell.name]) for cell in study.cells]
+        rows = [row(cell, values[cell.name], study.measure.factor) for cell in study.cells]
         seeds = arguments.seeds[:number]
-        table = study_table(seeds, rows, study.published_on) + "\n"
         report = {"study": arguments.study, "command": study.command, "published_on": study.published_on}
-        report.update(seeds=seeds, rows=rows)
+        report.update(measure=study.measure.words, unit=study.measure.unit, seeds=seeds, rows=rows)
+        table = study_table(report) + "\n"
         write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
         write_text(out / f"{arguments.study}.md", table)
         draw(out / f"{arguments.study}.png", study, rows)

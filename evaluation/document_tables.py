@@ -175,22 +175,26 @@ def record_line(entry: Record, run: str, figures: str) -> str:
     return f"Seed {entry['seed']}, {score}SHA-256 `{entry['sha256'][:16]}...`; record: {run}, all figures: {figures}."
 
 
-def study_table(seeds: Sequence[int], rows: Sequence[Record], published_on: str) -> str:
+def study_table(study: Record) -> str:
     """What a study came to: each cell's error with each seed, mean and deviation, and the printed figure.
 
     Args:
-        seeds: Of the runs of each cell.
-        rows: Of the study's record: "cell", "nme", "mean", "deviation" and "published", per cent; the last two may be
-            None.
-        published_on: What the printed figures were measured on.
+        study: Its record: "seeds" of the runs of each cell, "unit", "published_on" for what the printed figures were
+            measured on, and "rows" of "cell", "values", "mean", "deviation" and "published", in that unit; the last two
+            may be None.
     """
-    heads = ["cell", *(f"seed {seed}" for seed in seeds), "mean ± deviation", f"paper ({published_on})"]
-    lines = []
-    for row in rows:
+    heads = [
+        "cell",
+        *(f"seed {seed}" for seed in study["seeds"]),
+        "mean ± deviation",
+        f"paper ({study['published_on']})",
+    ]
+    unit, lines = study["unit"], []
+    for row in study["rows"]:
         spread = "" if row["deviation"] is None else f" ± {row['deviation']:.2f}"
-        published = "" if row["published"] is None else f"{row['published']:.2f} %"
-        values = [f"{value:.2f} %" for value in row["nme"]]
-        lines.append([row["cell"], *values, f"{row['mean']:.2f}{spread} %", published])
+        published = "" if row["published"] is None else f"{row['published']:.2f} {unit}"
+        values = [f"{value:.2f} {unit}" for value in row["values"]]
+        lines.append([row["cell"], *values, f"{row['mean']:.2f}{spread} {unit}", published])
     return markdown_table(heads, lines)
 
 

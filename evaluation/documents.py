@@ -111,8 +111,7 @@ def _record(source: Source) -> str:
 
 
 def _study(source: Source) -> str:
-    study = source.read(f"{RESULTS}/{source.name}.json")
-    return study_table(study["seeds"], study["rows"], study["published_on"])
+    return study_table(source.read(f"{RESULTS}/{source.name}.json"))
 
 
 def _cost(source: Source) -> str:

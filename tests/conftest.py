@@ -47,7 +47,9 @@ class Trainings:
         if folder.name in self._fails:
             return SimpleNamespace(returncode=2)
         folder.mkdir(exist_ok=True)
-        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": self._nme_of(folder.name)}}))
+        nme = self._nme_of(folder.name)
+        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": nme, "best_epoch": 2}}))
+        (folder / "log.jsonl").write_text("".join(json.dumps({"nme": error}) + "\n" for error in (1.0, nme, 1.0)))
         return SimpleNamespace(returncode=0)
 
 

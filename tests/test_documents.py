@@ -52,9 +52,10 @@ def entry(name, **further):
 STUDY = {
     "seeds": [0, 1],
     "published_on": "somewhere",
+    "unit": "%",
     "rows": [
-        {"cell": "A", "nme": [4.0, 5.0], "mean": 4.5, "deviation": 0.70711, "published": None},
-        {"cell": "B", "nme": [3.1, 3.3], "mean": 3.2, "deviation": 0.14142, "published": 3.5},
+        {"cell": "A", "values": [4.0, 5.0], "mean": 4.5, "deviation": 0.70711, "published": None},
+        {"cell": "B", "values": [3.1, 3.3], "mean": 3.2, "deviation": 0.14142, "published": 3.5},
     ],
 }
 
@@ -160,15 +161,15 @@ def test_the_line_of_a_record_and_its_links(tree, document, up):
 
 def test_a_study(tree):
     lines = page(tree, "study study")
-    assert lines == study_table(STUDY["seeds"], STUDY["rows"], "somewhere").split("\n")
+    assert lines == study_table(STUDY).split("\n")
     assert lines == [
         "| cell | seed 0 | seed 1 | mean ± deviation | paper (somewhere) |",
         "|---|---|---|---|---|",
         "| A | 4.00 % | 5.00 % | 4.50 ± 0.71 % | |",
         "| B | 3.10 % | 3.30 % | 3.20 ± 0.14 % | 3.50 % |",
     ]
-    one_seed = {"cell": "A", "nme": [4.0], "mean": 4.0, "deviation": None, "published": None}
-    assert study_table([0], [one_seed], "x").endswith("| A | 4.00 % | 4.00 % | |")
+    one_seed = {"cell": "A", "values": [4.0], "mean": 4.0, "deviation": None, "published": None}
+    assert study_table({**STUDY, "seeds": [0], "rows": [one_seed]}).endswith("| A | 4.00 % | 4.00 % | |")
 
 
 def stages_of(*means):

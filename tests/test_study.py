@@ -66,12 +66,13 @@ def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_pa
     finished, interrupted = tmp_path / "loss_a-0", tmp_path / "recipe-0"
     for folder in (finished, interrupted):
         folder.mkdir()
-    (finished / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02}}))
+    (finished / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02, "best_epoch": 1}}))
+    (finished / "log.jsonl").write_text(json.dumps({"nme": 0.02}) + "\n")
     (interrupted / "run.json").write_text(json.dumps({}))
     (interrupted / study.LAST).write_bytes(b"")
     study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
     assert trainings.commands == [["train_x.py", "--resume", str(interrupted)]]
-    assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["nme"] == [2.0]
+    assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["values"] == [2.0]
 
 
 def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(trainings, tmp_path):
@@ -82,6 +83,21 @@ def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(tr
     assert "--resume" not in trainings.commands[0]
     assert trainings.commands[0][-1] == str(begun)
     assert json.loads((begun / "run.json").read_text())["result"]["best_nme"] == 0.04
+
+
+def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
+    cell = study.Cell("A", "", 8.0)
+    monkeypatch.setitem(study.STUDIES, "tiny", study.Study("t", "somewhere", "train_x.py", (cell,), study.MSE))
+    for seed, error in enumerate((20.0, 24.0)):
+        folder = tmp_path / f"recipe-{seed}"
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02, "best_epoch": 2}}))
+        lines = [{"nme": 0.03, "mse": 30.0}, {"nme": 0.02, "mse": error}]
+        (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    study.main(["tiny", "--seeds", "0,1", "--out", str(tmp_path)])
+    # The deviation of 20 and 24 is their difference over sqrt(2).
+    assert "| A | 20.00 px² | 24.00 px² | 22.00 ± 2.83 px² | 8.00 px² |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "tiny.json").read_text())["unit"] == "px²"
 
 
 def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, capsys):
