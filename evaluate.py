@@ -109,7 +109,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _subsets_help() -> str:
-    return "; ".join(f"{name}: {', '.join(entry.subsets)}" for name, entry in CATALOG.items())
+    return "; ".join(f"{name}: {', '.join(entry.measured)}" for name, entry in CATALOG.items())
 
 
 def load_faces(arguments: argparse.Namespace) -> tuple[FaceDataset, SubsetInfo]:

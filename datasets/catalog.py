@@ -17,6 +17,7 @@ from datasets.annotated_photos import AnnotatedPhotos
 from datasets.faces import FaceDataset
 from datasets.synthetic import SyntheticFaces
 
+VALIDATION = "validation"
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
 RENDERED_SIDE = 320  # pixels: a face is then about as large as the 224 px crop that most networks take
 VIDEO_STEP = 10  # of the frames of a video to train on, as neighbours hardly differ
@@ -25,7 +26,7 @@ VIDEO_STEP = 10  # of the frames of a video to train on, as neighbours hardly di
 class StoredFaces(FaceDataset, Protocol):
     """Faces that lie on a disk and can be parted."""
 
-    def subset(self, indices: Sequence[int]) -> FaceDataset:
+    def subset(self, indices: Sequence[int]) -> StoredFaces:
         """The faces with these numbers."""
         ...
 
@@ -64,7 +65,7 @@ class Entry:
 
     Attributes:
         load: Its reader.
-        subsets: What it can be measured on; the first is meant where none is named.
+        subsets: Parts that its reader knows; the first is measured on where none is named.
         training: What is trained on, or "" if nothing is.
         photo_of: What `is_validation` is asked about by a face's name, so that faces of one photo stay together.
     """
@@ -73,6 +74,18 @@ class Entry:
     subsets: tuple[str, ...]
     training: str = ""
     photo_of: Callable[[str], str] = str
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What it can be measured on: its subsets, and the faces that training leaves out."""
+        chosen_here = self.training and VALIDATION not in self.subsets
+        return (*self.subsets, VALIDATION) if chosen_here else self.subsets
+
+    def part(self, faces: StoredFaces) -> tuple[list[int], list[int]]:
+        """Numbers of the training faces to train on, and of those for validation."""
+        validates = [ibug_300w.is_validation(self.photo_of(face)) for face in faces.names]
+        numbers = range(len(faces))
+        return [k for k in numbers if not validates[k]], [k for k in numbers if validates[k]]
 
 
 def _whole(faces: AnnotatedPhotos) -> Loaded:
@@ -182,9 +195,8 @@ def training_pair(
         )
     entry = CATALOG[name]
     faces, _ = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))
-    validates = [ibug_300w.is_validation(entry.photo_of(face)) for face in faces.names]
-    numbers = range(len(faces))
-    return faces.subset([k for k in numbers if not validates[k]]), faces.subset([k for k in numbers if validates[k]])
+    train, validation = entry.part(faces)
+    return faces.subset(train), faces.subset(validation)
 
 
 def chosen_subset(name: str, subset: str | None) -> str:
@@ -194,7 +206,7 @@ def chosen_subset(name: str, subset: str | None) -> str:
         ValueError: an unknown data set, or one that has no such subset; the message lists those there are.
     """
     _check_name(name, TEST_DATASETS)
-    known = RENDERED_SUBSETS if name == "rendered" else CATALOG[name].subsets
+    known = RENDERED_SUBSETS if name == "rendered" else CATALOG[name].measured
     if subset not in (None, *known):
         raise ValueError(f"--dataset {name} has no subset '{subset}': choose one of {', '.join(known)}")
     return subset or known[0]
@@ -212,7 +224,14 @@ def load_subset(name: str, root: str | None, subset: str, allow_missing: bool = 
     Raises:
         ValueError, FileNotFoundError: an unknown name, or data that is not there.
     """
-    return CATALOG[name].load(Request(_needed(name, root), chosen_subset(name, subset), allow_missing, True))
+    entry, subset = CATALOG[name], chosen_subset(name, subset)
+    if subset in entry.subsets:
+        return entry.load(Request(_needed(name, root), subset, allow_missing, keep_damaged=True))
+    faces, about = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=True))
+    _, held_out = entry.part(faces)
+    present = about.present or f"those of {len(faces)} of {about.expected} training faces"
+    sizes = None if about.face_sizes is None else about.face_sizes[held_out]
+    return faces.subset(held_out), SubsetInfo(len(held_out), about.missing, present if about.missing else "", sizes)
 
 
 def _check_name(name: str, known: Sequence[str]) -> None:

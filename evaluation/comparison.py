@@ -128,7 +128,7 @@ def remarks(evaluation: Evaluation, rows: Sequence[Row], box_words: str) -> list
         box_words: What the faces were cropped by, a clause.
     """
     protocol, count = evaluation.protocol, len(evaluation.names)
-    said = [f"{evaluation.present} of {protocol.subset} are here"] if evaluation.present else []
+    said = [f"of {protocol.subset} only {evaluation.present} are here"] if evaluation.present else []
     if count != evaluation.expected:
         said.append(f"{count} of the {evaluation.expected} faces of {protocol.subset} are here")
     missed = count - int(evaluation.found.sum())

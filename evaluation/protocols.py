@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def get_protocol(dataset: str, subset: str) -> Protocol:
 
 
 _TRAINING = "these are the training faces: the figures say nothing about new ones"
+_VALIDATION = "these are the training faces that training leaves out, to choose by: no paper reports on them"
 _ALL_CATEGORIES = "these are the frames of all three categories, which papers report one by one"
 _NO_PARTS = "no training and test parts are published for AFLW's 21 points"
 _PRE_TRAINING = "these are faces to train on; turned copies of 300-W's test photos are among them"
@@ -137,3 +138,11 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         Protocol("rendered", "test", "outer_eye", 0.08, 0.08, "these are rendered faces, on which no paper reports"),
     )
 }
+_TRAINED_ON = {name: "train" for name in ("300w", "aflw", "cofw", "300vw", "helen194")}
+_TRAINED_ON.update({name: "all" for name in ("300w_lp", "300w_lp_3d", "pts")})
+PROTOCOLS.update(
+    {
+        (name, "validation"): replace(PROTOCOLS[name, part], subset="validation", differs=_VALIDATION)
+        for name, part in _TRAINED_ON.items()
+    }
+)

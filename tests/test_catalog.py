@@ -67,14 +67,16 @@ def test_the_subset_that_is_meant_where_none_is_named(name, subset):
 
 
 def test_an_unknown_subset_lists_those_there_are():
-    with pytest.raises(ValueError, match="--dataset cofw has no subset 'common': choose one of test, train$"):
+    with pytest.raises(
+        ValueError, match="--dataset cofw has no subset 'common': choose one of test, train, validation$"
+    ):
         chosen_subset("cofw", "common")
     with pytest.raises(ValueError, match="--dataset rendered has no subset 'common': choose one of test$"):
         chosen_subset("rendered", "common")
 
 
 def test_every_subset_that_can_be_measured_has_its_protocol_and_no_other():
-    known = {(name, subset) for name, entry in CATALOG.items() for subset in entry.subsets}
+    known = {(name, subset) for name, entry in CATALOG.items() for subset in entry.measured}
     assert set(PROTOCOLS) == known | {("rendered", "test")}
 
 
@@ -194,6 +196,37 @@ class TestLoadSubset:
         assert load_subset("cofw", "DIR", "test")[1].expected == 507
         give(monkeypatch, catalog.pts_folder, Stored("a"))
         assert load_subset("pts", "DIR", "all")[1] == catalog.SubsetInfo(1)
+
+    def test_validation_is_what_training_leaves_out(self, monkeypatch):
+        names = [f"helen/trainset/{number}" for number in range(60)]
+        stored = Stored(names, face_sizes=np.arange(60.0))
+        asked = give(monkeypatch, ibug_300w, stored)
+        faces, about = load_subset("300w", "DIR", "validation", allow_missing=True)
+        assert asked == [(("DIR", "train", True, True), {})]
+        assert faces.names == training_pair("300w", "DIR")[1].names == [name for name in names if is_validation(name)]
+        assert 0 < len(faces) < 20
+        assert (about.expected, about.present) == (len(faces), "")
+        assert about.face_sizes.tolist() == [names.index(name) for name in faces.names]
+
+    def test_validation_faces_of_a_part_of_the_training_faces(self, monkeypatch):
+        lacking = {"expected_count": 3148, "missing": ("ibug: no such folder",)}
+        give(monkeypatch, ibug_300w, Stored([f"afw/{number}" for number in range(60)], **lacking))
+        _, about = load_subset("300w", "DIR", "validation", allow_missing=True)
+        assert about.present == "those of 60 of 3148 training faces"
+        give(
+            monkeypatch, w300_vw, Stored(["114/1", "124/1"], videos=("114", "124"), expected_videos=50, missing=("x",))
+        )
+        assert load_subset("300vw", "DIR", "validation", allow_missing=True)[1].present == "2 of 50 videos"
+
+    def test_where_the_reader_parts_the_faces_itself_it_is_asked(self, monkeypatch):
+        stored = Stored("abc")
+        asked = give(monkeypatch, aflw21, stored)
+        assert load_subset("aflw21", "DIR", "validation")[0] is stored
+        assert asked == [(("DIR", "validation", False, True), {})]
+
+    def test_nothing_is_held_out_where_nothing_is_trained_on(self):
+        with pytest.raises(ValueError, match="has no subset 'validation': choose one of frontal$"):
+            load_subset("menpo", "DIR", "validation")
 
     def test_an_unknown_subset_or_no_folder(self):
         with pytest.raises(ValueError, match="has no subset 'common'"):

@@ -299,7 +299,7 @@ def test_what_is_there_of_300vw_is_said():
     evaluation = evaluation_on("300vw", "category_3", [2, 3, 2.5], present="3 of 14 videos")
     assert not evaluation.is_complete
     _, said = figures_of(evaluation)
-    assert said[0] == "3 of 14 videos of category_3 are here"
+    assert said[0] == "of category_3 only 3 of 14 videos are here"
     assert any("in brackets, are of the whole category_3 subset" in words for words in said)
 
 
