@@ -77,7 +77,7 @@ _FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu {_FFLD_START} {_FFLD_
 _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 3"
 _REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"
-_LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --recipe cpu --epochs 4 --validate-every 4"
+_LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --size 48 --recipe cpu --epochs 4 --validate-every 4"
 _DEEPPOSE = (
     "train_deeppose.py --init weights/deeppose_resnet18.params --samples 1700 --lr 3e-4 --epochs 6 --validate-every 6"
 )
