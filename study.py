@@ -78,9 +78,8 @@ _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 3"
 _REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"
 _LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --size 48 --recipe cpu --epochs 4 --validate-every 4"
-_DEEPPOSE = (
-    "train_deeppose.py --init weights/deeppose_resnet18.params --samples 1700 --lr 3e-4 --epochs 6 --validate-every 6"
-)
+_DEEPPOSE_BUDGET = "--samples 1700 --lr 3e-4 --schedule cosine --epochs 12 --validate-every 12"
+_DEEPPOSE = f"train_deeppose.py --init weights/deeppose_resnet18.params {_DEEPPOSE_BUDGET}"
 _UNCHANGED = "--rotation-degrees 0 --shear-fraction 0 --flip-probability 0 --brightness-fraction 0"
 STUDIES = {
     "ffld_losses": Study(
