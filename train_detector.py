@@ -12,7 +12,6 @@ from typing import Any, Callable, Iterator, Sequence
 
 import mxnet as mx
 import numpy as np
-from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
 
 from datasets import face_boxes, fddb, landmark_boxes, wider_face
 from datasets.boxed_photos import BoxedPhotos, JoinedSources, PhotoSource
@@ -35,6 +34,7 @@ from gluon_models.face_detector import (
     find_boxes,
     initialise,
 )
+from gluon_models.gluoncv_parts import FasterRCNN
 from train_landmarks import show_progress
 
 DATASETS = ("rendered", "300w", "face_boxes", "wider_face", "fddb", "pts")

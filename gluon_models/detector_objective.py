@@ -7,12 +7,10 @@ from typing import Sequence
 
 import mxnet as mx
 import numpy as np
-from gluoncv.data.batchify import FasterRCNNTrainBatchify
-from gluoncv.data.transforms.presets.rcnn import FasterRCNNDefaultTrainTransform
-from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
 from mxnet import gluon
 
 from gluon_models.face_detector import limit_short_side
+from gluon_models.gluoncv_parts import FasterRCNN, FasterRCNNDefaultTrainTransform, FasterRCNNTrainBatchify
 
 RPN_TRANSITION, BOX_TRANSITION = 1 / 9, 1.0  # where the box losses turn from squared to absolute [B5]
 

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import mxnet as mx
-from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
 from mxnet.gluon import Constant
 
 from gluon_models.face_detector import build_detector, initialise, resnet_backbone
+from gluon_models.gluoncv_parts import FasterRCNN
 from gluon_models.parameter_files import read_parameters, replace_file
 from gluon_models.weights import info_path
 

@@ -21,11 +21,15 @@ from typing import Any, Sequence
 import cv2
 import mxnet as mx
 import numpy as np
-from gluoncv.data.transforms.presets.rcnn import FasterRCNNDefaultValTransform
-from gluoncv.model_zoo.rcnn.faster_rcnn import FasterRCNN
-from gluoncv.model_zoo.resnet import BottleneckV1, ResNetV1
-from gluoncv.nn.feature import FPNFeatureExpander
 from mxnet.gluon import nn
+
+from gluon_models.gluoncv_parts import (
+    BottleneckV1,
+    FasterRCNN,
+    FasterRCNNDefaultValTransform,
+    FPNFeatureExpander,
+    ResNetV1,
+)
 
 CLASSES = ("face",)
 BACKBONE = "resnet_"  # prefix of the names of the backbone's parameters
