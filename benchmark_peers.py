@@ -81,21 +81,32 @@ def compare_with_peers(
             costs[name].append(measure_ours(name))
         for name, peer in PEERS.items():
             costs[name].append(measure_peer(peer, seconds, seed))
-    return {name: summarise_rounds(costs[name], costs[PEERS[name].ours] if name in PEERS else None) for name in costs}
+    found = {name: summarise_rounds(costs[name]) for name in ours}
+    return {**found, **{name: summarise_peer(costs[name], peer.ours, costs[peer.ours]) for name, peer in PEERS.items()}}
 
 
-def summarise_rounds(costs: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
-    """Medians over rounds, and how many times as fast ours was in the same round; {"missing": why} for a failure."""
-    for each in (*costs, *(ours or ())):
+def summarise_rounds(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over rounds; {"missing": why} for a failure."""
+    for each in costs:
         if "missing" in each:
             return each
     keys = ("milliseconds", "faces_per_second", "memory_megabytes")
-    values: dict[str, Any] = {key: median(each[key] for each in costs) for key in keys}
-    if ours:
-        pairs = list(zip(ours, costs))
-        values["ours_faster_one"] = median(peer["milliseconds"] / own["milliseconds"] for own, peer in pairs)
-        values["ours_faster_batch"] = median(own["faces_per_second"] / peer["faces_per_second"] for own, peer in pairs)
-    return values
+    return {key: median(each[key] for each in costs) for key in keys}
+
+
+def summarise_peer(costs: Sequence[dict[str, Any]], name: str, ours: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same of a peer, the name of the network of ours, and how many times as fast that was in the same round."""
+    values = summarise_rounds(costs)
+    missing = [each for each in (values, summarise_rounds(ours)) if "missing" in each]
+    if missing:
+        return missing[0]
+    pairs = list(zip(ours, costs))
+    return {
+        **values,
+        "ours": name,
+        "ours_faster_one": median(peer["milliseconds"] / own["milliseconds"] for own, peer in pairs),
+        "ours_faster_batch": median(own["faces_per_second"] / peer["faces_per_second"] for own, peer in pairs),
+    }
 
 
 def describe_peers(found: dict[str, Any]) -> str:
@@ -108,8 +119,8 @@ def describe_peers(found: dict[str, Any]) -> str:
             continue
         times = f"{values['milliseconds']:>8.2f} ms{values['faces_per_second']:>7.0f} faces/s"
         line = f"{name:<34}{times}{values['memory_megabytes']:>6.0f} MB"
-        if "ours_faster_one" in values:
+        if "ours" in values:
             faster = f"{values['ours_faster_one']:.2f} and {values['ours_faster_batch']:.2f} times"
-            line += f"  {PEERS[name].ours}: {faster}"
+            line += f"  {values['ours']}: {faster}"
         lines.append(line)
     return "\n".join(lines)

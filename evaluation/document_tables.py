@@ -21,10 +21,6 @@ SHIPPED_HEADS = (
     *("weights", "trained on", "NME, inter-ocular", "paper", "NME, inter-pupil", "paper"),
     *("above 8 %", "AUC to 8 %"),
 )
-COST_HEADS = (
-    *("network", "parameters", "multiply-adds", "one face", "64 at a time", "of the peak", "memory"),
-    *("int8: one face", "64 at a time", "photo to points", "training", "its memory"),
-)
 _STAGES = {
     "ffld": ("baseline network", "first refinement", "second refinement", "third refinement"),
     "hourglass": tuple(f"{number} stack" for number in "first second third fourth fifth sixth seventh eighth".split()),
@@ -196,40 +192,3 @@ def study_table(study: Record) -> str:
         values = [f"{value:.2f} {unit}" for value in row["values"]]
         lines.append([row["cell"], *values, f"{row['mean']:.2f}{spread} {unit}", published])
     return markdown_table(heads, lines)
-
-
-def cost_table(record: Record) -> str:
-    """What each network costs, and in a line above it on what machine."""
-    versions, threads = record["versions"], record["OMP_NUM_THREADS"] or "not set"
-    machine = (
-        f"{record['processors']} processors, network on {record['device']}, OMP_NUM_THREADS {threads}, MXNet "
-        f"{versions['mxnet']}; {record['peak_gflops']:.0f} GFLOP/s at most in float32; load average at the start "
-        f"{record['load_average_at_start']:.2f}."
-    )
-    return machine + "\n\n" + markdown_table(COST_HEADS, [_cost_row(*item) for item in record["models"].items()])
-
-
-def _cost_row(name: str, cost: Record) -> list[str]:
-    full, trained = cost["float32"], cost["training"]
-    one, many = _prediction(full)
-    reached = [f"{100 * full['share_of_peak']:.0f} %", _megabytes(full)] if one else ["", ""]
-    whole = full.get("pipeline")
-    return [
-        *(f"`{name}`", f"{cost['parameters']:,}", f"{cost['multiply_adds'] / 1e6:,.0f} million"),
-        *(one, many, *reached, *_prediction(cost["int8"])),
-        f"{whole['photos_per_second']:.1f} photos/s" if whole else "",
-        *(["", ""] if "missing" in trained else [_rate(trained), _megabytes(trained)]),
-    ]
-
-
-def _prediction(cost: Record) -> tuple[str, str]:
-    """Time of one face and rate of a batch; empty where the network has no such form."""
-    return ("", "") if "missing" in cost else (f"{cost['milliseconds']:.2f} ms", _rate(cost))
-
-
-def _rate(cost: Record) -> str:
-    return f"{cost['faces_per_second']:.1f} faces/s"
-
-
-def _megabytes(cost: Record) -> str:
-    return f"{cost['memory_megabytes']:.0f} MB"

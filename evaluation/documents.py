@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
+from evaluation.cost_tables import cost_table, peers_table
 from evaluation.detector_tables import detector_table
 from evaluation.document_tables import (
     DETECTOR,
-    cost_table,
     record_line,
     scores_table,
     shipped_table,
@@ -118,6 +118,10 @@ def _cost(source: Source) -> str:
     return _once_measured(source, "cost", cost_table)
 
 
+def _peers(source: Source) -> str:
+    return _once_measured(source, "peers", peers_table)
+
+
 def _detector(source: Source) -> str:
     return _once_measured(source, source.name, detector_table)
 
@@ -143,6 +147,7 @@ TABLES = {
     "record": Table(_record, " WEIGHTS"),
     "study": Table(_study, " STUDY"),
     "cost": Table(_cost),
+    "peers": Table(_peers),
     "detector": Table(_detector, " WEIGHTS"),
 }
 

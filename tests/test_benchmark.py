@@ -12,7 +12,7 @@ import pytest
 
 import benchmark
 from benchmark import Setting
-from benchmark_peers import describe_peers, summarise_rounds
+from benchmark_peers import describe_peers, summarise_peer, summarise_rounds
 from engine import timing
 from gluon_models import list_models
 
@@ -125,25 +125,24 @@ def test_a_process_of_its_own():
 def test_rounds_of_peers_by_hand():
     ours = [{"milliseconds": t, "faces_per_second": f, "memory_megabytes": 100} for t, f in ((1, 50), (2, 40), (4, 10))]
     peer = [{"milliseconds": t, "faces_per_second": f, "memory_megabytes": 300} for t, f in ((3, 10), (4, 20), (6, 30))]
-    found = summarise_rounds(peer, ours)
+    found = summarise_peer(peer, "resnet18_slim", ours)
     # In the rounds ours takes 1/3, 1/2 and 2/3 of the time alone, and does 5, 2 and 1/3 times as much in batches.
     assert found == {
         "milliseconds": 4,
         "faces_per_second": 20,
         "memory_megabytes": 300,
+        "ours": "resnet18_slim",
         "ours_faster_one": 2,
         "ours_faster_batch": 2,
     }
     name = "PyTorch's resnet18_slim"
-    table = describe_peers(
-        {"resnet18_slim": summarise_rounds(ours, None), name: found, "FAN in PyTorch": peer_failed()}
-    )
+    table = describe_peers({"resnet18_slim": summarise_rounds(ours), name: found, "FAN in PyTorch": peer_failed()})
     assert table.splitlines()[2].endswith("resnet18_slim: 2.00 and 2.00 times")
     assert table.splitlines()[3].endswith("no compiler")
 
 
 def peer_failed():
-    return summarise_rounds([{"missing": "no compiler"}], [{"milliseconds": 1}])
+    return summarise_peer([{"missing": "no compiler"}], "resnet18_slim", [{"missing": "no compiler"}])
 
 
 def test_a_missing_peer_is_one_line_and_nothing_is_measured(monkeypatch):

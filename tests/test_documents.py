@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import documents
+from evaluation.cost_tables import cost_table
 from evaluation.detector_tables import terminal_table
-from evaluation.document_tables import cost_table, scores_table, stages_table, study_table
+from evaluation.document_tables import scores_table, stages_table, study_table
 from evaluation.documents import END, rewritten
 from evaluation.markdown import markdown_table
 
@@ -274,6 +275,25 @@ def test_what_networks_cost(tree):
         "| `a` | 706,998 | 144 million | 5.25 ms | 100.0 faces/s | 25 % | 300 MB | 3.00 ms | 100.0 faces/s "
         "| 20.0 photos/s | 7.0 faces/s | 900 MB |",
         "| `b` | 1 | 2 million | | | | | | | | | |",
+    ]
+
+
+def test_what_others_networks_cost(tree):
+    own = {"milliseconds": 2.0, "faces_per_second": 400.0, "memory_megabytes": 900.0}
+    twin = {"milliseconds": 3.0, "faces_per_second": 500.0, "memory_megabytes": 588.3}
+    record = {
+        "peers": {
+            "a": own,
+            "PyTorch's a": {**twin, "ours": "a", "ours_faster_one": 1.5, "ours_faster_batch": 0.8},
+            "FAN": {"missing": "no compiler"},
+        }
+    }
+    assert page(tree, "peers") == ["Not measured yet."]
+    (tree / "docs" / "results" / "peers.json").write_text(json.dumps(record))
+    assert page(tree, "peers")[2:] == [
+        "| `a` | 2.00 ms | 400.0 faces/s | 900 MB | |",
+        "| PyTorch's a | 3.00 ms | 500.0 faces/s | 588 MB | `a`: 1.50, 0.80 times |",
+        "| FAN | no compiler | | | |",
     ]
 
 
