@@ -47,13 +47,12 @@ from engine.files import write_text
 from engine.fit import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
-from gluon_models import InputSpec, get_model, get_spec, list_models, load_weights, shipped_weights
+from gluon_models import get_model, get_spec, list_models, load_weights, shipped_weights
 from gluon_models.__main__ import add_up, summarize
 from inference.detectors import Detection, get_detector
-from inference.exported import Exporter
 from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, crop_dataset
-from inference.quantized import NotQuantizable, read_block, write_int8
+from inference.quantized import NotQuantizable, int8_twin
 from train_landmarks import LandmarkTraining, Recipe
 
 SCRIPTS = (train_deeppose, train_ffld, train_hourglass, train_lgcn, train_regions)
@@ -111,20 +110,6 @@ def make_network(model: str, ctx: mx.Context, seed: int) -> tuple[HybridBlock, b
         net, spec = get_model(model, num_landmarks=IBUG_68.num_landmarks), get_spec(model)
         training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [ctx], seed)
         return net, False
-
-
-def int8_twin(net: HybridBlock, spec: InputSpec, crops: np.ndarray) -> HybridBlock:
-    """What export.py --int8 writes of a network, calibrated on crops (n, S, S, 3).
-
-    Raises:
-        NotQuantizable: MXNet has none.
-    """
-    exporter = Exporter(net, spec, False, mx.cpu())
-    with tempfile.TemporaryDirectory() as folder:
-        written = exporter.write_mxnet(Path(folder) / "float32", crops[:1])
-        twin = read_block(*write_int8(*written, Path(folder) / "int8", exporter.feed(crops)))
-    twin.hybridize(static_alloc=True, static_shape=True)
-    return twin
 
 
 def peak_gflops(ctx: mx.Context, seconds: float) -> float:

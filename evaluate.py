@@ -40,7 +40,8 @@ from gluon_models.weights import WeightsInfo
 from inference.detectors import DEFAULT_FINDER, FINDERS, get_detector
 from inference.ensembles import ANSWERS, AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_named
-from inference.pipeline import PointPredictor, StagePredictor, crop_faces, predict_dataset, to_image
+from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, crop_faces, predict_dataset, to_image
+from inference.quantized import calibration_faces, int8_twin
 from inference.shape_model import load_shape_model
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
@@ -51,6 +52,8 @@ detector's, or a JSON file {"name": [x0, y0, x1, y1], ...} in pixels"""
 ENSEMBLES = ("dropout", "augmentation")
 ENSEMBLE_HELP = f"""the mean of {ANSWERS} answers to each face: with other units dropped each time (lgcn_64, lgcn_128),
 or to copies of the crop"""
+INT8_HELP = """run the twin whose convolutions are in eight bits, as export.py --int8 makes it: on the CPU, its ranges
+from rendered faces"""
 SHIFT_HELP = """pixels added to x and y of every predicted point before it is compared; FAN's own measuring adds 1.75,
 see docs/protocols.md"""
 BoxRule = Callable[[int, np.ndarray], Optional[np.ndarray]]
@@ -88,6 +91,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     shape = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps"
     parser.add_argument("--shape-model", metavar="FILE", help=shape)
     parser.add_argument("--ensemble", choices=ENSEMBLES, help=ENSEMBLE_HELP)
+    parser.add_argument("--int8", action="store_true", help=INT8_HELP)
     parser.add_argument("--point-shift", type=float, default=0.0, help=SHIFT_HELP)
     parser.add_argument("--allow-missing", action="store_true", help="measure the part of the subset that is there")
     stress = "measure the same faces turned, boxed badly, blurred, noisy, compressed, small, covered, dark and bright"
@@ -103,6 +107,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     for name in ("count", "batch_size", "stress_faces"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
+    if arguments.int8 and arguments.ensemble == "dropout":
+        raise ValueError("--int8 with --ensemble dropout: the twin drops no units; take augmentation")
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
     arguments.subset = chosen_subset(arguments.dataset, arguments.subset)
     return arguments
@@ -158,6 +164,8 @@ def load_predictor(
 ) -> tuple[PointPredictor | AugmentedPredictor, WeightsInfo]:
     """The network as the command line has it answer, and what its weights file says."""
     net, info = load_weights(weights, arguments.model, context)
+    if arguments.int8:
+        net = int8_twin(net, info.spec, crop_dataset(calibration_faces(arguments.seed), info.spec).crops)
     if arguments.ensemble == "dropout":
         if not isinstance(net, LGCN):
             raise ValueError(f"--ensemble dropout: {arguments.model} drops no units; take augmentation")
@@ -185,7 +193,7 @@ def with_stages(
     predictor: PointPredictor | AugmentedPredictor, arguments: argparse.Namespace
 ) -> PointPredictor | StagePredictor | AugmentedPredictor:
     """The same with the answers of every stage, where they come from the one look that the last one's comes from."""
-    plain = isinstance(predictor, PointPredictor) and not arguments.shape_model
+    plain = isinstance(predictor, PointPredictor) and not (arguments.shape_model or arguments.int8)
     return StagePredictor(predictor) if plain else predictor
 
 
@@ -242,6 +250,8 @@ def answer_words(arguments: argparse.Namespace) -> dict[str, str]:
     if arguments.shape_model:
         words["shape_model"] = Path(arguments.shape_model).name
         words["shape_model_sha256"] = file_sha256(arguments.shape_model)
+    if arguments.int8:
+        words["precision"] = "int8"
     if arguments.boxes == "detector":
         words["detector"] = arguments.detector
     return words
@@ -250,7 +260,7 @@ def answer_words(arguments: argparse.Namespace) -> dict[str, str]:
 def main(words: Sequence[str] | None = None) -> int:
     """Evaluates; 1 if a face had to be left out, else 0."""
     arguments = parse(words)
-    context = devices.contexts(arguments.gpus)[0]
+    context = mx.cpu() if arguments.int8 else devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights) if arguments.weights else shipped_weights(arguments.model)
     predictor, info = load_predictor(arguments, weights, context)
     protocol = get_protocol(arguments.dataset, arguments.subset)

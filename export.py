@@ -28,10 +28,10 @@ from gluon_models.weights import info_path
 from inference.detectors import get_detector
 from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
 from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_answer, to_image
-from inference.quantized import NotQuantizable, write_int8
+from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, write_int8
 
 BATCH_SIZES = (1, 5)
-INT8_FACES = 64  # for calibration, and as many others to measure on
+INT8_FACES = 64  # to measure on
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -87,20 +87,21 @@ def int8_faces(folder: str | None, spec: InputSpec, seed: int) -> Int8Faces:
     """The faces of --calibration, or rendered ones, and rendered ones to measure on."""
     measured = crop_dataset(SyntheticFaces(INT8_FACES, seed + 1), spec)
     if folder is None:
-        crops, source = crop_dataset(SyntheticFaces(INT8_FACES, seed + 2), spec).crops, f"rendered, seed {seed + 2}"
+        faces = calibration_faces(seed)
+        crops, source = crop_dataset(faces, spec).crops, f"rendered, seed {seed + 2}"
     else:
         crops, source = crops_of_photos(folder, spec), f"photos in {Path(folder).name}"
     return Int8Faces(crops, f"{len(crops)} faces: {source}", measured)
 
 
 def crops_of_photos(folder: str, spec: InputSpec) -> np.ndarray:
-    """Crops (n, S, S, 3) of the faces that are found in a folder's photos, in at most `INT8_FACES` of them.
+    """Crops (n, S, S, 3) of the faces that are found in a folder's photos, in at most `CALIBRATION_FACES` of them.
 
     Raises:
         FileNotFoundError, ValueError: there is no such folder, or no face in it.
     """
     photos = files(needed_folder(folder, "one with photos of faces"), IMAGE_SUFFIXES, below=True)
-    chosen = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), INT8_FACES)).astype(int))
+    chosen = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), CALIBRATION_FACES)).astype(int))
     detector, crops = get_detector("haar"), []
     for index in chosen:
         image = read_image(photos[index])

@@ -27,6 +27,7 @@ from engine import cli
 from engine.record import git_state, versions
 from evaluation.comparison import NORMALIZER_WORDS, Row
 from evaluation.document_tables import DETECTOR
+from evaluation.documents import FITTED
 from evaluation.metrics import ced
 from evaluation.outputs import json_bytes, write_together
 from evaluation.plots import to_png
@@ -36,10 +37,12 @@ from evaluation.resampling import paired_difference
 from evaluation.results_page import draw_ceds, render_results
 from evaluation.results_tables import by_subset, markdown, stress_curves
 from evaluation.stress import draw_stress
-from gluon_models import list_models, shipped_weights
+from gluon_models import list_models
 from gluon_models.weights import SHIPPED_FOLDER, read_info
+from inference.quantized import NotQuantizable
 
 OWN = "pts"  # a folder of one's own is no data set that others know
+COST = SHIPPED_FOLDER.parent / "docs" / "results" / "cost.json"  # of benchmark.py --model all
 CED_STEPS = 240
 CED_REACH = 1.5  # of the failure threshold
 # What of metrics.json is published: not the names of faces, and nothing of the machine's folders.
@@ -72,6 +75,22 @@ class Subset(NamedTuple):
     subset: str
     root: Path | None
     markup: str
+
+
+class System(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        name: In the results.
+        weights: Name of the weights.
+        model: Name of their network.
+        words: Further words of evaluate.py's command line.
+    """
+
+    name: str
+    weights: str
+    model: str
+    words: tuple[str, ...]
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -137,39 +156,68 @@ def shipped() -> dict[str, dict[str, Any]]:
     return json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 
 
-def evaluate_words(name: str, model: str, subset: Subset, arguments: argparse.Namespace) -> list[str]:
-    """The command line of one evaluation as it is published: without the machine's folders."""
-    words = ["--model", model, *(["--weights", f"weights/{name}.params"] if name != model else [])]
-    words += ["--dataset", subset.dataset, "--subset", subset.subset]
+def systems_of(name: str, about: dict[str, Any]) -> list[System]:
+    """The weights by themselves, and with the shape model that ships with them, from their entry of the index."""
+    shape, model = about.get("shape_model"), about["model"]
+    words = ("--shape-model", f"weights/{shape['file']}") if shape else ()
+    return [System(name, name, model, ()), *([System(name + FITTED, name, model, words)] if shape else [])]
+
+
+def evaluate_words(
+    system: System, subset: Subset, arguments: argparse.Namespace, further: Sequence[str] = ()
+) -> list[str]:
+    """The command line of one evaluation as it is published, with further options: without the machine's folders."""
+    weights = [] if system.weights == system.model else ["--weights", f"weights/{system.weights}.params"]
+    words = ["--model", system.model, *weights, *system.words, "--dataset", subset.dataset, "--subset", subset.subset]
     words += (
         ["--count", str(arguments.count)]
         if subset.root is None
         else ["--data", f"DIR/{subset.dataset}", "--allow-missing"]
     )
-    if arguments.stress_faces:
-        words += ["--stress", "--stress-faces", str(arguments.stress_faces)]
-    return [*words, "--seed", str(arguments.seed), "--out", f"results/{name}/{subset.dataset}_{subset.subset}"]
+    out = f"results/{system.name}/{subset.dataset}_{subset.subset}"
+    return [*words, *further, "--seed", str(arguments.seed), "--out", out]
 
 
-def run_evaluation(
-    name: str, model: str, subset: Subset, arguments: argparse.Namespace, folder: Path
-) -> dict[str, Any]:
-    """Evaluates one network on one subset into a folder, and returns what is published of it, with its errors."""
-    words = evaluate_words(name, model, subset, arguments)
-    root = f"DIR/{subset.dataset}"
-    places = {f"weights/{name}.params": str(shipped_weights(name)), root: str(subset.root), words[-1]: str(folder)}
+def run_words(words: Sequence[str], subset: Subset, arguments: argparse.Namespace, folder: Path) -> np.ndarray:
+    """Runs a published command line on this machine's folders; the errors of the faces."""
+    places = {f"DIR/{subset.dataset}": str(subset.root), words[words.index("--out") + 1]: str(folder)}
+    here = [
+        str(SHIPPED_FOLDER.parent / word) if word.startswith("weights/") else places.get(word, word) for word in words
+    ]
     machine = ["--batch-size", str(arguments.batch_size), *(["--gpus", arguments.gpus] if arguments.gpus else [])]
-    evaluate.main([*(places.get(word, word) for word in words), *machine])
-    metrics = _read(folder / "metrics.json")
-    errors, stress = np.load(folder / "errors.npy"), folder / "stress.json"
+    evaluate.main([*here, *machine])
+    return np.load(folder / "errors.npy")
+
+
+def run_evaluation(system: System, subset: Subset, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Evaluates one system on one subset into a folder, and returns what is published of it, with its errors."""
+    harder = ["--stress", "--stress-faces", str(arguments.stress_faces)] if arguments.stress_faces else []
+    words = evaluate_words(system, subset, arguments, harder)
+    errors = run_words(words, subset, arguments, folder)
+    metrics, stress = _read(folder / "metrics.json"), folder / "stress.json"
     return {
-        "name": name,
+        "name": system.name,
         "command": shlex.join(["evaluate.py", *words]),
         **{key: metrics[key] for key in (*KEPT, *FIGURES)},
         "ced": ced_curve(np.where(np.isnan(errors), np.inf, errors), metrics["protocol"]["failure_threshold"]),
         "stress": _read(stress)["curves"] if arguments.stress_faces and stress.exists() else None,
+        "int8": run_int8(system, subset, arguments, folder / "int8", errors),
         "errors": errors,
     }
+
+
+def run_int8(
+    system: System, subset: Subset, arguments: argparse.Namespace, folder: Path, errors: np.ndarray
+) -> dict[str, Any]:
+    """By how much the error grows where convolutions run in eight bits; {"missing": why} where they cannot."""
+    words = evaluate_words(system, subset, arguments, ["--int8"])
+    try:
+        in_int8 = run_words(words, subset, arguments, folder)
+    except NotQuantizable as error:
+        return {"missing": str(error)}
+    if not np.isfinite(errors + in_int8).any():
+        return {"missing": "no face was found"}
+    return {"command": shlex.join(["evaluate.py", *words]), **paired_difference(errors, in_int8)._asdict()}
 
 
 def ced_curve(errors: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
@@ -222,10 +270,11 @@ def measure(arguments: argparse.Namespace, subsets: Sequence[Subset], work: Path
     lacking: list[dict[str, Any]] = []
     for subset in subsets:
         entries = []
-        for name in [name for name in infos if infos[name].markup == subset.markup]:
-            folder = work / name / f"{subset.dataset}_{subset.subset}"
-            entry = run_evaluation(name, infos[name].model, subset, arguments, folder)
-            about = index[name]
+        fitting = [name for name, info in infos.items() if info.markup == subset.markup]
+        for system in [system for name in fitting for system in systems_of(name, index[name])]:
+            folder = work / system.name / f"{subset.dataset}_{subset.subset}"
+            entry = run_evaluation(system, subset, arguments, folder)
+            about = index[system.weights]
             trained = {"data": about["data"], "trained_with_seed": about["seed"], "run": about["run"]}
             entries.append({**entry, **trained, "terms": about["terms"]})
         pairs += pair_differences(entries)
@@ -239,6 +288,7 @@ def measure(arguments: argparse.Namespace, subsets: Sequence[Subset], work: Path
         "evaluations": evaluations,
         "untrained": lacking,
         "pairs": pairs,
+        "cost": _read(COST) if COST.is_file() else None,
         "context": [asdict(cell) for cell in CONTEXT],
     }
 

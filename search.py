@@ -73,11 +73,10 @@ def draw_trial(number: int, seed: int, rates: Sequence[float], decays: Sequence[
 
 
 def trial_words(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> list[str]:
-    """The command of one trial, or how it goes on where it was interrupted."""
-    if (folder / LAST).exists():
-        return [script, "--resume", str(folder)]
+    """The command of one trial, or how it goes on where it was interrupted, see `study.run_words`."""
     values = ["--lr", f"{trial.learning_rate:g}", "--wd", f"{trial.weight_decay:g}", "--epochs", str(epochs)]
-    return [script, *further, *values, "--out", str(folder)]
+    place = ["--resume" if (folder / LAST).exists() else "--out", str(folder)]
+    return [script, *further, *values, *place]
 
 
 def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> Trial:

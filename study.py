@@ -187,11 +187,14 @@ def folder_name(cell: Cell, seed: int) -> str:
 
 
 def run_words(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
-    """The command of one run, or how it goes on where it was interrupted."""
+    """The command of one run, or how it goes on where it was interrupted.
+
+    A run that goes on keeps its settings, but how often it validates, in what precision and by how many workers is
+    asked for anew.
+    """
     script, *common = shlex.split(study.command)
-    if (folder / LAST).exists():
-        return [script, "--resume", str(folder)]
-    return [script, *common, *shlex.split(cell.words), *further, "--seed", str(seed), "--out", str(folder)]
+    place = ["--resume" if (folder / LAST).exists() else "--out", str(folder)]
+    return [script, *common, *shlex.split(cell.words), *further, "--seed", str(seed), *place]
 
 
 def result_of(folder: Path, measure: Measure = NME) -> float | None:

@@ -19,13 +19,26 @@ PEER_HEADS = ("network", "one face", "64 at a time", "memory", "ours is faster: 
 
 def cost_table(record: Record) -> str:
     """What each network costs, and in a line above it on what machine."""
+    return (
+        machine_words(record)
+        + "\n\n"
+        + markdown_table(COST_HEADS, [[f"`{name}`", *row] for name, *row in cost_rows(record)])
+    )
+
+
+def machine_words(record: Record) -> str:
+    """What the costs were measured on."""
     versions, threads = record["versions"], record["OMP_NUM_THREADS"] or "not set"
-    machine = (
+    return (
         f"{record['processors']} processors, network on {record['device']}, OMP_NUM_THREADS {threads}, MXNet "
         f"{versions['mxnet']}; {record['peak_gflops']:.0f} GFLOP/s at most in float32; load average at the start "
         f"{record['load_average_at_start']:.2f}."
     )
-    return machine + "\n\n" + markdown_table(COST_HEADS, [_cost_row(*item) for item in record["models"].items()])
+
+
+def cost_rows(record: Record) -> list[list[str]]:
+    """A row for each network."""
+    return [_cost_row(name, cost) for name, cost in record["models"].items()]
 
 
 def _cost_row(name: str, cost: Record) -> list[str]:
@@ -34,7 +47,7 @@ def _cost_row(name: str, cost: Record) -> list[str]:
     reached = [f"{100 * full['share_of_peak']:.0f} %", _megabytes(full)] if one else ["", ""]
     whole = full.get("pipeline")
     return [
-        *(f"`{name}`", f"{cost['parameters']:,}", f"{cost['multiply_adds'] / 1e6:,.0f} million"),
+        *(name, f"{cost['parameters']:,}", f"{cost['multiply_adds'] / 1e6:,.0f} million"),
         *(one, many, *reached, *_prediction(cost["int8"])),
         f"{whole['photos_per_second']:.1f} photos/s" if whole else "",
         *(["", ""] if "missing" in trained else [_rate(trained), _megabytes(trained)]),

@@ -13,15 +13,18 @@ from matplotlib.figure import Figure
 
 from datasets.markups import IBUG_68
 from evaluation.comparison import NORMALIZER_WORDS
+from evaluation.cost_tables import COST_HEADS, cost_rows, machine_words
 from evaluation.page import html_page, html_table
 from evaluation.plots import MANY_LINES, ced_figure, landmarks_figure, to_svg
 from evaluation.results_tables import (
     CONTEXT_HEADS,
     HEADS,
+    INT8_HEADS,
     PAIR_HEADS,
     Record,
     by_subset,
     context_rows,
+    int8_rows,
     line_cells,
     pairs_of,
     record_rows,
@@ -123,6 +126,9 @@ def _parts(title: str, record: Record, face: np.ndarray) -> Iterator[str]:
     yield html_table(HEADS, [line_cells(line) for line in table_lines(record)], "results", sortable=True)
     for (dataset, subset), entries in by_subset(record).items():
         yield from _subset_parts(record, dataset, subset, entries, face)
+    if record["cost"]:
+        yield f"<h2>Cost</h2><p>{escape(machine_words(record['cost']))}</p>"
+        yield html_table(COST_HEADS, cost_rows(record["cost"]), "figures", sortable=True)
     yield "<h2>Newer systems, for context</h2>"
     yield html_table(CONTEXT_HEADS, context_rows(record), "context", sortable=True)
     yield "<h2>Record</h2>"
@@ -147,6 +153,8 @@ def _subset_parts(
     if pairs:
         yield f"<h2>{escape(where)}: differences on the same faces</h2>"
         yield html_table(PAIR_HEADS, pairs, "figures", sortable=True)
+    yield f"<h2>{escape(where)}: convolutions in eight bits</h2>"
+    yield html_table(INT8_HEADS, int8_rows(entries), "figures", sortable=True)
     yield f"<h2>{escape(where)}: where on the face</h2>"
     yield html_table(*region_table(entries), "figures", sortable=True)
     yield f'<div class="faces">{"".join(_faces(entries, face))}</div>'

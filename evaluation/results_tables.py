@@ -1,7 +1,8 @@
 """The tables of all shipped networks' results, from the record that results.py writes (results.json).
 
 A record is what JSON holds: "evaluations" of one network on one subset each, "untrained" networks with the papers'
-figures alone, "pairs" of networks on the same faces, "context" from newer papers, and what "made" it all.
+figures alone, "pairs" of networks on the same faces, the "cost" of each network or null, "context" from newer papers,
+and what "made" it all.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from evaluation.comparison import NORMALIZER_WORDS, Row, delta_figure, interval_figure, our_figure, paper_figure
+from evaluation.cost_tables import cost_table
 from evaluation.markdown import markdown_table
 from evaluation.resampling import Interval
 from evaluation.stress import Curve, stress_table
@@ -16,6 +18,7 @@ from evaluation.stress import Curve, stress_table
 Record = Mapping[str, Any]
 HEADS = ("weights", "faces", "figure", "ours", "95 % interval", "paper", "delta", "what differs")
 CONTEXT_HEADS = ("method", "faces", "figure", "per cent", "note")
+INT8_HEADS = ("weights", "float32", "change in 8 bits", "95 % interval")
 PAIR_HEADS = ("A", "B", "B minus A", "95 % interval", "p, by sign flips")
 
 
@@ -120,13 +123,28 @@ def pairs_of(record: Record, dataset: str, subset: str) -> list[tuple[str, str, 
     """First network, second, difference of their errors, its interval and p-value, as shown."""
     return [
         (
-            *(pair["first"], pair["second"], f"{100 * pair['mean']:+.2f}"),
-            "{:+.2f} to {:+.2f}".format(*(100 * end for end in pair["interval"])),
+            *(pair["first"], pair["second"], *_difference(pair)),
             f"{pair['p_value']:.4f}",
         )
         for pair in record["pairs"]
         if (pair["dataset"], pair["subset"]) == (dataset, subset)
     ]
+
+
+def int8_rows(entries: Sequence[Record]) -> list[tuple[str, str, str, str]]:
+    """Name, error in float32, by how much it grows in eight bits, and that difference's interval."""
+    rows = []
+    for entry in entries:
+        found = (entry["name"], _per_cent(entry["results"][entry["normalizer"]]["mean"]))
+        cost = entry["int8"]
+        shown = (cost["missing"], "") if "missing" in cost else _difference(cost)
+        rows.append((*found, *shown))
+    return rows
+
+
+def _difference(pair: Record) -> tuple[str, str]:
+    low, high = (100 * end for end in pair["interval"])
+    return f"{100 * pair['mean']:+.2f}", f"{low:+.2f} to {high:+.2f}"
 
 
 def region_table(entries: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
@@ -181,9 +199,12 @@ def markdown(record: Record, figures: Mapping[tuple[str, str], Sequence[tuple[st
         pairs = pairs_of(record, dataset, subset)
         if pairs:
             parts.append("Differences on the same faces:\n\n" + markdown_table(PAIR_HEADS, pairs))
+        parts.append("Convolutions in eight bits:\n\n" + markdown_table(INT8_HEADS, int8_rows(entries)))
         for entry in entries:
             curves = stress_curves(entry)
             parts += [f"### {entry['name']}, faces made harder", stress_table(curves)] if curves else []
+    if record["cost"]:
+        parts += ["## Cost", cost_table(record["cost"])]
     parts += ["## Newer systems, for context", markdown_table(CONTEXT_HEADS, context_rows(record))]
     parts += ["## Record", markdown_table(("evaluation", "made by"), record_rows(record))]
     return "\n\n".join(part.strip() for part in parts) + "\n"

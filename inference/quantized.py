@@ -7,22 +7,45 @@ several times as much accuracy as all convolutions before them. So does all that
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 from mxnet.contrib.quantization import quantize_net_v2
-from mxnet.gluon import SymbolBlock
+from mxnet.gluon import HybridBlock, SymbolBlock
 
-from inference.exported import INPUT
+from datasets.synthetic import SyntheticFaces
+from gluon_models.spec import InputSpec
+from inference.exported import INPUT, Exporter
 
+CALIBRATION_FACES = 64
 BATCH = 8  # faces that calibration runs at once
 KEPT_OPERATORS = ("_sg_mkldnn_fully_connected",)  # as oneDNN's joined dense layer is called
 
 
 class NotQuantizable(ValueError):
     """MXNet has no int8 form of a network."""
+
+
+def calibration_faces(seed: int) -> SyntheticFaces:
+    """Rendered faces that set the ranges where nothing better is at hand."""
+    return SyntheticFaces(CALIBRATION_FACES, seed + 2)
+
+
+def int8_twin(net: HybridBlock, spec: InputSpec, crops: np.ndarray) -> HybridBlock:
+    """The int8 twin of a network as a block on the CPU, calibrated on crops (n, S, S, 3).
+
+    Raises:
+        NotQuantizable: MXNet has none.
+    """
+    exporter = Exporter(net, spec, False, mx.cpu())
+    with tempfile.TemporaryDirectory() as folder:
+        written = exporter.write_mxnet(Path(folder) / "float32", crops[:1])
+        twin = read_block(*write_int8(*written, Path(folder) / "int8", exporter.feed(crops)))
+    twin.hybridize(static_alloc=True, static_shape=True)
+    return twin
 
 
 def write_int8(symbol: Path, params: Path, prefix: Path, data: np.ndarray) -> tuple[Path, Path]:

@@ -22,6 +22,7 @@ from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.synthetic import SyntheticFaces
 from gluon_models import describe, get_model, get_spec, save_weights
+from inference import quantized
 from inference.detectors import Detection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,6 +215,22 @@ def stressed(out):
     return {curve["name"]: curve for curve in json.loads((out / "stress.json").read_text(encoding="utf-8"))["curves"]}
 
 
+def test_the_twin_in_eight_bits_is_what_is_measured(tmp_path, monkeypatch):
+    """Its points are near those of float32, but not the same; the record says what answered."""
+    monkeypatch.setattr(quantized, "CALIBRATION_FACES", 8)
+    shipped, found = str(ROOT / "weights" / "resnet18_slim_rendered.params"), {}
+    for name, more in (("float32", []), ("int8", ["--int8"])):
+        out = tmp_path / name
+        evaluate.main(
+            ["--model", MODEL, "--weights", shipped, "--count", "4", "--gpus", "none", "--out", str(out), *more]
+        )
+        found[name] = np.load(out / "predictions.npy")
+    shift = np.linalg.norm(found["int8"] - found["float32"], axis=-1)
+    assert 0.01 < shift.mean() < 1.5  # pixels of photos of 320
+    records = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in found]
+    assert [record.get("precision") for record in records] == [None, "int8"]
+
+
 def test_stress(weights, tmp_path, capsys):
     """The network looks at nothing: only what moves its box or turns the picture can change where its points lie."""
     asked = words(weights, tmp_path / "out", "--count", 2, "--seed", 5, "--stress")
@@ -331,6 +348,7 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
         (["--count", "0"], "--count must be at least 1"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--stress", "--stress-faces", "0"], "--stress-faces must be at least 1"),
+        (["--int8", "--ensemble", "dropout"], "the twin drops no units; take augmentation"),
         (["--dataset", "300w"], "--data DIR"),
         (["--dataset", "cofw"], "--data DIR"),
         (["--dataset", "cofw", "--subset", "common"], "cofw has no subset 'common': choose one of test, train"),

@@ -20,6 +20,7 @@ from datasets.synthetic import SyntheticFaces
 from evaluation.metrics import nme
 from gluon_models import InputSpec, describe, file_sha256, get_model, get_spec, load_weights, save_weights
 from gluon_models.weights import read_info
+from inference import quantized
 from inference.detectors import get_detector
 from inference.pipeline import PointPredictor, crop_dataset, crop_faces, locate, to_image
 from inference.quantized import NotQuantizable, write_int8
@@ -249,6 +250,7 @@ def int8(tmp_path_factory):
     """Prefix of trained weights written as float32 and int8, calibrated on 16 rendered faces."""
     prefix = tmp_path_factory.mktemp("int8") / "slim"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantized, "CALIBRATION_FACES", 16)
         patch.setattr(export, "INT8_FACES", 16)
         run_export(ROOT / "weights" / "resnet18_slim_rendered.params", prefix, "--int8", "--raw-input")
     return prefix
@@ -295,6 +297,7 @@ def test_a_network_that_has_no_int8_form_is_one_line_and_leaves_nothing(weights,
     def refuse(*arguments):
         raise NotQuantizable("MXNet has no int8 form of this network (reason)")
 
+    monkeypatch.setattr(quantized, "CALIBRATION_FACES", 1)
     monkeypatch.setattr(export, "INT8_FACES", 1)
     monkeypatch.setattr(export, "write_int8", refuse)
     with pytest.raises(ValueError, match=r"is not written: MXNet has no int8 .* \(reason\); leave out --int8"):
@@ -337,6 +340,7 @@ def test_calibration_photos(tmp_path):
     ],
 )
 def test_calibration_that_cannot_be(weights, tmp_path, monkeypatch, options, words):
+    monkeypatch.setattr(quantized, "CALIBRATION_FACES", 1)
     monkeypatch.setattr(export, "INT8_FACES", 1)
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=words):

@@ -18,6 +18,7 @@ from evaluation.page import html_table
 from evaluation.published import CONTEXT
 from evaluation.results_page import _SCRIPT, render_results
 from evaluation.results_tables import (
+    int8_rows,
     line_cells,
     markdown,
     pairs_of,
@@ -38,7 +39,19 @@ def curve(name, means, neutral=0):
     return Curve(name, name.title(), "steps", neutral, tuple(levels))
 
 
-def entry(name, ours, paper):
+COST = {
+    **{"processors": 2, "device": "cpu(0)", "OMP_NUM_THREADS": None, "versions": {"mxnet": "1.9.1"}},
+    **{"peak_gflops": 80.4, "load_average_at_start": 0.05},
+    "models": {
+        "ffld_resnet18": {
+            **{"parameters": 2280464, "multiply_adds": 233e6},
+            **{part: {"missing": "the system ended the process"} for part in ("float32", "int8", "training")},
+        }
+    },
+}
+
+
+def entry(name, ours, paper, int8):
     """An evaluation on half of the common subset."""
     at = np.linspace(0, 0.12, 7)
     rows = [
@@ -70,6 +83,8 @@ def entry(name, ours, paper):
         "per_region": {"jaw": 0.05, "right_eye": ours / 100},
         "ced": {"thresholds": at, "fractions": ced(np.full(4, ours / 100), at)},
         "stress": [curve("blur", [ours / 100, 0.1]), curve("jpeg", [0.2, ours / 100], neutral=1)],
+        "results": {"outer_eye": {"mean": ours / 100}},
+        "int8": int8,
         "command": f"evaluate.py --model {name} --data DIR",
         "seed": 0,
         "weights_sha256": "ab" * 32,
@@ -84,7 +99,11 @@ def record():
     pair = {"dataset": "300w", "subset": "helen_test", "first": NAMES[0], "second": NAMES[1]}
     values = {
         "made": {"command": "results.py --data DIR --out results", "git": {"commit": "abc"}},
-        "evaluations": [entry(NAMES[0], 3.09, 3.18), entry(NAMES[1], 13.68, 4.38)],
+        "evaluations": [
+            entry(NAMES[0], 3.09, 3.18, {"mean": 0.0005, "interval": [-0.0002, 0.0011], "p_value": 0.2, "faces": 330}),
+            entry(NAMES[1], 13.68, 4.38, {"missing": "no int8 form"}),
+        ],
+        "cost": COST,
         "untrained": [
             {"name": "ffld_resnet50", "dataset": "300w", "subset": "helen_test", "table": table},
             {"name": "region_direct", "dataset": "300w", "subset": "helen_test", "table": []},
@@ -101,6 +120,17 @@ def page(record):
 
 
 # --- tables
+
+
+def test_what_eight_bits_cost_by_hand(record):
+    rows = int8_rows(record["evaluations"])
+    assert rows[0] == ("ffld_resnet18", "3.09", "+0.05", "-0.02 to +0.11")
+    assert rows[1] == ("resnet18_slim", "13.68", "no int8 form", "")
+    text = markdown(record, {})
+    assert "| ffld_resnet18 | 3.09 | +0.05 | -0.02 to +0.11 |" in text
+    assert "| `ffld_resnet18` | 2,280,464 | 233 million |" in text
+    assert "2 processors, network on cpu(0), OMP_NUM_THREADS not set" in text
+    assert "## Cost" not in markdown({**record, "cost": None}, {})
 
 
 def test_the_lines_of_the_table(record):

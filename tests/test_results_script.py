@@ -1,7 +1,9 @@
 """results.py from its command line to its files, on rendered faces with weights that ship."""
 
+import argparse
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +50,9 @@ def test_all_that_ships_has_an_entry_with_what_made_it(written, record):
         shares = [(errors <= threshold).mean() for threshold in at]
         np.testing.assert_allclose(entry["ced"]["fractions"], shares, atol=1e-6)
         assert entry["stress"] is None
+        in_int8 = np.load(written / "kept" / entry["name"] / "rendered_test" / "int8" / "errors.npy")
+        assert entry["int8"]["mean"] == pytest.approx((in_int8 - errors).mean())
+        assert 0 < abs(entry["int8"]["mean"]) < 0.005
     (pair,) = record["pairs"]
     means = [entry["results"]["outer_eye"]["mean"] for entry in record["evaluations"]]
     assert (pair["first"], pair["second"]) == NAMES
@@ -62,6 +67,30 @@ def test_commands_are_those_of_evaluate_and_name_no_folder_of_the_machine(writte
         assert (parsed.dataset, parsed.count, parsed.stress, parsed.seed) == ("rendered", 2, False, 3)
     for name in ("results.json", "results.md", "report.html"):
         assert str(written) not in (written / "out" / name).read_text(encoding="utf-8")
+
+
+def test_a_shape_model_that_ships_is_a_system_of_its_own():
+    plain, fitted = results.systems_of("lgcn_64", results.shipped()["lgcn_64"])
+    subset = results.Subset("300w", "helen_test", Path("photos"), "ibug_68")
+    assert plain == results.System("lgcn_64", "lgcn_64", "lgcn_64", ())
+    words = results.evaluate_words(fitted, subset, argparse.Namespace(seed=0, count=5))
+    parsed = evaluate.parse(words)
+    assert (parsed.model, parsed.weights, parsed.shape_model) == ("lgcn_64", None, "weights/lgcn_64.shape.npz")
+    assert words[-1] == "results/lgcn_64_shape_model/300w_helen_test"
+    assert len(results.systems_of("resnet18_slim", results.shipped()["resnet18_slim"])) == 1
+
+
+def test_a_network_without_an_int8_form_is_said_to_have_none(tmp_path, monkeypatch):
+    def refuse(words):
+        raise results.NotQuantizable("no int8 form")
+
+    monkeypatch.setattr(evaluate, "main", refuse)
+    subset, setting = (
+        results.Subset("rendered", "test", None, "ibug_68"),
+        argparse.Namespace(batch_size=8, gpus=None, count=1, seed=0),
+    )
+    found = results.run_int8(results.System("a", "a", "a", ()), subset, setting, tmp_path, np.zeros(1))
+    assert found == {"missing": "no int8 form"}
 
 
 def test_what_has_no_weights_has_an_empty_row(record):
@@ -129,14 +158,16 @@ def test_subsets_that_are_there_are_found_and_none_twice(tmp_path, capsys):
 def test_command_line_of_a_part_of_a_data_set(tmp_path):
     arguments = results.parse(["--data", str(tmp_path), "--out", "x", "--stress-faces", "0"])
     subset = results.Subset("300w", "common", tmp_path / "300w", "ibug_68")
-    words = results.evaluate_words("ffld_resnet18_rendered", "ffld_resnet18", subset, arguments)
+    system = results.System("ffld_resnet18_rendered", "ffld_resnet18_rendered", "ffld_resnet18", ())
+    words = results.evaluate_words(system, subset, arguments)
     assert words == shlex.split(
         "--model ffld_resnet18 --weights weights/ffld_resnet18_rendered.params --dataset 300w --subset common "
         "--data DIR/300w --allow-missing --seed 0 --out results/ffld_resnet18_rendered/300w_common"
     )
-    arguments = results.parse(["--data", str(tmp_path), "--out", "x", "--stress-faces", "7"])
-    assert "--stress --stress-faces 7 " in shlex.join(results.evaluate_words("a", "a", subset, arguments))
-    assert "--weights" not in results.evaluate_words("ffld_resnet18", "ffld_resnet18", subset, arguments)
+    shipped = system._replace(weights="ffld_resnet18")
+    further = results.evaluate_words(shipped, subset, arguments, ["--stress", "--stress-faces", "7"])
+    assert "--stress --stress-faces 7 --seed" in shlex.join(further)
+    assert "--weights" not in further
 
 
 @pytest.mark.parametrize(

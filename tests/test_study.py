@@ -71,7 +71,8 @@ def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_pa
     (interrupted / "run.json").write_text(json.dumps({}))
     (interrupted / study.LAST).write_bytes(b"")
     study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
-    assert trainings.commands == [["train_x.py", "--resume", str(interrupted)]]
+    # Its settings are its own, but what may change, such as --validate-every, is asked for again.
+    assert trainings.commands == [["train_x.py", "--model", "m", "--seed", "0", "--resume", str(interrupted)]]
     assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["values"] == [2.0]
 
 
