@@ -17,8 +17,8 @@ from typing import Any, Iterable, NamedTuple, Sequence
 import numpy as np
 from tqdm import tqdm
 
+from datasets.catalog import training_pair
 from datasets.faces import FaceDataset
-from datasets.ibug_300w import load, split_validation
 from engine import cli, devices
 from engine.files import write_text
 from evaluation.boxes import closest_box, overlap
@@ -92,7 +92,7 @@ def make_detector(arguments: argparse.Namespace) -> FaceDetector:
 
 def load_parts(arguments: argparse.Namespace) -> tuple[FaceDataset, FaceDataset]:
     """Faces to measure on, and faces to compare on."""
-    train, validation = split_validation(load(arguments.data, "train", arguments.allow_missing))
+    train, validation = training_pair("300w", arguments.data, arguments.allow_missing)
     own = [index for index, name in enumerate(train.names) if name.startswith(MEASURED_ON)]
     return some_of(train.subset(own), arguments.max_faces), some_of(validation, arguments.max_faces)
 

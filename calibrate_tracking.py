@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from datasets import face_boxes
 from datasets.boxed_photos import BoxedPhotos
+from datasets.catalog import training_pair
 from datasets.faces import FaceDataset
-from datasets.ibug_300w import load, split_validation
 from engine import cli, devices
 from evaluation.metrics import nme
 from gluon_models import load_weights
@@ -157,7 +157,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measures as the command line says."""
     arguments = parse(words)
     rng = np.random.default_rng(arguments.seed)
-    _, validation = split_validation(load(arguments.data, "train", arguments.allow_missing))
+    _, validation = training_pair("300w", arguments.data, arguments.allow_missing)
     faces = places_of_faces(validation, arguments.count, rng)
     elsewhere = places_elsewhere(face_boxes.load(arguments.photos), arguments.count, rng)
     context = devices.contexts(arguments.gpus)[0]

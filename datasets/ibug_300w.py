@@ -19,7 +19,7 @@ from datasets.inventory import IMAGE_SUFFIXES, by_name, check_subset, files, nee
 from datasets.markups import IBUG_68
 from datasets.pts_files import read_annotations, read_pts, write_pts
 
-__all__ = ["PARTS", "SUBSETS", "load", "read_pts", "split_validation", "write_pts"]
+__all__ = ["PARTS", "SUBSETS", "load", "read_pts", "write_pts"]
 
 PARTS = {
     "afw": 337,
@@ -90,19 +90,6 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
         damaged=damaged,
         expected_count=expected,
         missing=missing,
-    )
-
-
-def split_validation(dataset: AnnotatedPhotos) -> tuple[AnnotatedPhotos, AnnotatedPhotos]:
-    """Parts a training set into (train, validation), the same for every system.
-
-    `is_validation` is the rule, from which the loaders of other data sets may choose theirs too.
-    """
-    held_out = [is_validation(name) for name in dataset.names]
-    numbers = range(len(dataset))
-    return (
-        dataset.subset([k for k in numbers if not held_out[k]]),
-        dataset.subset([k for k in numbers if held_out[k]]),
     )
 
 

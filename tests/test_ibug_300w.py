@@ -10,7 +10,8 @@ from PIL import Image
 
 from datasets import ibug_300w
 from datasets.annotated_photos import AnnotatedPhotos
-from datasets.ibug_300w import is_validation, load, read_pts, split_validation, write_pts
+from datasets.catalog import CATALOG
+from datasets.ibug_300w import is_validation, load, read_pts, write_pts
 from datasets.markups import IBUG_68
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -321,7 +322,7 @@ class TestValidation:
     def test_a_split_has_every_face_once(self):
         names = tuple(f"helen/trainset/{k}_1" for k in range(300))
         faces = AnnotatedPhotos(names, tuple(Path(name) for name in names), np.zeros((300, 68, 2)), IBUG_68)
-        train, validation = split_validation(faces)
+        train, validation = (faces.subset(numbers) for numbers in CATALOG["300w"].part(faces))
         assert sorted(train.names + validation.names) == sorted(names)
         assert all(is_validation(name) for name in validation.names)
         assert not any(is_validation(name) for name in train.names)
@@ -385,7 +386,7 @@ def test_real_data(face_data):
     faces = load(folder, "train", allow_missing=True)
     assert len(faces) == (2012 if faces.missing else 3148)
     assert faces.expected_count == 3148
-    train, validation = split_validation(faces)
+    train, validation = CATALOG["300w"].part(faces)
     if faces.missing:
         assert (len(train), len(validation)) == (1798, 214)
     # The mean face tells the markup's sides and the order of its parts.
