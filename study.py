@@ -27,6 +27,7 @@ from engine.files import make_folder, write_text, write_whole
 from evaluation.document_tables import study_table
 
 ROOT = Path(__file__).resolve().parent
+WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,11 @@ def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
         axes.plot([each["mean"]], [place], "|", color="black", markersize=18, markeredgewidth=2)
     axes.set_yticks(range(len(rows)), [each["cell"] for each in rows])
     axes.invert_yaxis()
+    measured = [value for each in rows for value in each["values"]]
+    if max(measured) > WIDE * min(measured):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel=f"{study.measure.words} ({study.measure.unit}); dots: seeds, bars: means")
     figure.suptitle(study.title)
     axes.grid(axis="x", alpha=0.3)
