@@ -62,7 +62,7 @@ input[type="search"] { font: inherit; max-width: 100%; padding: .2rem .4rem; wid
 _SCRIPT = """
 "use strict";
 function sortKey(cell) {
-  const text = cell.textContent.trim().replace(/[()]/g, "");
+  const text = cell.textContent.trim().replace(/[()]/g, "").replace(/(\\d),(?=\\d{3})/g, "$1");
   const number = parseFloat(text);
   return Number.isNaN(number) ? text : number;
 }

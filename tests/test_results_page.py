@@ -300,13 +300,16 @@ def run_node(script):
 
 
 def test_figures_sort_as_numbers_and_empty_cells_come_last():
-    cells = '["13.68", "", "(3.18)", "+0.5", "-2", "none"].map((text) => sortKey({textContent: text}))'
+    texts = ["13.68", "", "(3.18)", "+0.5", "-2", "11,246,280", "2,369 million", "none"]
+    cells = f"{json.dumps(texts)}.map((text) => sortKey({{textContent: text}}))"
     code = _SCRIPT.replace('"use strict";', "")
     assert run_node(f"{code}; console.log(JSON.stringify({cells}.sort(compareKeys)))") == [
         -2,
         0.5,
         3.18,
         13.68,
+        2369,
+        11246280,
         "none",
         "",
     ]
