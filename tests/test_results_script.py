@@ -13,6 +13,7 @@ import results
 from datasets.ibug_300w import write_pts
 from datasets.images import write_image
 from datasets.synthetic import SyntheticFaces
+from inference.quantized import NotQuantizable
 
 NAMES = ("resnet18_slim", "resnet18_slim_rendered")
 FILES = {"results.json", "results.md", "report.html", "ced_rendered_test.png"}
@@ -80,9 +81,10 @@ def test_a_shape_model_that_ships_is_a_system_of_its_own():
     assert len(results.systems_of("resnet18_slim", results.shipped()["resnet18_slim"])) == 1
 
 
-def test_a_network_without_an_int8_form_is_said_to_have_none(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [NotQuantizable, ValueError])
+def test_a_network_without_an_int8_form_is_said_to_have_none(tmp_path, monkeypatch, kind):
     def refuse(words):
-        raise results.NotQuantizable("no int8 form")
+        raise kind("no int8 form")
 
     monkeypatch.setattr(evaluate, "main", refuse)
     subset, setting = (
