@@ -58,8 +58,8 @@ test-data: $(READY) ## the tests on real faces: make test-data FACE_DATA=FOLDER
 
 results: $(READY) ## every shipped network on your data, beside the papers: make results FACE_DATA=FOLDER; into docs/results/
 	@test -n "$$FACE_DATA" || { echo "error: name the folder that holds the datasets: make results FACE_DATA=FOLDER (docs/data.md)" >&2; exit 2; }
-	$(RUN) results.py --data "$$FACE_DATA" --out docs/results
-	$(RUN) documents.py
+	$(RUN) tools/results.py --data "$$FACE_DATA" --out docs/results
+	$(RUN) tools/documents.py
 
 lint: $(READY) ## style, format and types
 	$(RUN) -m ruff check .
@@ -67,10 +67,10 @@ lint: $(READY) ## style, format and types
 	$(RUN) -m mypy
 
 bench: $(READY) ## faces per second and memory of data, training and prediction
-	$(RUN) benchmark.py
+	$(RUN) tools/benchmark.py
 
 check-gpu: $(READY) ## say what is missing before a GPU can be used; exit code 0 if nothing is
-	@$(RUN) -m engine.cuda check
+	@$(RUN) -m tools.install_cuda check
 
 setup: $(READY) ## only build .venv
 
@@ -83,8 +83,8 @@ $(READY): $(REQUIREMENTS) constraints.txt
 	    echo "OpenCV's windows need libGL or GLib, which this machine lacks: installing the same OpenCV without windows"; \
 	    $(PIP) uninstall --quiet --yes opencv-python; \
 	    $(PIP) install --quiet --no-deps $$(sed -n 's/^opencv-python==/opencv-python-headless==/p' $(REQUIREMENTS)); }
-	@$(RUN) -m engine.cuda link
-	@$(RUN) -m engine.cuda libraries
+	@$(RUN) -m tools.install_cuda link
+	@$(RUN) -m tools.install_cuda libraries
 	@touch $(READY)
 
 clean: ## delete .venv, caches and demo/; runs/ stays

@@ -11,18 +11,18 @@ from matplotlib import cbook
 import evaluate
 import export
 import predict
-from engine import cli
-from engine.files import make_folder
+from common import cli
+from common.files import make_folder
 
 MODEL = "ffld_resnet18"
 RENDERED_FACES = 200
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Writes everything below --out and ends by naming the files to open."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--out", metavar="DIR", default="demo", help="folder for the results; emptied first")
-    out = Path(parser.parse_args(words).out)
+    out = Path(parser.parse_args(argv).out)
     shutil.rmtree(out, ignore_errors=True)
     make_folder(out)
 

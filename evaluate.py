@@ -18,31 +18,32 @@ import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
+from common import cli
+from common.files import make_folder
 from datasets.catalog import CATALOG, TEST_DATASETS, SubsetInfo, chosen_subset, load_subset
 from datasets.degradations import DEGRADATIONS, plain_view
 from datasets.faces import Face, FaceDataset
 from datasets.geometry import compose, crop_matrix, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS
-from datasets.synthetic import SyntheticFaces
-from engine import cli, devices
-from engine.files import make_folder
+from datasets.render.faces import RenderedFaces
+from engine import devices
 from engine.record import git_state, versions
 from evaluation.boxes import check_inside, closest_box, given_box
-from evaluation.plots import Picture
-from evaluation.protocols import box_words, get_protocol
+from evaluation.protocols import box_text, get_protocol
 from evaluation.published import WITH_SHAPE_MODEL
-from evaluation.report import extreme_faces, write_report, write_stress
 from evaluation.stress import Curve, make_levels
 from evaluation.summary import Evaluation
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
-from gluon_models.lgcn import LGCN
+from gluon_models.lgcn.network import LGCN
 from gluon_models.weights import WeightsInfo
-from inference.detectors import DEFAULT_FINDER, FINDERS, get_detector
+from inference.detectors import DEFAULT_DETECTOR, DETECTORS, get_detector
 from inference.ensembles import ANSWERS, AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_named
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, crop_faces, predict_dataset, to_image
 from inference.quantized import calibration_faces, int8_twin
 from inference.shape_model import load_shape_model
+from report.evaluation_report import extreme_faces, write_report, write_stress
+from report.plots import Picture
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
 PICTURE_SIDE = 192  # pixels
@@ -76,7 +77,7 @@ class SeenFaces:
         return face
 
 
-def parse(words: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; without --data the faces are rendered."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", choices=list_models(), required=True, help="the network")
@@ -86,7 +87,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--subset", help=f"part of the data set, the first if left out. {_subsets_help()}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
     finder = "whose boxes --boxes detector takes"
-    parser.add_argument("--detector", choices=FINDERS, default=DEFAULT_FINDER, help=finder)
+    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help=finder)
     parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
     shape = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps"
     parser.add_argument("--shape-model", metavar="FILE", help=shape)
@@ -103,7 +104,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the report")
     cli.add_device_arguments(parser)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     for name in ("count", "batch_size", "stress_faces"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
@@ -122,7 +123,7 @@ def load_faces(arguments: argparse.Namespace) -> tuple[FaceDataset, SubsetInfo]:
     """The faces that the command line asks for."""
     if arguments.dataset == "rendered":
         print(f"without --data: on {arguments.count} rendered faces", file=sys.stderr)
-        return SyntheticFaces(arguments.count, TEST_SEED + arguments.seed), SubsetInfo(arguments.count)
+        return RenderedFaces(arguments.count, TEST_SEED + arguments.seed), SubsetInfo(arguments.count)
     return load_subset(arguments.dataset, arguments.data, arguments.subset, arguments.allow_missing)
 
 
@@ -179,10 +180,13 @@ def load_predictor(
 
 
 def predict(
-    predictor: PointPredictor | StagePredictor | AugmentedPredictor, faces: SeenFaces, boxes: BoxRule | None, looks: int
+    predictor: PointPredictor | StagePredictor | AugmentedPredictor,
+    faces: SeenFaces,
+    boxes: BoxRule | None,
+    passes: int,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Points (stages, n, K, 2) in pixels of the photos, and why faces were left out; shows a progress bar."""
-    predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress, looks)
+    predicted, skipped = predict_dataset(predictor, faces, boxes, show_progress, passes)
     if np.isnan(predicted[[name not in skipped for name in faces.names]]).any():
         raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
     stages = predicted.reshape(len(faces), -1, *faces.truth.shape[1:])
@@ -244,22 +248,22 @@ def harder_points(
     return to_image(predictor(np.stack(crops)), np.stack(matrices))
 
 
-def answer_words(arguments: argparse.Namespace) -> dict[str, str]:
+def answer_text(arguments: argparse.Namespace) -> dict[str, str]:
     """Where boxes came from and how answers became points, where that is not as ever, for the record."""
-    words = {name: getattr(arguments, name) for name in ("decoding", "ensemble") if getattr(arguments, name)}
+    text = {name: getattr(arguments, name) for name in ("decoding", "ensemble") if getattr(arguments, name)}
     if arguments.shape_model:
-        words["shape_model"] = Path(arguments.shape_model).name
-        words["shape_model_sha256"] = file_sha256(arguments.shape_model)
+        text["shape_model"] = Path(arguments.shape_model).name
+        text["shape_model_sha256"] = file_sha256(arguments.shape_model)
     if arguments.int8:
-        words["precision"] = "int8"
+        text["precision"] = "int8"
     if arguments.boxes == "detector":
-        words["detector"] = arguments.detector
-    return words
+        text["detector"] = arguments.detector
+    return text
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates; 1 if a face had to be left out, else 0."""
-    arguments = parse(words)
+    arguments = parse(argv)
     context = mx.cpu() if arguments.int8 else devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights) if arguments.weights else shipped_weights(arguments.model)
     predictor, info = load_predictor(arguments, weights, context)
@@ -268,9 +272,9 @@ def main(words: Sequence[str] | None = None) -> int:
     faces = SeenFaces(stored)
     if info.markup != faces.markup.name:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
-    rule, boxes, looks = box_rule(arguments, faces, protocol.true_boxes)
+    rule, boxes, passes = box_rule(arguments, faces, protocol.true_boxes)
     out = make_folder(arguments.out)
-    stages, skipped = predict(with_stages(predictor, arguments), faces, boxes, looks)
+    stages, skipped = predict(with_stages(predictor, arguments), faces, boxes, passes)
     *earlier, predicted = stages + arguments.point_shift
     result = Evaluation(
         model=arguments.model + (WITH_SHAPE_MODEL if arguments.shape_model else ""),
@@ -288,8 +292,8 @@ def main(words: Sequence[str] | None = None) -> int:
     shown = [[picture(faces, k, predicted[k], errors[k]) for k in indices] for indices in extreme_faces(errors)]
     record = {
         "model": arguments.model,
-        **answer_words(arguments),
-        "command": shlex.join(["evaluate.py", *(sys.argv[1:] if words is None else words)]),
+        **answer_text(arguments),
+        "command": shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]),
         "seed": arguments.seed,
         "weights": weights.name,
         "weights_sha256": file_sha256(weights),
@@ -301,7 +305,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "git": git_state(),
         "missing": list(about.missing),
     }
-    print(write_report(out, result, record, box_words(rule, info.spec.box_margin), *shown))
+    print(write_report(out, result, record, box_text(rule, info.spec.box_margin), *shown))
     if arguments.stress and result.found.any():
         curves = stress_curves(predictor, faces, boxes, result, arguments)
         print("\n" + write_stress(out, result, curves, record))

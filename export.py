@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, Sequence
 import mxnet as mx
 import numpy as np
 
+from common import cli
+from common.files import make_folder, write_text
 from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
-from datasets.synthetic import SyntheticFaces
-from engine import cli, devices
-from engine.files import make_folder, write_text
+from datasets.render.faces import RenderedFaces
+from engine import devices
 from evaluation.metrics import nme
 from gluon_models import InputSpec, file_sha256, list_models, load_weights, shipped_weights
 from gluon_models.weights import info_path
@@ -85,7 +86,7 @@ class Int8Faces(NamedTuple):
 
 def int8_faces(folder: str | None, spec: InputSpec, seed: int) -> Int8Faces:
     """The faces of --calibration, or rendered ones, and rendered ones to measure on."""
-    measured = crop_dataset(SyntheticFaces(INT8_FACES, seed + 1), spec)
+    measured = crop_dataset(RenderedFaces(INT8_FACES, seed + 1), spec)
     if folder is None:
         faces = calibration_faces(seed)
         crops, source = crop_dataset(faces, spec).crops, f"rendered, seed {seed + 2}"
@@ -128,15 +129,15 @@ def write_and_measure_int8(
         raise NotQuantizable(f"in int8 it answers no points ({error})") from error
     shift = float(np.linalg.norm(points_crop[1] - points_crop[0], axis=2).mean())
     values: dict[str, Any] = {"calibration": faces.source, "mean_shift_pixels": shift}
-    words = f"int8: read back; its points are {shift:.2f} pixels of the crop from those of float32 on average"
+    text = f"int8: read back; its points are {shift:.2f} pixels of the crop from those of float32 on average"
     truth = faces.measured.truth_image
     if points_crop[0].shape[1] == truth.shape[1]:
         points_image = [to_image(points, faces.measured.matrices) for points in points_crop]
         errors = [float(nme(points, truth, "outer_eye").mean()) for points in points_image]
         values["nme_rendered_float32"], values["nme_rendered_int8"] = errors
         costs = f"{100 * errors[0]:.2f} % to {100 * errors[1]:.2f} %"
-        words += f"; NME on {len(truth)} rendered faces from {costs}, {100 * (errors[1] - errors[0]):+.2f} points"
-    print(words)
+        text += f"; NME on {len(truth)} rendered faces from {costs}, {100 * (errors[1] - errors[0]):+.2f} points"
+    print(text)
     return twin, values
 
 
@@ -209,16 +210,16 @@ def export(
     return [prefix.parent / path.name for path in files]
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    arguments = make_parser().parse_args(words)
+    arguments = make_parser().parse_args(argv)
     if arguments.calibration and not arguments.int8:
         raise ValueError("--calibration is for --int8: add it, or leave both out")
     ctx = devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights or shipped_weights(arguments.model))
     net, info = load_weights(weights, arguments.model, ctx)
     prefix = output_prefix(arguments.out, weights)
-    crops = crop_dataset(SyntheticFaces(max(BATCH_SIZES), arguments.seed), info.spec).crops
+    crops = crop_dataset(RenderedFaces(max(BATCH_SIZES), arguments.seed), info.spec).crops
     exporter = Exporter(net, info.spec, arguments.raw_input, ctx)
     values = {
         **info.as_dict(),

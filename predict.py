@@ -17,30 +17,31 @@ from typing import Any, Callable, Sequence, Union
 
 from tqdm import tqdm
 
+from common import cli
+from common.files import make_folder
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from datasets.markups import Markup
-from engine import cli, devices
-from engine.files import make_folder
+from engine import devices
 from gluon_models import file_sha256
 from gluon_models.weights import read_info
-from inference.detectors import DEFAULT_FINDER, DETECTORS, get_detector
+from inference.detectors import DEFAULT_DETECTOR, DETECTORS, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
-from inference.inputs import Camera, Input, find_inputs, is_video
 from inference.landmark_detector import LandmarkDetector, find_weights
-from inference.output_folder import OutputFolder
-from inference.photo_files import PhotoFiles
+from inference.media.output_folder import OutputFolder
+from inference.media.photo_files import PhotoFiles
+from inference.media.sources import Camera, Input, find_inputs, is_video
+from inference.media.video_files import VideoFiles
+from inference.media.video_reader import Frame, VideoReader
+from inference.media.window import Window, check_display
 from inference.pipeline import PointPredictor
 from inference.shape_model import shape_model_beside
 from inference.smoothing import CUTOFF_HZ
 from inference.tracking import REDETECT, FaceTracker, TrackedFace
-from inference.video_files import VideoFiles
-from inference.video_reader import Frame, VideoReader
-from inference.window import Window, check_display
 
 NO_DETECTOR = "none"
 DETECTOR_HELP = f"""finds the faces; none: the network itself does, which takes lgcn_64 or lgcn_128;
-file if --boxes is given, else {DEFAULT_FINDER}"""
+file if --boxes is given, else {DEFAULT_DETECTOR}"""
 SHAPE_MODEL_HELP = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps; with --detector none the weights' own"
 DEFAULT_MODEL, WHOLE_PHOTO_MODEL = "ffld_resnet18", "lgcn_64"
 MODEL_HELP = f"network whose weights ship; else {DEFAULT_MODEL}, or {WHOLE_PHOTO_MODEL} with --detector none"
@@ -53,7 +54,7 @@ FindsFaces = Union[LandmarkDetector, WholePhotoLandmarks]
 FollowsFaces = Callable[[Frame], "list[TrackedFace]"]
 
 
-def parse(words: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
@@ -78,7 +79,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help=show)
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to DIR")
     cli.add_device_arguments(parser)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     for name in ("redetect", "max_frames"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
@@ -92,7 +93,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 def load_detector(arguments: argparse.Namespace) -> tuple[FindsFaces, dict[str, Any]]:
     """Network and face detector, and what the JSON files say about them."""
-    name = arguments.detector or ("file" if arguments.boxes else DEFAULT_FINDER)
+    name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
     weights = chosen_weights(arguments)
     if name == NO_DETECTOR and not arguments.shape_model:
         arguments.shape_model = shape_model_beside(weights)
@@ -259,9 +260,9 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Predicts; 1 if some of several inputs, or frames of a video, were bad, else 0."""
-    arguments = parse(words)
+    arguments = parse(argv)
     inputs = find_inputs(arguments.input)
     only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
     if arguments.show:

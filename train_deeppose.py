@@ -1,6 +1,6 @@
 """Trains DeepPose on faces (gluon_models/deeppose.py); the defaults are the paper's, Sec. III.
 
-Its learning rate and weight decay come from a random search, which search.py runs.
+Its learning rate and weight decay come from a random search, which tools/search.py runs.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
+from common import cli
 from datasets.augment import Augmentation
 from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen, FixedSamples, split_samples
 from datasets.geometry import transform_points
 from datasets.markups import Markup
-from engine import cli
 from engine.fit import Objective
 from evaluation.metrics import nme
 from gluon_models import InputSpec
 from gluon_models.deeppose import RECIPES, SPEC, Recipe, load_features
-from gluon_models.point_losses import make_point_loss
-from gluon_models.point_objective import PointObjective
+from gluon_models.points import PointObjective, make_point_loss
 from inference.pipeline import PointPredictor, crop_dataset, to_image
-from train_landmarks import LandmarkTraining, Validate
+from training.landmark_training import LandmarkTraining, Validate
 
 HELD_OUT = 0.1  # share of the samples that validation takes [D8]
 

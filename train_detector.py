@@ -1,4 +1,4 @@
-"""Trains the face detector (gluon_models/face_detector.py); --recipe paper is GluonCV's own.
+"""Trains the face detector (gluon_models/detector/network.py); --recipe paper is GluonCV's own.
 
 300w and rendered are photos of one large face each, which are shrunk and placed in larger canvases; AFW's are left out
 of 300-W, since whole photos of them test the detector.
@@ -13,29 +13,25 @@ from typing import Any, Callable, Iterator, Sequence
 import mxnet as mx
 import numpy as np
 
-from datasets import face_boxes, fddb, landmark_boxes, wider_face
-from datasets.boxed_photos import BoxedPhotos, JoinedSources, PhotoSource
+from common import cli
 from datasets.cache import CachedFaces
 from datasets.catalog import training_pair
-from datasets.face_canvas import FaceCanvases
+from datasets.detection import fddb, landmark_boxes, wider_face
+from datasets.detection import voc as face_boxes
+from datasets.detection.boxed_photos import BoxedPhotos, JoinedSources, PhotoSource
+from datasets.detection.canvases import FaceCanvases
 from datasets.faces import FaceDataset
-from engine import cli, devices, training
+from engine import devices
 from engine.fit import Fit, FitOptions
-from engine.recipe import chosen_recipe
 from engine.record import RunRecord
 from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge
-from gluon_models.detector_objective import DetectorObjective, DetectorSamples
-from gluon_models.detector_weights import fill_detector, load_backbone, save_detector
-from gluon_models.face_detector import (
-    RECIPES,
-    SETTINGS,
-    Recipe,
-    build_detector,
-    find_boxes,
-    initialise,
-)
-from gluon_models.gluoncv_parts import FasterRCNN
-from train_landmarks import show_progress
+from gluon_models.detector.gluoncv_parts import FasterRCNN
+from gluon_models.detector.network import RECIPES, SETTINGS, Recipe, build_detector, find_boxes, initialise
+from gluon_models.detector.objective import DetectorObjective, DetectorSamples
+from gluon_models.detector.weights import fill_detector, load_backbone, save_detector
+from training import options as training
+from training.landmark_training import show_progress
+from training.recipe_options import chosen_recipe
 
 DATASETS = ("rendered", "300w", "face_boxes", "wider_face", "fddb", "pts")
 LEAST_SIZE = 24.0  # pixels: validation is on faces from here on [B9]
@@ -126,7 +122,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line.
 
     Raises:
@@ -134,7 +130,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """
     parser = training.make_parser(__doc__, tuple(SETTINGS), DATASETS, RECIPES)
     add_options(parser)
-    arguments = training.parse(parser, words)
+    arguments = training.parse(parser, argv)
     training.further_data(arguments, DATASETS)
     return arguments
 
@@ -191,9 +187,9 @@ def make_network(arguments: argparse.Namespace, recipe: Recipe, contexts: list[m
     return net
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Trains one detector as the command line says."""
-    arguments = parse(words)
+    arguments = parse(argv)
     recipe = chosen_recipe(arguments, {name: each[""] for name, each in RECIPES.items()})
     contexts = devices.contexts(arguments.gpus)
     training.prepare(arguments, contexts)

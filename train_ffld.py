@@ -1,4 +1,4 @@
-"""Trains FFLD and its baselines (gluon_models/ffld.py); the defaults are the paper's, Sec. 6.6.
+"""Trains FFLD and its baselines (gluon_models/ffld/network.py); the defaults are the paper's, Sec. 6.6.
 
 FFLD needs a baseline that is trained already: --init takes its weights.
 """
@@ -12,18 +12,18 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
+from common import cli
 from datasets.faces import FaceDataset
 from datasets.markups import Markup
 from datasets.pose_balance import balanced_indices
-from datasets.synthetic import SyntheticFaces
-from engine import cli
+from datasets.render.faces import RenderedFaces
 from engine.fit import Objective
 from gluon_models import InputSpec, describe
-from gluon_models.ffld import FFLD, RECIPES, PointLoss, Recipe, recipes_for
-from gluon_models.ffld_objective import RefinementObjective
-from gluon_models.point_objective import PointObjective
+from gluon_models.ffld.network import FFLD, RECIPES, Recipe, recipes_for
+from gluon_models.ffld.objective import RefinementObjective
+from gluon_models.points import PointLoss, PointObjective
 from gluon_models.weights import WeightsInfo, fill, read_info
-from train_landmarks import LandmarkTraining
+from training.landmark_training import LandmarkTraining
 
 BASELINES = {"ffld_resnet18": "resnet18_slim", "ffld_resnet50": "resnet50_slim"}
 MODELS = (*BASELINES.values(), *BASELINES)
@@ -85,7 +85,7 @@ class FFLDTraining(LandmarkTraining):
         """Rare poses as often as common ones where the recipe asks for it (Sec. 6.6)."""
         if not recipe.balance_poses:
             return None
-        if isinstance(faces, SyntheticFaces):
+        if isinstance(faces, RenderedFaces):
             raise ValueError("--balance-poses: rendered faces are drawn one by one; take a data set of photos")
         order = balanced_indices(faces.points, seed=seed)
         print(f"poses balanced: {len(order)} faces in an epoch")

@@ -12,26 +12,26 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
+from common import cli
 from datasets.augment import Augmentation, with_colour, with_photometric
 from datasets.faces import FaceDataset
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import Markup
-from engine import cli
 from engine.fit import Objective
 from gluon_models import InputSpec, describe
-from gluon_models.heatmap_objective import HeatmapObjective
+from gluon_models.backbones import BACKBONE_STAGES, BACKBONES
 from gluon_models.hourglass import (
     BLOCKS,
     CPU_RECIPE,
     RECIPE,
     SKIPS,
     SPEC,
+    HeatmapObjective,
     Recipe,
     load_backbone,
 )
-from gluon_models.resnet50 import BACKBONE_STAGES, BACKBONES
 from gluon_models.weights import WeightsInfo
-from train_landmarks import LandmarkTraining, Validate
+from training.landmark_training import LandmarkTraining, Validate
 
 MODELS = ("hourglass_resnet50",)
 RECIPES = {"paper": {"": RECIPE}, "cpu": {"": CPU_RECIPE}}
@@ -100,8 +100,8 @@ class HourglassTraining(LandmarkTraining):
     def augmentation(self, recipe: Recipe) -> Augmentation:
         """The recipe's, whose sizes are no symmetric range (Sec. 4.1) [H24]."""
         if not 0 < recipe.smallest_scale <= recipe.largest_scale:
-            words = f"--smallest-scale {recipe.smallest_scale} --largest-scale {recipe.largest_scale}"
-            raise ValueError(f"{words}: give two numbers above 0, the smaller one first")
+            text = f"--smallest-scale {recipe.smallest_scale} --largest-scale {recipe.largest_scale}"
+            raise ValueError(f"{text}: give two numbers above 0, the smaller one first")
         geometry = Augmentation(
             rotation_degrees=recipe.rotation_degrees,
             scale_range=(recipe.smallest_scale, recipe.largest_scale),

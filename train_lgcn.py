@@ -1,4 +1,4 @@
-"""Trains the local-global context network (gluon_models/lgcn.py); the defaults are the paper's, Sec. 4.
+"""Trains the local-global context network (gluon_models/lgcn/network.py); the defaults are the paper's, Sec. 4.
 
 Beside the weights RUN/shape.npz is written, the shape model of the training faces, that turns maps into points.
 """
@@ -14,19 +14,19 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
+from common import cli
 from datasets.background import BackgroundWindows
 from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.markups import Markup
-from engine import cli
 from engine.fit import FitOptions, Objective
 from engine.schedule import Schedule
 from gluon_models import InputSpec, describe
-from gluon_models.lgcn import KERNELS, RECIPES, SPEC, Recipe
-from gluon_models.lgcn_objective import MapObjective
+from gluon_models.lgcn.network import KERNELS, RECIPES, SPEC, Recipe
+from gluon_models.lgcn.objective import MapObjective
 from gluon_models.weights import WeightsInfo
 from inference.shape_model import FILE_NAME, fit_shapes, save_shape_model, training_shapes
-from train_landmarks import LandmarkTraining
+from training.landmark_training import LandmarkTraining
 
 MODELS = ("lgcn_128", "lgcn_64")
 AUTHORS = "authors"
@@ -133,9 +133,9 @@ class LGCNTraining(LandmarkTraining):
             return options
         return replace(options, schedule=AuthorsSchedule(rate, recipe.epochs, recipe.warmup_epochs))
 
-    def main(self, words: Sequence[str] | None = None) -> int:
+    def main(self, argv: Sequence[str] | None = None) -> int:
         """Trains one network as the command line says, then writes the shape model of its training faces."""
-        code = super().main(words)
+        code = super().main(argv)
         write_shape_model(self._shape_faces, self._shape_path)
         return code
 

@@ -1,4 +1,4 @@
-"""Trains the region networks (gluon_models/region_resnet.py); the defaults are the paper's, Sec. 5.2.
+"""Trains the region networks (gluon_models/regions/network.py); the defaults are the paper's, Sec. 5.2.
 
 --init takes the weights of networks that are trained already, which then stay as they are: region_parts starts from
 region_direct, region_boxes from region_parts; the box network then starts from the direct network's features. Without
@@ -13,17 +13,15 @@ from dataclasses import replace
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
+from common import cli
 from datasets.augment import Augmentation
 from datasets.faces import FaceDataset
 from datasets.markups import Markup
-from engine import cli
 from engine.fit import Objective
 from evaluation.metrics import nme
 from gluon_models import InputSpec, describe
-from gluon_models.point_losses import make_point_loss
-from gluon_models.point_objective import PointObjective
-from gluon_models.region_objective import RegionObjective
-from gluon_models.region_resnet import (
+from gluon_models.points import PointObjective, make_point_loss
+from gluon_models.regions.network import (
     PATIENCE,
     RECIPES,
     Recipe,
@@ -33,10 +31,11 @@ from gluon_models.region_resnet import (
     load_stem,
     networks_of,
 )
+from gluon_models.regions.objective import RegionObjective
 from gluon_models.weights import WeightsInfo, fill, load_weights, read_info
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.region_bound import predict_with_true_boxes
-from train_landmarks import LandmarkTraining, Validate
+from training.landmark_training import LandmarkTraining, Validate
 
 MODELS = ("region_direct", "region_parts", "region_boxes")
 STARTS = {"region_parts": ("region_direct",), "region_boxes": ("region_direct", "region_parts")}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.face_boxes import read_voc
+from datasets.detection.voc import read_voc
 from datasets.faces import Face
 from datasets.geometry import square_box
 from datasets.images import PathLike, read_image

@@ -15,7 +15,7 @@ import numpy as np
 from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo, menpo_3d, pts_folder, w300_lp, w300_vw
 from datasets.annotated_photos import AnnotatedPhotos
 from datasets.faces import FaceDataset
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 
 VALIDATION = "validation"
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
@@ -190,8 +190,8 @@ def training_pair(
     if name == "rendered":
         held_out = min(max(16, rendered_count // 10), 300)
         return (
-            SyntheticFaces(rendered_count, seed, RENDERED_SIDE),
-            SyntheticFaces(held_out, VALIDATION_SEED, RENDERED_SIDE),
+            RenderedFaces(rendered_count, seed, RENDERED_SIDE),
+            RenderedFaces(held_out, VALIDATION_SEED, RENDERED_SIDE),
         )
     entry = CATALOG[name]
     faces, _ = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))

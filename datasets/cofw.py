@@ -92,7 +92,7 @@ class Cofw:
                 cell = cells[np.unravel_index(int(self.rows[index]), cells.shape)]
                 image = _upright(file[cell][()])
         except _HDF5_ERRORS as error:
-            raise ValueError(f"{self.path}: the image of {name} cannot be read ({_words(error)}); {_AGAIN}") from error
+            raise ValueError(f"{self.path}: the image of {name} cannot be read ({_text(error)}); {_AGAIN}") from error
         return Face(image, points, landmark_box(points), name)
 
     @property
@@ -165,7 +165,7 @@ def _read_tables(path: Path, layout: _File, count: int) -> tuple[np.ndarray, np.
             _check_images(file, layout.images, count)
             return _table(file, layout.points, (3 * _K, count)), _table(file, layout.boxes, (4, count))
     except _HDF5_ERRORS as error:
-        raise ValueError(f"{path}: not COFW's {layout.name}: {_words(error)}; {_AGAIN}") from error
+        raise ValueError(f"{path}: not COFW's {layout.name}: {_text(error)}; {_AGAIN}") from error
 
 
 def _check_images(file: h5py.File, name: str, count: int) -> None:
@@ -201,6 +201,6 @@ def _upright(stored: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def _words(error: Exception) -> str:
+def _text(error: Exception) -> str:
     # str() of a KeyError is its repr.
     return " ".join(str(error.args[0] if error.args else error).split())[:120] or type(error).__name__

@@ -86,5 +86,5 @@ def refuse_incomplete(
         return
     shown = "; ".join(missing[:_SHOWN]) + (f"; and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
     remedy = f"complete it, or allow missing {unit}" if present else if_none
-    words = f" ({shown})" if shown else ""
-    raise FileNotFoundError(f"{title} has {present} of {expected} {unit}{words}: {remedy}")
+    text = f" ({shown})" if shown else ""
+    raise FileNotFoundError(f"{title} has {present} of {expected} {unit}{text}: {remedy}")

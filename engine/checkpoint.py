@@ -15,8 +15,8 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import Block, Trainer
 
+from common.files import write_whole
 from engine.averaging import WeightAverage
-from engine.files import write_whole
 
 LAST = "last.npz"
 

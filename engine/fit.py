@@ -122,7 +122,7 @@ class Fit:
                 save_checkpoint(folder, self._net, self._trainer, self._average, state)
                 record.epoch(state.history)
                 if bar.disable:
-                    print(_epoch_words(state, epochs, record.measure), flush=True)
+                    print(_epoch_text(state, epochs, record.measure), flush=True)
         record.finish({"best_nme": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
         return state
 
@@ -214,7 +214,7 @@ def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
     return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or look at the data"
 
 
-def _epoch_words(state: Progress, epochs: int, measure: str) -> str:
+def _epoch_text(state: Progress, epochs: int, measure: str) -> str:
     line = state.history[-1]
     measured = f", {measure} {100 * line['nme']:.2f} %" if "nme" in line else ""
     left = (epochs - state.epoch) * line["seconds"] / 60

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
-from engine.files import write_text, write_whole
+from common.files import write_text, write_whole
 
 
 def git_state() -> dict[str, Any]:

@@ -43,7 +43,7 @@ _BOX_WORDS = {
 }
 
 
-def box_words(rule: str, margin: float) -> str:
+def box_text(rule: str, margin: float) -> str:
     """What the faces were cropped by, as a clause.
 
     Args:

@@ -9,9 +9,10 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import mxnet as mx
 
+from common import cli
+from common.files import make_folder
 from datasets.images import write_whole
-from engine import cli, devices
-from engine.files import make_folder
+from engine import devices
 
 Option = Callable[[argparse.ArgumentParser], object]
 
@@ -47,17 +48,17 @@ class FigureCommands:
         parser.prog = f"python -m figures.{self._paper}"
         commands = parser.add_subparsers(metavar="FIGURE", dest="figure", required=True)
         for name, each in self.figures.items():
-            words = str(each.make.__doc__)
-            command = commands.add_parser(name, help=words, description=words, formatter_class=parser.formatter_class)
+            text = str(each.make.__doc__)
+            command = commands.add_parser(name, help=text, description=text, formatter_class=parser.formatter_class)
             for add in each.options:
                 add(command)
             command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
             cli.add_device_arguments(command)
         return parser
 
-    def main(self, words: Sequence[str] | None = None) -> int:
+    def main(self, argv: Sequence[str] | None = None) -> int:
         """Draws one figure."""
-        arguments = self.make_parser().parse_args(words)
+        arguments = self.make_parser().parse_args(argv)
         context = devices.contexts(arguments.gpus)[0]
         write_picture(arguments.out, lambda: self.figures[arguments.figure].make(arguments, context))
         return 0

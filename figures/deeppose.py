@@ -11,13 +11,13 @@ import mxnet as mx
 import numpy as np
 from matplotlib.figure import Figure
 
-from engine import cli
-from evaluation.plots import BLUE, ORANGE, draw_faces, to_png
+from common import cli
 from figures.commands import Command, FigureCommands, show_option
 from figures.inputs import FACES, Sample, extreme_pictures, load_sample
 from figures.networks import TrainedNetwork, weights_option
+from figures.saliency import draw_saliency, pixel_gradients, saliency_maps
 from figures.training_log import RUN, by_epoch, draw_epochs, read_log
-from inference.saliency import draw_saliency, pixel_gradients, saliency_maps
+from report.plots import BLUE, ORANGE, draw_faces, to_png
 
 MODELS = ("deeppose_resnet18",)
 HISTOGRAM_BINS = 40
@@ -65,9 +65,9 @@ def make_saliency(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     axes = figure.subplots(4, arguments.show, squeeze=False)
     for place, (number, crop, each) in enumerate(zip(chosen, crops, maps)):
         rank, column = divmod(place, arguments.show)
-        words = f"{('worst', 'best')[rank]}: {errors[number]:.1f} px²"
+        text = f"{('worst', 'best')[rank]}: {errors[number]:.1f} px²"
         axes[2 * rank, column].imshow(crop)
-        axes[2 * rank, column].set_title(words, fontsize=9)
+        axes[2 * rank, column].set_title(text, fontsize=9)
         axes[2 * rank + 1, column].imshow(draw_saliency(each))
         axes[2 * rank + 1, column].set_title(f"largest {each.max():.2g} px² per grey level", fontsize=8)
     for each in axes.ravel():

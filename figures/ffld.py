@@ -1,4 +1,4 @@
-"""The figures of FFLD (Y. Yan et al., CVIU 200, 2020; gluon_models/ffld.py), one command each, as one PNG file.
+"""The figures of FFLD (Y. Yan et al., CVIU 200, 2020; gluon_models/ffld/network.py), one command each, as one PNG file.
 
 Without --data they show rendered faces or matplotlib's sample photo. See docs/figures.md.
 """
@@ -14,12 +14,11 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from common import cli
 from datasets.augment import Augmentation, occlude
 from datasets.geometry import compose, crop_matrix, transform_points, warp_image
 from datasets.markups import Markup
-from engine import cli
 from evaluation.metrics import landmark_errors, mean_of_known
-from evaluation.plots import draw_networks
 from figures import ffld_drawing as drawing
 from figures.commands import Command, FigureCommands, Option, check_number, option, show_option
 from figures.ffld_network import StagedNetwork
@@ -37,8 +36,9 @@ from figures.inputs import (
 )
 from figures.loss_landscapes import contour_map, landscapes
 from figures.networks import load_networks, network_options
-from gluon_models.ffld import MAP_SIZES
-from gluon_models.patch_crop import PATCH, SELECTED
+from gluon_models.ffld.crop import PATCH, SELECTED
+from gluon_models.ffld.network import MAP_SIZES
+from report.plots import draw_networks
 
 BASELINE, REFINED = "resnet18_slim", "ffld_resnet18"
 CHANNELS_SHOWN = 8
@@ -124,7 +124,7 @@ def make_ced(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> by
         errors = sample.errors(network.points(sample.crops))
         curves[f"{network.label}: mean {100 * np.nanmean(errors):.2f} %"] = errors
     limit = 0.05 if sample.unit == LENGTHS["face_size"] else 0.1
-    return draw_networks(curves, (0.0, limit), sample.curve_words, f"Cumulative error distribution: {sample.title}")
+    return draw_networks(curves, (0.0, limit), sample.curve_text, f"Cumulative error distribution: {sample.title}")
 
 
 def make_stages(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
@@ -136,7 +136,7 @@ def make_stages(arguments: argparse.Namespace, networks: list[StagedNetwork]) ->
     names = ["baseline network", *(f"refinement {stage}" for stage in range(1, len(errors)))]
     print(f"{sample.title}, error over the {sample.unit}\n{stage_table(names, errors)}")
     curves = {f"{name}: mean {100 * np.nanmean(each):.2f} %": each for name, each in zip(names, errors)}
-    return draw_networks(curves, (0.0, 0.08), sample.curve_words, f"Stage by stage: {network.label}, {sample.title}")
+    return draw_networks(curves, (0.0, 0.08), sample.curve_text, f"Stage by stage: {network.label}, {sample.title}")
 
 
 def stage_table(names: Sequence[str], errors: Sequence[np.ndarray]) -> str:
@@ -158,8 +158,8 @@ def make_landmark_ced(arguments: argparse.Namespace, networks: list[StagedNetwor
         errors = pooled_errors(sample, network.points(sample.crops))
         reached = np.mean(errors <= LANDMARK_SAMPLE)
         curves[f"{network.label}: {100 * reached:.1f} % at {100 * LANDMARK_SAMPLE:g} %"] = errors
-    words = (f"error of a landmark over the face's {sample.unit}", "landmarks with at most this error")
-    return draw_networks(curves, LANDMARK_LIMITS, words, f"Small errors, landmark by landmark: {sample.title}")
+    text = (f"error of a landmark over the face's {sample.unit}", "landmarks with at most this error")
+    return draw_networks(curves, LANDMARK_LIMITS, text, f"Small errors, landmark by landmark: {sample.title}")
 
 
 def pooled_errors(sample: Sample, points_crop: np.ndarray) -> np.ndarray:
@@ -277,8 +277,8 @@ def make_failures(arguments: argparse.Namespace, networks: list[StagedNetwork]) 
     shown = replace(sample, crops=at_side[arguments.side])
     points = networks[-1].points(shown.crops)
     _, worst, _ = extreme_pictures(shown, points, shown.errors(points), arguments.show)
-    words = (f"mean error over the {sample.unit}", f"Low resolution: {sample.title}, crops shrunk and enlarged again")
-    return drawing.draw_failures(sides, means, worst, arguments.side, words)
+    text = (f"mean error over the {sample.unit}", f"Low resolution: {sample.title}, crops shrunk and enlarged again")
+    return drawing.draw_failures(sides, means, worst, arguments.side, text)
 
 
 def lower_resolution(crops: np.ndarray, side: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from datasets.markups import Markup
-from evaluation.plots import BLUE, NETWORK_LINES, ORANGE, SKY, VERMILION, Picture, show_points, to_png
+from report.plots import BLUE, NETWORK_LINES, ORANGE, SKY, VERMILION, Picture, show_points, to_png
 
 GROUP_COLOURS = (VERMILION, BLUE)  # Fig. 5's red and blue
 
@@ -93,9 +93,9 @@ def draw_selected(crop: np.ndarray, points: np.ndarray, groups: Sequence[PatchGr
     for group, colour in zip(groups, GROUP_COLOURS):
         face.plot(*points[group.landmarks].T, "o", color=colour, markersize=5, markeredgecolor="white")
         for number in group.landmarks:
-            words = {"textcoords": "offset points", "xytext": (5, 4), "color": "white", "fontsize": 8}
+            text = {"textcoords": "offset points", "xytext": (5, 4), "color": "white", "fontsize": 8}
             box = {"boxstyle": "round,pad=0.12", "facecolor": colour, "edgecolor": "none"}
-            face.annotate(str(number), points[number], bbox=box, **words)
+            face.annotate(str(number), points[number], bbox=box, **text)
     _bare(face, "where the stage crops (numbers count from 0)")
     for group, colour, right in zip(groups, GROUP_COLOURS, rights):
         grid = right.subplots(len(group.landmarks), group.patches.shape[1], squeeze=False)
@@ -196,12 +196,12 @@ def draw_corrections(corrections: np.ndarray, size: int, title: str) -> bytes:
             weights = np.full(values.size, 1 / values.size)
             axes.hist(values.ravel(), edges, weights=weights, histtype="step", color=colour, linestyle=dash, label=name)
         sizes = np.abs(moved)
-        words = (
+        text = (
             f"deviation {moved.std():.2f}",
             f"99 % below {np.quantile(sizes, 0.99):.2f}",
             f"largest {sizes.max():.2f}",
         )
-        axes.annotate("\n".join(words), (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=8.5)
+        axes.annotate("\n".join(text), (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=8.5)
         axes.set_title(f"stage {stage}")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
@@ -216,7 +216,7 @@ def draw_corrections(corrections: np.ndarray, size: int, title: str) -> bytes:
 
 
 def draw_failures(
-    sides: Sequence[int], errors: Mapping[str, np.ndarray], worst: Sequence[Picture], side: int, words: tuple[str, str]
+    sides: Sequence[int], errors: Mapping[str, np.ndarray], worst: Sequence[Picture], side: int, text: tuple[str, str]
 ) -> bytes:
     """Fig. 14: mean error by resolution, and the worst faces at one of them.
 
@@ -225,7 +225,7 @@ def draw_failures(
         errors: (m,) mean errors, fractions, by the network's name.
         worst: The worst faces at resolution `side`, of the last network.
         side: That resolution.
-        words: What an error is, and the title.
+        text: What an error is, and the title.
     """
     figure = Figure(figsize=(4.6 + 2.6 * len(worst), 4.3), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(4.6, 2.6 * len(worst)))
@@ -237,7 +237,7 @@ def draw_failures(
     axes.set_xscale("log", base=2)
     axes.set_xticks(sides, [str(each) for each in sides])
     axes.minorticks_off()
-    axes.set(xlabel="side of the shrunk crop in pixels", ylabel=words[0], ylim=(0, None))
+    axes.set(xlabel="side of the shrunk crop in pixels", ylabel=text[0], ylim=(0, None))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(color="0.88")
     axes.spines[["top", "right"]].set_visible(False)
@@ -248,7 +248,7 @@ def draw_failures(
     right.suptitle(f"worst faces of {list(errors)[-1]} at {side} pixels", fontsize=10)
     handles = right.axes[0].get_legend_handles_labels()
     right.legend(*handles, loc="outside lower center", ncols=2, frameon=False, markerscale=1.8)
-    figure.suptitle(words[1], fontsize=11)
+    figure.suptitle(text[1], fontsize=11)
     return to_png(figure)
 
 

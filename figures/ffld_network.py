@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from figures.networks import TrainedNetwork
-from gluon_models.ffld import FFLD, SlimResNet
+from gluon_models.ffld.network import FFLD, SlimResNet
 
 BASELINES, WITH_CROPNETS = ("resnet18_slim", "resnet50_slim"), ("ffld_resnet18", "ffld_resnet50")
 

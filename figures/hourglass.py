@@ -12,14 +12,14 @@ from typing import Sequence
 import mxnet as mx
 from matplotlib.figure import Figure
 
+from common import cli
 from datasets.markups import IBUG_68, Markup
-from engine import cli
-from evaluation.plots import NETWORK_LINES, draw_faces, to_png
 from figures.commands import Command, FigureCommands, check_number, option, show_option
 from figures.inputs import FACE, FACES, INPUT, extreme_pictures, load_sample, one_face, spread
 from figures.networks import TrainedNetwork, weights_option
 from figures.training_log import RUN, by_epoch, draw_epochs, read_log
 from gluon_models.hourglass import StackedHourglass
+from report.plots import NETWORK_LINES, draw_faces, to_png
 
 MODELS = ("hourglass_resnet50",)
 # Fig. 2: right jaw, chin, left jaw, left eyebrow, right eye, nose and mouth, by the subject's sides.
@@ -97,11 +97,11 @@ def lambdas_by_place(net: StackedHourglass) -> list[dict[str, float]]:
     for path, parameter in net.cascade.stacks._collect_params_with_prefix().items():
         stack, _, place = path.partition(".")
         if place.endswith(".factor"):
-            stacks[int(stack)][place_words(place)] = float(parameter.data(parameter.list_ctx()[0]).asscalar())
+            stacks[int(stack)][place_text(place)] = float(parameter.data(parameter.list_ctx()[0]).asscalar())
     return stacks
 
 
-def place_words(place: str) -> str:
+def place_text(place: str) -> str:
     """In words where in a stack a lambda stands, such as "before 1" of hourglass.before.scale.factor, the full size."""
     parts = place.split(".")[:-1]
     if parts[-1] == "scale":

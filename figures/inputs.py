@@ -14,15 +14,15 @@ from datasets.catalog import RENDERED_SIDE, TEST_DATASETS, SubsetInfo, chosen_su
 from datasets.faces import FaceDataset
 from datasets.geometry import transform_points
 from datasets.images import read_image
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from evaluation.metrics import lengths, nme
-from evaluation.plots import Picture
 from evaluation.protocols import get_protocol
 from figures.commands import check_number, cli_count, option
 from figures.networks import TrainedNetwork
 from gluon_models import InputSpec
 from inference.detectors import get_detector
 from inference.pipeline import crop_faces
+from report.plots import Picture
 
 # What chooses the faces of a data set; without --data they are rendered.
 FACES = (
@@ -73,7 +73,7 @@ class Sample:
         return nme(points_crop, self.truth_crop, self.lengths)
 
     @property
-    def curve_words(self) -> tuple[str, str]:
+    def curve_text(self) -> tuple[str, str]:
         """What a cumulative curve of these errors shows along its axes."""
         return f"mean error of a face over its {self.unit}", "faces with at most this error"
 
@@ -91,7 +91,7 @@ def _load_faces(arguments: argparse.Namespace) -> _Chosen:
     name = arguments.dataset or ("300w" if arguments.data else "rendered")
     subset = chosen_subset(name, arguments.subset)
     if name == "rendered":
-        faces = SyntheticFaces(arguments.count, RENDERED_SEED + arguments.seed, RENDERED_SIDE)
+        faces = RenderedFaces(arguments.count, RENDERED_SEED + arguments.seed, RENDERED_SIDE)
         about = SubsetInfo(len(faces))
     else:
         faces, about = load_subset(name, arguments.data, subset, arguments.allow_missing)

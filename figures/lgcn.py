@@ -1,4 +1,4 @@
-"""The figures of LGCN (D. Merget et al., CVPR 2018; gluon_models/lgcn.py), one command each, as one PNG file.
+"""The figures of LGCN (D. Merget et al., CVPR 2018; gluon_models/lgcn/network.py), one command each, as one PNG file.
 
 Without --data they show rendered faces or matplotlib's sample photo. See docs/figures.md.
 """
@@ -17,24 +17,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from common import cli
 from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import IBUG_49
 from datasets.pts_files import read_pts
-from engine import cli
 from evaluation.found_faces import FoundFaces, Rates, rates
 from evaluation.metrics import nme
-from evaluation.plots import BLUE, ORANGE, SKY, VERMILION, draw_networks, to_png
 from figures.commands import Command, FigureCommands, option, show_option
 from figures.inputs import FACES, INPUT, Sample, load_sample, read_photo, spread
 from figures.networks import TrainedNetwork, weights_option
-from gluon_models.lgcn import dense_kernel
+from gluon_models.lgcn.network import dense_kernel
 from inference.drawing import draw_faces
 from inference.face_hypotheses import LEAST_SUPPORT, WholePhotoLandmarks
 from inference.landmark_detector import find_weights
 from inference.photo_pyramid import MIN_FACE, take_any_size
 from inference.pipeline import PointPredictor
 from inference.shape_model import load_shape_model, shape_model_beside
+from report.plots import BLUE, ORANGE, SKY, VERMILION, draw_networks, to_png
 
 MODELS = ("lgcn_128", "lgcn_64")
 FARTHEST = 45  # cells that the kernels are shifted apart at most: then they do not touch
@@ -138,12 +138,12 @@ def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     sample = load_sample(arguments, network)
     inner = [network.markup.names.index(name) for name in IBUG_49.names if name in network.markup.names]
     curves = {}
-    for words, predictor in predictors(network, arguments.shape_model, context).items():
+    for text, predictor in predictors(network, arguments.shape_model, context).items():
         points = predictor(sample.crops)
         for part, kept in (("", slice(None)), (f", {len(inner)} points", inner)):
             errors = nme(points[:, kept], sample.truth_crop[:, kept], sample.lengths)
-            curves[f"{words}{part}: median {100 * np.nanmedian(errors):.2f} %"] = errors
-    return draw_networks(curves, (0.0, LARGEST_ERROR), sample.curve_words, sample.title)
+            curves[f"{text}{part}: median {100 * np.nanmedian(errors):.2f} %"] = errors
+    return draw_networks(curves, (0.0, LARGEST_ERROR), sample.curve_text, sample.title)
 
 
 def predictors(network: TrainedNetwork, shape_model: str | None, context: mx.Context) -> dict[str, PointPredictor]:
@@ -194,7 +194,7 @@ def show_face(axes: Axes, sample: Sample, number: int, points: np.ndarray) -> No
 def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Fig. 6: a photo at all sizes, what they have in common, and the faces found with no detector."""
     network = TrainedNetwork(arguments.weights, MODELS, context)
-    finder = photo_finder(arguments, network, context, LEAST_SUPPORT)
+    finder = photo_detector(arguments, network, context, LEAST_SUPPORT)
     image = read_photo(arguments.input)
     levels, candidates, faces = finder.pyramid.activations(image), finder.candidates(image), finder(image)
     panels = pipeline_panels(image, levels)
@@ -202,9 +202,9 @@ def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     cells = figure.subplots(-(-(len(panels) + 2) // 3), 3, squeeze=False).ravel()
     for axes in cells:
         axes.set_axis_off()
-    for axes, (words, activation) in zip(cells, panels):
+    for axes, (text, activation) in zip(cells, panels):
         show_activation(axes, image, activation)
-        axes.set_title(words, fontsize=9)
+        axes.set_title(text, fontsize=9)
     cells[len(panels)].imshow(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cmap="gray")
     cells[len(panels)].plot(*candidates.points_image.T, ".", color=ORANGE, markersize=2)
     cells[len(panels)].set_title(f"{len(candidates)} candidates", fontsize=9)
@@ -213,7 +213,7 @@ def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     return to_png(figure)
 
 
-def photo_finder(
+def photo_detector(
     arguments: argparse.Namespace, network: TrainedNetwork, context: mx.Context, least_support: float
 ) -> WholePhotoLandmarks:
     """What finds faces with no detector."""
@@ -234,7 +234,7 @@ def pipeline_panels(image: np.ndarray, levels: Sequence[np.ndarray]) -> list[tup
 def make_found(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     """Sec. 4.3: the share of annotated faces found with no detector, over false faces per photo."""
     network = TrainedNetwork(arguments.weights, MODELS, context)
-    finder = photo_finder(arguments, network, context, LOWEST_SUPPORT)
+    finder = photo_detector(arguments, network, context, LOWEST_SUPPORT)
     photos = annotated_photos(Path(arguments.photos), arguments.list)
     judged = []
     for path, truth in tqdm(photos, "searching", unit="photo", disable=None):

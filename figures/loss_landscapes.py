@@ -7,8 +7,8 @@ import mxnet as mx
 import numpy as np
 
 from figures.ffld_drawing import Landscapes
-from gluon_models.ffld import PointLoss
-from gluon_models.patch_crop import AlignLoss, PatchCrop
+from gluon_models.ffld.crop import AlignLoss, PatchCrop
+from gluon_models.points import PointLoss
 
 REACH, STEP = 8.0, 0.5  # cells: one patch to each side
 HEATMAP_SIGMA = 1.5  # cells; not stated

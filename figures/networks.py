@@ -8,11 +8,11 @@ import mxnet as mx
 import numpy as np
 
 from datasets.markups import get_markup
-from evaluation.plots import NETWORK_LINES
 from figures.commands import Option, option
 from gluon_models import NetworkInput, load_weights
 from inference.landmark_detector import find_weights
 from inference.pipeline import PointPredictor
+from report.plots import NETWORK_LINES
 
 WEIGHTS = ".params with its .json beside it, or the name of weights that ship"
 

@@ -1,4 +1,4 @@
-"""The figures of the region ResNets (gluon_models/region_resnet.py), one command each, as one PNG file.
+"""The figures of the region ResNets (gluon_models/regions/network.py), one command each, as one PNG file.
 
 Without --data they show rendered faces. See docs/region_resnet.md for what is measured.
 """
@@ -12,15 +12,15 @@ from typing import Sequence
 import mxnet as mx
 import numpy as np
 
-from engine import cli
+from common import cli
 from evaluation.metrics import nme
-from evaluation.plots import NETWORK_LINES, draw_faces, draw_networks
 from figures.commands import Command, FigureCommands, option, show_option
 from figures.inputs import FACES, Sample, extreme_pictures, load_sample
 from figures.networks import TrainedNetwork, load_networks, network_options
-from gluon_models.region_resnet import RegionCascade
+from gluon_models.regions.network import RegionCascade
 from inference.pipeline import CroppedFaces
 from inference.region_bound import predict_with_true_boxes
+from report.plots import NETWORK_LINES, draw_faces, draw_networks
 
 MODELS = ("region_direct", "region_parts", "region_boxes")
 BOUND = "true boxes"
@@ -39,8 +39,8 @@ def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     cascades = [network for network in networks if isinstance(network.net, RegionCascade)]
     if cascades:
         curves[BOUND] = errors_of(sample, bound_points(cascades[-1], sample, context), kept)
-    words = (f"mean error of {len(kept)} points over the {sample.unit}", "faces with at most this error")
-    return draw_networks(curves, (0.0, LARGEST_ERROR), words, sample.title)
+    text = (f"mean error of {len(kept)} points over the {sample.unit}", "faces with at most this error")
+    return draw_networks(curves, (0.0, LARGEST_ERROR), text, sample.title)
 
 
 def jaw_of(network: TrainedNetwork) -> tuple[int, ...]:

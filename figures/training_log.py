@@ -8,8 +8,8 @@ from typing import Any, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from evaluation.plots import NETWORK_LINES, to_png
 from figures.commands import option
+from report.plots import NETWORK_LINES, to_png
 
 RUN = option("--run", metavar="RUN", required=True, help="folder of a training run")
 
@@ -45,9 +45,9 @@ def draw_epochs(
     """
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    for (words, values), (colour, dash) in zip(curves.items(), NETWORK_LINES):
+    for (text, values), (colour, dash) in zip(curves.items(), NETWORK_LINES):
         if values:
-            axes.plot(list(values), list(values.values()), color=colour, linestyle=dash, label=words)
+            axes.plot(list(values), list(values.values()), color=colour, linestyle=dash, label=text)
     axes.set(xlabel="epoch", ylabel=ylabel, yscale=yscale, title=f"{what} over the epochs of {Path(run).name}")
     axes.grid(color="0.88")
     axes.legend()

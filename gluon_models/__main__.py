@@ -149,9 +149,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table or the names; exit code 2 for a name that is not known."""
-    arguments = make_parser().parse_args(words)
+    arguments = make_parser().parse_args(argv)
     if arguments.model is None:
         print("\n".join(list_models()))
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mxnet.gluon import nn
@@ -62,3 +63,8 @@ def bottleneck_body(channels: int, stride: int = 1, last_scale: str = "ones") ->
 def bottleneck_block(channels: int, in_channels: int, stride: int = 1, last_scale: str = "ones") -> ResidualBlock:
     """The residual block of ResNet-50, as PyTorch ships it."""
     return ResidualBlock(bottleneck_body(channels, stride, last_scale), channels, in_channels, stride)
+
+
+def parameter_count(net: nn.HybridBlock) -> int:
+    """Trained numbers of an initialised network; running statistics do not count."""
+    return sum(math.prod(p.shape) for p in net.collect_params().values() if p.grad_req != "null")

@@ -6,7 +6,7 @@ M. Zupancic, "Facial Landmarks Detection with ResNet18", CS231n 22/23, Stanford;
 Maps a face crop (N, 3, 256, 256), RGB less ImageNet's mean over its deviation, to K landmarks (N, K, 2) as fractions of
 the crop, x then y.
 Paper: 100 epochs on HELEN's 194 points, hardware and time not stated; mean squared error 27.84 on the 330 test faces.
-Here:  python search.py train_deeppose.py --dataset helen194 --data DIR --imagenet FILE --out SEARCH
+Here:  python -m tools.search train_deeppose.py --dataset helen194 --data DIR --imagenet FILE --out SEARCH
        python train_deeppose.py --dataset helen194 --data DIR --imagenet FILE --lr RATE --wd DECAY --out RUN
 
 Numbers in brackets, such as [D3], point into docs/deeppose.md, where each detail the paper leaves open is settled.
@@ -21,7 +21,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
 
-from gluon_models.imagenet import fill_features
+from gluon_models.backbones import fill_features
 from gluon_models.spec import InputSpec
 
 SPEC = InputSpec(

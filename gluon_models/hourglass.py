@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import mxnet as mx
-from mxnet.gluon import nn
+import numpy as np
+from mxnet.gluon import HybridBlock, nn
 
+from gluon_models.backbones import BACKBONE_STAGES, BACKBONES, backbone, fill_features, layers_of_stages
 from gluon_models.blocks import bottleneck_body, conv_bn
-from gluon_models.imagenet import fill_features
-from gluon_models.resnet50 import BACKBONE_STAGES, BACKBONES, backbone, layers_of_stages
-from gluon_models.spec import InputSpec
+from gluon_models.spec import InputSpec, NetworkInput
+
+Encode = Callable[[np.ndarray], "tuple[np.ndarray, np.ndarray]"]
 
 SPEC = InputSpec(
     size=256,  # not stated [H1]
@@ -373,6 +375,33 @@ class MapLoss(nn.HybridBlock):
         """predicted, target (N, K, H, W), known (N, K) of 0 or 1 -> (N,); 0 for a face without annotated landmarks."""
         each = F.mean(F.square(predicted - target), axis=(2, 3))
         return F.sum(each * known, axis=1) / F.maximum(F.sum(known, axis=1), 1)
+
+
+class HeatmapObjective:
+    """Compares the maps of every stack with those of the annotated points.
+
+    Args:
+        encode: points_crop (N, K, 2), NaN where not annotated -> target maps (N, K, H, W) and whether each landmark
+            counts (N, K), as `datasets.heatmaps.HeatmapCodec.encode`.
+        spec: how the network sees a face.
+        contexts: devices that batches will come on.
+    """
+
+    def __init__(self, encode: Encode, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
+        self._encode = encode
+        self._input = NetworkInput(spec, contexts)
+        self._loss = MapLoss()
+        self._loss.hybridize(static_alloc=True, static_shape=True)
+
+    def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"stack 1": (N,), ...}.
+
+        `net.cascade` answers the maps of every stack, as `gluon_models.hourglass.StackedHourglass`'s.
+        """
+        crops, points_crop = arrays
+        target, known = (mx.nd.array(each, context) for each in self._encode(points_crop))
+        answers = net.cascade(self._input(crops, context))
+        return {f"stack {i}": self._loss(maps, target, known) for i, maps in enumerate(answers, start=1)}
 
 
 def load_backbone(net: StackedHourglass, path: str | os.PathLike[str]) -> list[str]:

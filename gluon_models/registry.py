@@ -7,7 +7,10 @@ from typing import Any, Callable, NamedTuple
 
 from mxnet.gluon import nn
 
-from gluon_models import deeppose, ffld, hourglass, lgcn, region_resnet
+from gluon_models import deeppose, hourglass
+from gluon_models.ffld import network as ffld
+from gluon_models.lgcn import network as lgcn
+from gluon_models.regions import network as region_resnet
 from gluon_models.spec import InputSpec
 
 

@@ -15,8 +15,8 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from gluon_models.detector_weights import load_detector
-from gluon_models.face_detector import find_boxes
+from gluon_models.detector.network import find_boxes
+from gluon_models.detector.weights import load_detector
 from gluon_models.weights import shipped_weights
 
 TIGHT_BOX = "tight box around the landmarks, from the brows to the chin"
@@ -39,7 +39,7 @@ class FaceDetector(Protocol):
 
     Attributes:
         box_kind: which box it returns, in words.
-        looks: how often the landmark network has to look at a face, see `inference.pipeline.locate`; 1 if left out.
+        passes: how often the landmark network has to look at a face, see `inference.pipeline.locate`; 1 if left out.
     """
 
     box_kind: str
@@ -79,7 +79,7 @@ def relative_boxes(detected: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.hstack([shift / size, (wanted[:, 2:] - wanted[:, :2]) / size])
 
 
-# Measured by calibrate_detector.py; each entry says on what.
+# Measured by tools/calibrate_detector.py; each entry says on what.
 CORRECTIONS_FILE = Path(__file__).with_name("box_corrections.json")
 CORRECTIONS = {
     name: BoxCorrection(**entry["correction"])
@@ -189,7 +189,7 @@ class CorrectedDetector:
     """
 
     box_kind = TIGHT_BOX
-    looks = 2
+    passes = 2
 
     def __init__(self, detector: FaceDetector, correction: BoxCorrection) -> None:
         self._detector, self._correction = detector, correction
@@ -269,9 +269,9 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f'{path}: not a JSON file ({error}); write {{"photo.jpg": [[x0, y0, x1, y1]]}}') from error
 
 
-FINDERS = ("haar", "faster_rcnn")  # look for faces in a photo by themselves
-DEFAULT_FINDER = "faster_rcnn"
-DETECTORS = (*FINDERS, "file", "whole")
+DETECTORS = ("haar", "faster_rcnn")  # look for faces in a photo by themselves
+DEFAULT_DETECTOR = "faster_rcnn"
+BOX_SOURCES = (*DETECTORS, "file", "whole")
 
 
 def get_detector(
@@ -292,8 +292,8 @@ def get_detector(
         ValueError: an unknown name, boxes missing, boxes or weights given in vain, or no weights ship.
         FileNotFoundError: the file of boxes or the weights are not there.
     """
-    if name not in DETECTORS:
-        raise ValueError(f"unknown detector '{name}': choose one of {', '.join(DETECTORS)}")
+    if name not in BOX_SOURCES:
+        raise ValueError(f"unknown detector '{name}': choose one of {', '.join(BOX_SOURCES)}")
     if (name == "file") != (boxes is not None):
         needs = "needs a" if name == "file" else "takes no"
         raise ValueError(f"detector '{name}' {needs} file of boxes: such a file and the detector 'file' go together")

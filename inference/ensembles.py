@@ -8,7 +8,7 @@ import numpy as np
 from datasets.augment import Augmentation, random_matrix
 from datasets.geometry import compose, invert, mirror_matrix, transform_points, warp_image
 from datasets.markups import Markup
-from gluon_models.lgcn import LGCN
+from gluon_models.lgcn.network import LGCN
 from inference.pipeline import PointPredictor
 
 ANSWERS = 10  # Sec. 4: "a tenfold ensemble"

@@ -10,7 +10,7 @@ import numpy as np
 
 from datasets.markups import MARKUPS, Markup
 from gluon_models import load_weights, shipped_weights
-from inference.detectors import DEFAULT_FINDER, Detection, FaceDetector, get_detector
+from inference.detectors import DEFAULT_DETECTOR, Detection, FaceDetector, get_detector
 from inference.pipeline import PointPredictor, locate
 from inference.shape_model import load_shape_model
 
@@ -45,7 +45,7 @@ class LandmarkDetector:
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
-        detector: str | FaceDetector = DEFAULT_FINDER,
+        detector: str | FaceDetector = DEFAULT_DETECTOR,
         ctx: Any = None,
         model: str | None = None,
         decoding: str | None = None,
@@ -98,12 +98,12 @@ class LandmarkDetector:
         given = np.asarray(boxes, np.float64).reshape(-1, 4)
         return self._landmarks(image, [Detection(box, 1.0) for box in given], 1)
 
-    def _landmarks(self, image: np.ndarray, found: Sequence[Detection], looks: int) -> list[LocatedFace]:
+    def _landmarks(self, image: np.ndarray, found: Sequence[Detection], passes: int) -> list[LocatedFace]:
         if not found:
             return []
         for box, _ in found:
             _check_overlap(box, image)
-        points_image = locate(self.predictor, image, [box for box, _ in found], looks)
+        points_image = locate(self.predictor, image, [box for box, _ in found], passes)
         return [LocatedFace(box, points, score) for (box, score), points in zip(found, points_image)]
 
 

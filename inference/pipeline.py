@@ -134,7 +134,7 @@ def crop_faces(image: np.ndarray, boxes: Sequence[np.ndarray], spec: InputSpec) 
 
 
 def locate(
-    predictor: PointPredictor | StagePredictor, image: np.ndarray, boxes: Sequence[np.ndarray], looks: int = 1
+    predictor: PointPredictor | StagePredictor, image: np.ndarray, boxes: Sequence[np.ndarray], passes: int = 1
 ) -> np.ndarray:
     """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it, n at least 1; or (n, stages, K, 2).
 
@@ -143,7 +143,7 @@ def locate(
     Raises:
         ValueError: a box without area, or a network that answers with no numbers.
     """
-    for _ in range(looks):
+    for _ in range(passes):
         points_image = np.concatenate([_look(predictor, image, part) for part in _parts(boxes, predictor.batch_size)])
         if not np.isfinite(points_image).all():
             raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
@@ -203,7 +203,7 @@ def predict_dataset(
     dataset: FaceDataset,
     boxes: Callable[[int, np.ndarray], np.ndarray | None] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    looks: int = 1,
+    passes: int = 1,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Landmarks of every face of a data set, going on past faces that cannot be read or found.
 
@@ -212,7 +212,7 @@ def predict_dataset(
         dataset: the faces.
         boxes: (index, image) -> box (4,) or None for a face that was not found; the data set's own boxes if left out.
         progress: wraps the indices, to show a bar.
-        looks: at each face, see `locate`; with more than one, faces run one by one.
+        passes: at each face, see `locate`; with more than one, faces run one by one.
 
     Returns:
         points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name. A StagePredictor
@@ -235,8 +235,8 @@ def predict_dataset(
             if box is None:
                 skipped[dataset.names[index]] = "no face was found"
                 continue
-            if looks > 1:
-                points[index] = locate(predictor, face.image, [box], looks)[0]
+            if passes > 1:
+                points[index] = locate(predictor, face.image, [box], passes)[0]
                 continue
             crops, matrices = crop_faces(face.image, [box], predictor.spec)
             waiting.append((index, crops[0], matrices[0]))

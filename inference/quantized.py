@@ -16,7 +16,7 @@ import numpy as np
 from mxnet.contrib.quantization import quantize_net_v2
 from mxnet.gluon import HybridBlock, SymbolBlock
 
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from gluon_models.spec import InputSpec
 from inference.exported import INPUT, Exporter
 
@@ -29,9 +29,9 @@ class NotQuantizable(ValueError):
     """MXNet has no int8 form of a network."""
 
 
-def calibration_faces(seed: int) -> SyntheticFaces:
+def calibration_faces(seed: int) -> RenderedFaces:
     """Rendered faces that set the ranges where nothing better is at hand."""
-    return SyntheticFaces(CALIBRATION_FACES, seed + 2)
+    return RenderedFaces(CALIBRATION_FACES, seed + 2)
 
 
 def int8_twin(net: HybridBlock, spec: InputSpec, crops: np.ndarray) -> HybridBlock:

@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from datasets.geometry import transform_points
-from gluon_models.region_resnet import RegionCascade, TrueBoxes
+from gluon_models.regions.network import RegionCascade, TrueBoxes
 from gluon_models.spec import InputSpec, NetworkInput
 from inference.pipeline import CroppedFaces, points_from_fractions, to_image
 

@@ -147,8 +147,8 @@ class FaceTracker:
         faces: list[TrackedFace | None] = [None] * len(boxes)
         usable = [index for index, box in enumerate(boxes) if _can_show_a_face(box, image)]
         if usable:
-            looks = look_twice(self._predictor, image, [boxes[index] for index in usable])
-            for index, points, disagreement in zip(usable, *looks):
+            passes = look_twice(self._predictor, image, [boxes[index] for index in usable])
+            for index, points, disagreement in zip(usable, *passes):
                 if disagreement <= LARGEST_DISAGREEMENT and _can_show_a_face(landmark_box(points), image):
                     faces[index] = TrackedFace(boxes[index], points, 0.0, None, float(disagreement))
         return faces

@@ -41,9 +41,9 @@ class Trainings:
     def __init__(self, nme_of, fails):
         self.commands, self._nme_of, self._fails = [], nme_of, fails
 
-    def __call__(self, words, cwd, check):
-        self.commands.append(words[1:])
-        folder = Path(words[words.index("--out" if "--out" in words else "--resume") + 1])
+    def __call__(self, text, cwd, check):
+        self.commands.append(text[1:])
+        folder = Path(text[text.index("--out" if "--out" in text else "--resume") + 1])
         if folder.name in self._fails:
             return SimpleNamespace(returncode=2)
         folder.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ from datasets.augment import (
 from datasets.faces import Face
 from datasets.geometry import crop_matrix, landmark_box, square_box, transform_points, warp_image
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 
 SIZE = 96
 MARGIN = 0.25
@@ -29,7 +29,7 @@ DRAWS = 400
 
 @pytest.fixture(scope="module")
 def face():
-    return SyntheticFaces(1, seed=3, size=224)[0]
+    return RenderedFaces(1, seed=3, size=224)[0]
 
 
 def crop_of(face, setting, seed=0, size=SIZE):

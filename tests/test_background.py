@@ -7,7 +7,7 @@ from datasets.augment import Augmentation, TrainingCrop
 from datasets.background import BackgroundWindows, marked_boxes
 from datasets.images import write_image
 from datasets.markups import IBUG_68
-from gluon_models.lgcn_objective import map_weights
+from gluon_models.lgcn.objective import map_weights
 
 VOC = "<annotation><filename>photo.png</filename>{}</annotation>"
 OBJECT = "<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"

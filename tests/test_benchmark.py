@@ -10,11 +10,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-import benchmark
-from benchmark import Setting
-from benchmark_peers import describe_peers, summarise_peer, summarise_rounds
 from engine import timing
 from gluon_models import list_models
+from tools import benchmark
+from tools.benchmark import Setting
+from tools.peers.compare import describe_peers, summarise_peer, summarise_rounds
 
 SETTING = Setting(seconds=0.1, workers=1, gpus="none", seed=0)
 

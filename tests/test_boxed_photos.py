@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import face_boxes, fddb, landmark_boxes, wider_face
-from datasets.boxed_photos import BoxedPhotos, JoinedSources, part_of
 from datasets.cache import CachedFaces
-from datasets.face_canvas import CanvasSetting, FaceCanvases, cut_around
+from datasets.detection import fddb, landmark_boxes, wider_face
+from datasets.detection import voc as face_boxes
+from datasets.detection.boxed_photos import BoxedPhotos, JoinedSources, part_of
+from datasets.detection.canvases import CanvasSetting, FaceCanvases, cut_around
 from datasets.faces import Face
 from datasets.images import write_image
 from datasets.pts_files import write_pts
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 
 VOC = """<annotation><filename> {name}.jpg </filename><size><width>40</width></size>{objects}</annotation>"""
 OBJECT = """<object><name>{kind}</name><difficult>{difficult}</difficult>
@@ -191,7 +192,7 @@ def test_canvas_boxes_are_where_the_faces_are():
 
 
 def test_canvases_follow_their_generator_and_spread_the_sizes():
-    canvases = FaceCanvases(CachedFaces(SyntheticFaces(3, size=160)), CanvasSetting(smallest_face=16, largest_face=120))
+    canvases = FaceCanvases(CachedFaces(RenderedFaces(3, size=160)), CanvasSetting(smallest_face=16, largest_face=120))
     one, again, other = (canvases.sample(1, np.random.default_rng(seed)) for seed in (7, 7, 8))
     np.testing.assert_array_equal(one.image, again.image)
     np.testing.assert_array_equal(one.boxes, again.boxes)
@@ -206,7 +207,7 @@ def test_canvases_follow_their_generator_and_spread_the_sizes():
 
 
 def test_a_cut_shows_the_whole_face():
-    face = SyntheticFaces(1, size=200)[0]
+    face = RenderedFaces(1, size=200)[0]
     for seed in range(20):
         cut, box = cut_around(face, np.random.default_rng(seed))
         expected = np.clip(landmark_boxes.face_box(face.points_image), 0, 200)

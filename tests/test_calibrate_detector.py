@@ -6,13 +6,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-import calibrate_detector
-from calibrate_detector import Measured, Row, compare, measure, table, write_correction
 from datasets.faces import Face
 from datasets.markups import IBUG_68
 from gluon_models import InputSpec
 from inference.detectors import CORRECTIONS_FILE, FASTER_RCNN_CORRECTION, HAAR_CORRECTION, BoxCorrection, Detection
 from inference.pipeline import PointPredictor
+from tools import calibrate_detector
+from tools.calibrate_detector import Measured, Row, compare, measure, table, write_correction
 
 TRUE = BoxCorrection(0.0, 0.15, 0.9, 0.8)
 SPEC = InputSpec(size=16, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.0, output="points")
@@ -120,8 +120,8 @@ def test_the_committed_entries_say_where_they_come_from():
     assert BoxCorrection(**entries["haar"]["correction"]) == HAAR_CORRECTION
     assert BoxCorrection(**entries["faster_rcnn"]["correction"]) == FASTER_RCNN_CORRECTION
     for name, entry in entries.items():
-        assert name in calibrate_detector.FINDERS
-        assert entry["command"].startswith("calibrate_detector.py ")
+        assert name in calibrate_detector.DETECTORS
+        assert entry["command"].startswith("tools/calibrate_detector.py ")
         assert 0 <= entry["missed"] < entry["faces"]
         assert "300-W training faces" in entry["measured_on"]
 

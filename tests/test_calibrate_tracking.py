@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from calibrate_tracking import Measured, Place, area_under_roc, is_away, measure, places_elsewhere, table
-from datasets.boxed_photos import BoxedPhoto
+from datasets.detection.boxed_photos import BoxedPhoto
 from gluon_models import InputSpec
+from tools.calibrate_tracking import Measured, Place, area_under_roc, is_away, measure, places_elsewhere, table
 
 
 def test_a_box_keeps_its_distance():
@@ -86,6 +86,6 @@ def test_the_area_by_hand():
 
 def test_the_table_counts_at_the_threshold():
     row = Measured(np.array([0.01, 0.02, 0.05, 0.03]), np.array([0.04, 0.2]), np.full((4, 2), (0.03, 0.04)))
-    words = table({"net": row}).splitlines()[1].split()
-    assert words[0] == "net"
-    assert words[-5:] == ["0.8750", "25.0", "50.0", "3.00", "4.00"]
+    text = table({"net": row}).splitlines()[1].split()
+    assert text[0] == "net"
+    assert text[-5:] == ["0.8750", "25.0", "50.0", "3.00", "4.00"]

@@ -12,14 +12,14 @@ import train_deeppose
 from datasets.augment import Augmentation, TrainingCrop
 from datasets.fixed_samples import Chosen, FixedSamples, split_samples
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
-from engine.recipe import chosen_recipe
+from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
+from figures.saliency import draw_saliency, pixel_gradients, saliency_maps
 from gluon_models import InputSpec, get_model, get_spec
 from gluon_models.deeppose import CPU_RECIPE, RECIPE, RECIPES, load_features
-from gluon_models.point_losses import POINT_LOSSES, make_point_loss
-from inference.saliency import draw_saliency, pixel_gradients, saliency_maps
-from train_landmarks import LandmarkTraining
+from gluon_models.points import POINT_LOSSES, make_point_loss
+from training.landmark_training import LandmarkTraining
+from training.recipe_options import chosen_recipe
 from untrained import draw
 
 SPEC = get_spec("deeppose_resnet18")
@@ -181,7 +181,7 @@ class TestSaliency:
 
 
 class TestFixedSamples:
-    faces = SyntheticFaces(3, seed=1, size=96)
+    faces = RenderedFaces(3, seed=1, size=96)
     setting = Augmentation(rotation_degrees=20, scale_fraction=0.1, shift_fraction=0.05)
 
     def samples(self, count=8, seed=0, side=60):
@@ -224,15 +224,15 @@ class TestFixedSamples:
         np.testing.assert_array_equal(train[3].image, samples[samples.names.index(train.names[3])].image)
 
     def test_data_sets_one_behind_the_other(self):
-        other = SyntheticFaces(2, seed=9, size=96)
+        other = RenderedFaces(2, seed=9, size=96)
         joined = Chosen([self.faces, other])
         assert (len(joined), joined.markup) == (5, IBUG_68)
         np.testing.assert_array_equal(joined[4].points_image, other[1].points_image)
 
 
 class TestCommand:
-    def recipe_of(self, *words):
-        arguments = train_deeppose.TRAINING.parse(["--out", "run", *words])
+    def recipe_of(self, *text):
+        arguments = train_deeppose.TRAINING.parse(["--out", "run", *text])
         return arguments, chosen_recipe(arguments, train_deeppose.TRAINING.recipes_for(arguments.model, "rendered"))
 
     def test_the_defaults_are_the_papers(self):
@@ -243,7 +243,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("split", ["before", "after"])
     def test_samples_are_parted_before_or_after_they_are_made(self, split, monkeypatch):
-        faces = SyntheticFaces(20, seed=1, size=96)
+        faces = RenderedFaces(20, seed=1, size=96)
         parted = Chosen([faces], range(17)), Chosen([faces], range(17, 20))
         monkeypatch.setattr(LandmarkTraining, "load_faces", lambda *_: parted)
         arguments, recipe = self.recipe_of("--samples", "200", "--split", split)
@@ -269,7 +269,7 @@ class TestCommand:
         assert "has all layers but features.7.1.body.0, features.7.1.body.1" in capsys.readouterr().out
 
     def test_validation_measures_nme_and_the_mean_squared_error(self, net):
-        faces = SyntheticFaces(2, seed=4, size=96)
+        faces = RenderedFaces(2, seed=4, size=96)
         spec = replace(SPEC, size=64)
         validate = train_deeppose.TRAINING.make_validate(faces, "outer_eye", spec, mx.cpu())
         numbers = validate(lambda x: mx.nd.full((2, 68, 2), 0.5))

@@ -16,7 +16,7 @@ from evaluation.detection import (
     precision_at,
     recall_at,
 )
-from gluon_models.gluoncv_parts import out_of_sight
+from gluon_models.detector.gluoncv_parts import out_of_sight
 
 with out_of_sight("torch"):
     from gluoncv.utils.metrics.voc_detection import VOCMApMetric

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib import cbook
 
+from datasets.detection.landmark_boxes import face_box
 from datasets.ibug_300w import load
 from datasets.images import read_image
-from datasets.landmark_boxes import face_box
 from inference.detectors import (
-    DETECTORS,
+    BOX_SOURCES,
     FASTER_RCNN_CORRECTION,
     HAAR_CORRECTION,
     TIGHT_BOX,
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_json_or_not_there_is_refused(box_file, tmp_path):
 
 def test_detectors_by_name(box_file):
     path = box_file({})
-    detectors = [get_detector(name, path if name == "file" else None) for name in DETECTORS]
+    detectors = [get_detector(name, path if name == "file" else None) for name in BOX_SOURCES]
     assert {detector.box_kind for detector in detectors} == {TIGHT_BOX}
     with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, faster_rcnn, file, whole"):
         get_detector("viola")

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-import documents
-from evaluation.cost_tables import cost_table
-from evaluation.detector_tables import terminal_table
-from evaluation.document_tables import scores_table, stages_table, study_table
-from evaluation.documents import END, rewritten
-from evaluation.markdown import markdown_table
+from report.cost_tables import cost_table
+from report.detector_tables import terminal_table
+from report.document_tables import scores_table, stages_table, study_table
+from report.documents import END, rewritten
+from report.markdown import markdown_table
+from tools import documents
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_tables_of_the_documents_are_those_on_record():
-    assert [path.name for path in rewritten(ROOT)] == [], "make them anew with .venv/bin/python documents.py"
+    assert [path.name for path in rewritten(ROOT)] == [], "make them anew with .venv/bin/python -m tools.documents"
 
 
 def test_a_table_by_hand():

@@ -20,7 +20,7 @@ from datasets import aflw
 from datasets.ibug_300w import load, write_pts
 from datasets.images import write_image
 from datasets.markups import get_markup
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from gluon_models import describe, get_model, get_spec, save_weights
 from inference import quantized
 from inference.detectors import Detection
@@ -41,7 +41,7 @@ def photos(tmp_path):
     """Four rendered faces laid out as HELEN's test half of 300-W, of which 330 are expected."""
     folder = tmp_path / "data" / "helen" / "testset"
     folder.mkdir(parents=True)
-    for index, face in enumerate(SyntheticFaces(4, seed=77)):
+    for index, face in enumerate(RenderedFaces(4, seed=77)):
         write_image(folder / f"{index}.png", face.image)
         write_pts(folder / f"{index}.pts", face.points_image)
     return tmp_path / "data"
@@ -75,12 +75,12 @@ def tight_box(points):
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def words(weights, out, *more):
+def text(weights, out, *more):
     return ["--model", MODEL, "--weights", str(weights), "--out", str(out), "--gpus", "none", *map(str, more)]
 
 
 def on_photos(weights, out, photos, *more):
-    return words(weights, out, "--data", photos, "--subset", "helen_test", "--allow-missing", *more)
+    return text(weights, out, "--data", photos, "--subset", "helen_test", "--allow-missing", *more)
 
 
 def run(arguments):
@@ -93,10 +93,10 @@ def metrics_of(out):
 
 
 def test_rendered_faces_from_the_command_line(weights, tmp_path):
-    done = run(words(weights, tmp_path / "out", "--count", 5, "--batch-size", 2))
+    done = run(text(weights, tmp_path / "out", "--count", 5, "--batch-size", 2))
     assert done.returncode == 0, done.stderr
     assert "on 5 rendered faces" in done.stderr
-    faces = SyntheticFaces(5, evaluate.TEST_SEED)
+    faces = RenderedFaces(5, evaluate.TEST_SEED)
     truth = np.stack([face.points_image for face in (faces[index] for index in range(5))])
     predicted = np.stack([expected_points(tight_box(points)) for points in truth])
     np.testing.assert_allclose(np.load(tmp_path / "out" / "predictions.npy"), predicted, atol=1e-3)
@@ -147,7 +147,7 @@ def test_an_annotation_of_67_points_is_listed_and_the_others_are_measured(weight
 
 
 def test_missing_weights_are_one_line_and_exit_code_2(tmp_path):
-    done = run(words(tmp_path / "nothing.params", tmp_path / "out"))
+    done = run(text(tmp_path / "nothing.params", tmp_path / "out"))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
@@ -200,8 +200,8 @@ def test_boxes_of_a_detector(weights, photos, tmp_path, monkeypatch, capsys):
 
     asked = []
     monkeypatch.setattr(evaluate, "get_detector", lambda name, context: asked.append(name) or detect)
-    words = ("--boxes", "detector", "--detector", "faster_rcnn")
-    assert evaluate.main(on_photos(weights, tmp_path / "out", photos, *words)) == 1
+    text = ("--boxes", "detector", "--detector", "faster_rcnn")
+    assert evaluate.main(on_photos(weights, tmp_path / "out", photos, *text)) == 1
     assert asked == ["faster_rcnn"]
     record = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert (record["boxes"], record["detector"]) == ("detector", "faster_rcnn")
@@ -233,10 +233,10 @@ def test_the_twin_in_eight_bits_is_what_is_measured(tmp_path, monkeypatch):
 
 def test_stress(weights, tmp_path, capsys):
     """The network looks at nothing: only what moves its box or turns the picture can change where its points lie."""
-    asked = words(weights, tmp_path / "out", "--count", 2, "--seed", 5, "--stress")
+    asked = text(weights, tmp_path / "out", "--count", 2, "--seed", 5, "--stress")
     assert evaluate.main(asked) == 0
     shown = capsys.readouterr().out
-    faces = SyntheticFaces(2, evaluate.TEST_SEED + 5)
+    faces = RenderedFaces(2, evaluate.TEST_SEED + 5)
     truth = np.stack([faces[index].points_image for index in range(2)])
     boxes = np.stack([tight_box(points) for points in truth])
     plain = expected_errors(truth, np.stack([expected_points(box) for box in boxes])).mean()
@@ -280,7 +280,7 @@ def test_stress_takes_its_part_of_the_faces_that_were_found(weights, photos, tmp
 
 def test_your_own_folder(weights, photos, tmp_path):
     own = photos / "helen" / "testset"
-    assert evaluate.main(words(weights, tmp_path / "out", "--dataset", "pts", "--data", own)) == 0
+    assert evaluate.main(text(weights, tmp_path / "out", "--dataset", "pts", "--data", own)) == 0
     metrics = metrics_of(tmp_path / "out")
     assert (metrics["dataset"], metrics["faces"]["measured"]) == ("pts", 4)
 
@@ -289,7 +289,7 @@ def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path,
     """Four faces of a list of six, of which one photo is lost."""
     monkeypatch.setattr(aflw, "SUBSETS", {"train": 2, "full": 4, "frontal": 3})
     photos = [f"0/image{number:05}.png" for number in range(6)]
-    faces = [SyntheticFaces(6, seed=78)[number] for number in range(6)]
+    faces = [RenderedFaces(6, seed=78)[number] for number in range(6)]
     (tmp_path / "0").mkdir()
     for photo, face in list(zip(photos, faces))[:5]:
         write_image(tmp_path / photo, face.image)
@@ -306,7 +306,7 @@ def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path,
     }
     scipy.io.savemat(tmp_path / "AFLWinfo_release.mat", fields)
     weights = save_constant_network(tmp_path / "19.params", FRACTIONS[:19], 19)
-    asked = words(weights, tmp_path / "out", "--dataset", "aflw", "--data", tmp_path)
+    asked = text(weights, tmp_path / "out", "--dataset", "aflw", "--data", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"image00005\.png is not there\): complete it, or allow missing faces"):
         evaluate.main(asked)
     assert evaluate.main([*asked, "--allow-missing"]) == 0
@@ -326,7 +326,7 @@ def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path,
 
 def test_an_incomplete_subset_needs_to_be_allowed(weights, photos, tmp_path):
     with pytest.raises(FileNotFoundError, match="4 of 330"):
-        evaluate.main(words(weights, tmp_path / "out", "--data", photos, "--subset", "helen_test"))
+        evaluate.main(text(weights, tmp_path / "out", "--data", photos, "--subset", "helen_test"))
     assert not (tmp_path / "out").exists()
 
 
@@ -360,7 +360,7 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
 )
 def test_bad_arguments(weights, tmp_path, more, message):
     with pytest.raises((ValueError, OSError), match=message) as error:
-        evaluate.main(words(weights, tmp_path / "out", *more))
+        evaluate.main(text(weights, tmp_path / "out", *more))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
@@ -368,7 +368,7 @@ def test_bad_arguments(weights, tmp_path, more, message):
 def test_a_file_where_the_report_should_go(weights, tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OSError, match="out"):
-        evaluate.main(words(weights, tmp_path / "out", "--count", 1))
+        evaluate.main(text(weights, tmp_path / "out", "--count", 1))
     assert (tmp_path / "out").read_text() == "mine"
 
 

@@ -10,7 +10,7 @@ import evaluate
 from datasets.geometry import square_box
 from datasets.ibug_300w import write_pts
 from datasets.images import write_image
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from gluon_models import describe, get_model, get_spec, save_weights
 
 MODEL = "ffld_resnet18"
@@ -39,8 +39,8 @@ def weights(tmp_path_factory):
 
 
 def evaluated(weights, out, *more):
-    words = ["--model", MODEL, "--weights", weights, "--out", out, "--gpus", "none", *more]
-    code = evaluate.main(list(map(str, words)))
+    text = ["--model", MODEL, "--weights", weights, "--out", out, "--gpus", "none", *more]
+    code = evaluate.main(list(map(str, text)))
     return code, json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -59,7 +59,7 @@ def expected_errors(faces, shift=0.0):
 @pytest.mark.parametrize(("more", "shift"), [((), 0.0), (("--point-shift", 1.75, "--batch-size", 2), 1.75)])
 def test_every_stage_is_measured_and_the_last_is_the_headline(weights, tmp_path, more, shift):
     code, metrics = evaluated(weights, tmp_path / "out", "--count", 3, *more)
-    faces = SyntheticFaces(3, evaluate.TEST_SEED)
+    faces = RenderedFaces(3, evaluate.TEST_SEED)
     errors = expected_errors([faces[index] for index in range(3)], shift)
     assert code == 0
     assert [each["stage"] for each in metrics["stages"]] == [0, 1, 2]
@@ -73,7 +73,7 @@ def test_every_stage_is_measured_and_the_last_is_the_headline(weights, tmp_path,
 def test_a_photo_that_cannot_be_read_counts_at_no_stage(weights, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    faces = [SyntheticFaces(3, seed=77)[index] for index in range(3)]
+    faces = [RenderedFaces(3, seed=77)[index] for index in range(3)]
     for index, face in enumerate(faces):
         write_image(folder / f"{index}.png", face.image)
         write_pts(folder / f"{index}.pts", face.points_image)

@@ -6,14 +6,14 @@ import pytest
 import train_lgcn
 from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
-from train_landmarks import read_photo_names, without_photos
+from training.landmark_training import read_photo_names, without_photos
 
 NAMES = ("afw/12_1", "afw/12_2", "afw/123_1", "afw/7_1", "helen/trainset/12_9", "lfpw/trainset/image_0001")
 HELD_OUT = ("afw/42_1", "helen/trainset/42_2")
 
 
-def arguments_for(*words):
-    arguments = train_lgcn.TRAINING.parse(["--out", "run", "--allow-missing", *map(str, words)])
+def arguments_for(*text):
+    arguments = train_lgcn.TRAINING.parse(["--out", "run", "--allow-missing", *map(str, text)])
     return arguments, train_lgcn.TRAINING.recipes["cpu"][""]
 
 

@@ -16,7 +16,7 @@ from mxnet import autograd
 
 import export
 from datasets.images import write_image
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
 from gluon_models import InputSpec, describe, file_sha256, get_model, get_spec, load_weights, save_weights
 from gluon_models.weights import read_info
@@ -48,8 +48,8 @@ def weights(tmp_path_factory):
 
 
 def run_export(weights, prefix, *options):
-    words = ["--model", NAME, "--weights", str(weights), "--out", str(prefix), "--gpus", "none", *options]
-    assert export.main(words) == 0
+    text = ["--model", NAME, "--weights", str(weights), "--out", str(prefix), "--gpus", "none", *options]
+    assert export.main(text) == 0
     return prefix
 
 
@@ -63,7 +63,7 @@ def exported(request, weights, tmp_path_factory):
 @pytest.fixture(scope="module")
 def crops():
     """Faces that export did not compare on."""
-    return crop_dataset(SyntheticFaces(7, seed=99), get_spec(NAME)).crops
+    return crop_dataset(RenderedFaces(7, seed=99), get_spec(NAME)).crops
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_the_instructions_lead_to_points_of_the_photo(exported, weights):
     """The formulas of the JSON are evaluated as they stand there, and no code of the project is used."""
     prefix, raw = exported
     values = json.loads(Path(f"{prefix}.json").read_text())
-    face = SyntheticFaces(1, seed=7, size=400)[0]
+    face = RenderedFaces(1, seed=7, size=400)[0]
     x0, y0, x1, y1 = face.box
     formula_of_side = values["use"]["crop"].split("side = ")[1].split(";")[0]
     side = eval(formula_of_side, {"max": max}, {"x0": x0, "y0": y0, "x1": x1, "y1": y1})
@@ -217,9 +217,9 @@ def test_a_folder_is_no_prefix(weights, tmp_path, out):
 
 
 def test_weights_of_another_model(weights, tmp_path):
-    words = ["--model", "resnet50_slim", "--weights", str(weights), "--out", str(tmp_path / "slim")]
+    text = ["--model", "resnet50_slim", "--weights", str(weights), "--out", str(tmp_path / "slim")]
     with pytest.raises(ValueError, match="holds weights of resnet18_slim"):
-        export.main(words)
+        export.main(text)
 
 
 @pytest.mark.parametrize("exported", [True], ids=["raw"], indirect=True)
@@ -280,7 +280,7 @@ def test_every_convolution_of_the_int8_graph_is_in_eight_bits(int8, crops):
 
 
 def test_int8_costs_little_on_faces_it_was_not_calibrated_on(int8):
-    faces = crop_dataset(SyntheticFaces(16, seed=99), get_spec(NAME))
+    faces = crop_dataset(RenderedFaces(16, seed=99), get_spec(NAME))
     errors = []
     for prefix in (f"{int8}", f"{int8}-int8"):
         points_crop = run_symbol(prefix, faces.crops).asnumpy().astype(np.float64) * 224 - 0.5
@@ -321,7 +321,7 @@ def test_calibration_photos(tmp_path):
     write_image(tmp_path / "empty.jpg", np.full((120, 120, 3), 127, np.uint8))
     with pytest.raises(ValueError, match="no face in 1 photos there"):
         export.crops_of_photos(str(tmp_path), get_spec(NAME))
-    face = SyntheticFaces(1, seed=0, size=490)[0]
+    face = RenderedFaces(1, seed=0, size=490)[0]
     (tmp_path / "below").mkdir()
     write_image(tmp_path / "below" / "face.png", face.image)
     found = export.crops_of_photos(str(tmp_path), get_spec(NAME))
@@ -339,9 +339,9 @@ def test_calibration_photos(tmp_path):
         (["--int8", "--calibration", "faces"], "no such folder"),
     ],
 )
-def test_calibration_that_cannot_be(weights, tmp_path, monkeypatch, options, words):
+def test_calibration_that_cannot_be(weights, tmp_path, monkeypatch, options, text):
     monkeypatch.setattr(quantized, "CALIBRATION_FACES", 1)
     monkeypatch.setattr(export, "INT8_FACES", 1)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((ValueError, FileNotFoundError), match=words):
+    with pytest.raises((ValueError, FileNotFoundError), match=text):
         run_export(weights, tmp_path / "slim", *options)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from gluon_models import face_detector
-from gluon_models.detector_objective import DetectorObjective, DetectorSamples
-from gluon_models.detector_weights import (
+from gluon_models.detector import network as face_detector
+from gluon_models.detector.network import BACKBONE, build_detector, find_boxes, initialise, limit_short_side
+from gluon_models.detector.objective import DetectorObjective, DetectorSamples
+from gluon_models.detector.weights import (
     detector_name,
     fill_detector,
     learnt,
@@ -19,7 +20,6 @@ from gluon_models.detector_weights import (
     load_detector,
     save_detector,
 )
-from gluon_models.face_detector import BACKBONE, build_detector, find_boxes, initialise, limit_short_side
 from gluon_models.weights import file_sha256, halve, shipped_weights
 from inference import detectors
 

@@ -6,9 +6,9 @@ import pytest
 
 from datasets.geometry import crop_matrix, landmark_box, square_box, transform_points
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from gluon_models import InputSpec
-from gluon_models.lgcn import LGCN, SIGMAS, SPEC
+from gluon_models.lgcn.network import LGCN, SIGMAS, SPEC
 from inference.face_hypotheses import (
     Candidates,
     WholePhotoLandmarks,
@@ -27,7 +27,7 @@ WHOLE = 96 / (1 + SPEC.box_margin)  # pixels of a face that fills a crop
 @pytest.fixture(scope="module")
 def shapes():
     """Points (40, 68, 2) of rendered faces, each in a box of longer side 1 about 0."""
-    faces = SyntheticFaces(40, 0, 64)
+    faces = RenderedFaces(40, 0, 64)
     points = [faces[i].points_image for i in range(len(faces))]
     return np.stack([transform_points(each, crop_matrix(square_box(landmark_box(each), 0), 1)) for each in points])
 

@@ -10,9 +10,11 @@ from engine.fit import Fit, FitOptions
 from engine.record import RunRecord
 from engine.schedule import Schedule
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.ffld import CropNet, PointLoss, parameter_count
-from gluon_models.ffld_objective import STAGE_LOSSES, RefinementObjective
-from gluon_models.patch_crop import AlignLoss, PatchCrop
+from gluon_models.blocks import parameter_count
+from gluon_models.ffld.crop import AlignLoss, PatchCrop
+from gluon_models.ffld.network import CropNet
+from gluon_models.ffld.objective import STAGE_LOSSES, RefinementObjective
+from gluon_models.points import PointLoss
 from gluon_models.weights import fill
 from inference.exported import Exporter, read_mxnet, read_onnx, write_onnx
 

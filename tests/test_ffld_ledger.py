@@ -9,9 +9,9 @@ import pytest
 from mxnet.gluon import nn
 
 import train_ffld
-from engine import training
 from gluon_models import get_model
-from gluon_models.ffld import CPU_RECIPE, RECIPE
+from gluon_models.ffld.network import CPU_RECIPE, RECIPE
+from training import options as training
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER = (ROOT / "docs" / "ffld.md").read_text(encoding="utf-8")

@@ -24,12 +24,12 @@ def test_every_paper_is_among_them():
 @pytest.mark.parametrize("paper", PAPERS)
 def test_the_page_shows_every_command_and_each_parses(paper):
     page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
-    found = [shlex.split(words) for words in re.findall(rf"python -m figures\.{paper} ([^-`\n#|][^`\n#|]+)", page)]
-    assert {words[0] for words in found} == set(PAPERS[paper].FIGURES)
+    found = [shlex.split(text) for text in re.findall(rf"python -m figures\.{paper} ([^-`\n#|][^`\n#|]+)", page)]
+    assert {text[0] for text in found} == set(PAPERS[paper].FIGURES)
     parser = PAPERS[paper].COMMANDS.make_parser()
     assert parser.prog == f"python -m figures.{paper}"
-    for words in found:
-        assert parser.parse_args(words).out.endswith(".png")
+    for text in found:
+        assert parser.parse_args(text).out.endswith(".png")
 
 
 @pytest.mark.parametrize(("text", "count"), [("1", 1), ("20", 20), ("0", None), ("-1", None), ("1.5", None)])

@@ -13,7 +13,7 @@ from datasets.catalog import SubsetInfo
 from datasets.faces import Face
 from datasets.images import read_image, write_image
 from datasets.markups import AFLW_19, AFLW_21, IBUG_68
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from evaluation.metrics import ced
 from figures import ffld as figures
 from figures import ffld_drawing, inputs
@@ -72,11 +72,11 @@ def sample_of(truth_crop, crops=None, lengths=None):
     crops = np.zeros((n, 32, 32, 3), np.uint8) if crops is None else crops
     lengths = np.full(n, 10.0) if lengths is None else lengths
     matrices = np.tile(np.eye(2, 3), (n, 1, 1))
-    return Sample(SyntheticFaces(n), np.arange(n), "faces", crops, matrices, truth_crop, lengths, "length")
+    return Sample(RenderedFaces(n), np.arange(n), "faces", crops, matrices, truth_crop, lengths, "length")
 
 
-def arguments(*words):
-    return figures.COMMANDS.make_parser().parse_args([*words, "--gpus", "none"])
+def arguments(*text):
+    return figures.COMMANDS.make_parser().parse_args([*text, "--gpus", "none"])
 
 
 class TestLandscapes:
@@ -145,15 +145,15 @@ class TestLandscapes:
         assert loss[0, 32] == pytest.approx(loss[2, 30], rel=1e-3)  # it saturates where the patch sees no contour
 
     def test_the_networks_own_selection_is_used(self, network):
-        words = arguments("landscapes", "--stage", "2", "--landmark", "30", "--out", "x.png")
+        text = arguments("landscapes", "--stage", "2", "--landmark", "30", "--out", "x.png")
         seen = []
         real = ffld_drawing.draw_landscapes
         try:
             ffld_drawing.draw_landscapes = lambda rows, patch, title: seen.extend(rows) or b""
-            figures.make_landscapes(words, [network])
+            figures.make_landscapes(text, [network])
         finally:
             ffld_drawing.draw_landscapes = real
-        sample = load_sample(words, network, lambda count: [0])
+        sample = load_sample(text, network, lambda count: [0])
         cascade = network.net.cascade
         maps = cascade.with_maps(mx.nd, network.input(sample.crops[0]))[1][1]
         truth = (sample.truth_crop[0] + 0.5) / SPEC.size
@@ -193,10 +193,10 @@ class TestCorrections:
     def test_they_are_the_differences_of_the_stages_in_pixels_of_the_crop(self, network, monkeypatch):
         shown = []
         monkeypatch.setattr(ffld_drawing, "draw_corrections", lambda *given: shown.append(given))
-        words = arguments("corrections", "--count", "3", "--out", "x.png")
-        figures.make_corrections(words, [network])
+        text = arguments("corrections", "--count", "3", "--out", "x.png")
+        figures.make_corrections(text, [network])
         ((corrections, size, title),) = shown
-        sample = load_sample(words, network)
+        sample = load_sample(text, network)
         crops = (sample.crops.astype(np.float32) - 127.5) / 127.5
         answers = [each.asnumpy() for each in network.net.cascade(mx.nd.array(crops.transpose(0, 3, 1, 2)))]
         expected = [224 * (answers[1] - answers[0]), 224 * (answers[2] - answers[1])]
@@ -270,8 +270,8 @@ class TestMarks:
         monkeypatch.setattr(ffld_drawing, "draw_maps", lambda *given: shown.append(given))
         figures.make_maps(arguments("maps", "--face", "2", "--out", "x.png"), [network])
         ((crop, levels, _),) = shown
-        words = arguments("ced", "--out", "x.png")
-        np.testing.assert_array_equal(crop, load_sample(words, network, lambda count: [2]).crops[0])
+        text = arguments("ced", "--out", "x.png")
+        np.testing.assert_array_equal(crop, load_sample(text, network, lambda count: [2]).crops[0])
         finest = network.baseline.stem(network.input(crop)).asnumpy()[0]
         np.testing.assert_allclose(levels[0].maps, finest[np.sort(np.argsort(finest.var(axis=(1, 2)))[-8:])], atol=1e-5)
         assert [level.maps.shape for level in levels] == [(8, 112, 112), (8, 56, 56), (8, 28, 28)]
@@ -405,8 +405,8 @@ def test_every_command_draws(name, request, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "SIDES", (32,))
     weights = [request.getfixturevalue(each) for each in COMMANDS[name]]
     out = tmp_path / "new" / f"{name}.png"
-    words = [name, "--weights", *weights, "--count", "3", "--out", str(out), "--gpus", "none"]
-    assert figures.COMMANDS.main(words) == 0
+    text = [name, "--weights", *weights, "--count", "3", "--out", str(out), "--gpus", "none"]
+    assert figures.COMMANDS.main(text) == 0
     picture = read_image(out)
     assert min(picture.shape[:2]) > 200
     assert picture.std() > 5
@@ -443,14 +443,14 @@ class TestBadInput:
             ),
         ],
     )
-    def test_is_said_in_one_line(self, words, message, baseline, refined, folder, tmp_path):
+    def test_is_said_in_one_line(self, text, message, baseline, refined, folder, tmp_path):
         write_image(tmp_path / "empty.png", np.full((64, 64, 3), 128, np.uint8))
         other = folder / "other.params"
-        if "OTHER" in words and not other.exists():
+        if "OTHER" in text and not other.exists():
             save_random(other, "resnet18_slim", 19)
         known = {"BASELINE": baseline, "REFINED": refined, "OTHER": str(other), "EMPTY": str(tmp_path / "empty.png")}
         known["EMPTY_DIR"] = str(tmp_path)
-        given = [known.get(word, word) for word in words]
+        given = [known.get(word, word) for word in text]
         with pytest.raises((ValueError, FileNotFoundError), match=message) as raised:
             figures.COMMANDS.main([*given, "--out", str(tmp_path / "x.png"), "--gpus", "none"])
         assert "\n" not in str(raised.value)
@@ -468,9 +468,9 @@ class TestBadInput:
         assert done.stderr.count("\n") == 1
 
     def test_words_that_are_no_command(self, capsys):
-        for words in (["nonsense"], ["ced", "--count", "0", "--out", "x.png"], ["maps", "--stage", "1"], []):
+        for text in (["nonsense"], ["ced", "--count", "0", "--out", "x.png"], ["maps", "--stage", "1"], []):
             with pytest.raises(SystemExit) as ended:
-                figures.COMMANDS.make_parser().parse_args(words)
+                figures.COMMANDS.make_parser().parse_args(text)
             assert ended.value.code == 2
         capsys.readouterr()
 

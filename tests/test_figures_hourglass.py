@@ -6,10 +6,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from common import cli
 from datasets.heatmaps import HeatmapCodec
 from datasets.images import read_image
 from datasets.markups import COFW_29, IBUG_68
-from engine import cli
 from figures import hourglass
 from gluon_models import describe, get_model, save_weights
 
@@ -90,9 +90,9 @@ def test_lambdas_by_place(tmp_path, settings, places):
         ["lambdas", "--gpus", "none"],
     ],
 )
-def test_the_figures_are_drawn(small, tmp_path, words):
+def test_the_figures_are_drawn(small, tmp_path, text):
     out = tmp_path / "new" / "picture.png"
-    assert hourglass.COMMANDS.main([*words, "--weights", small, "--out", str(out)]) == 0
+    assert hourglass.COMMANDS.main([*text, "--weights", small, "--out", str(out)]) == 0
     assert read_image(out).std() > 10
 
 
@@ -116,12 +116,12 @@ def test_the_lambdas_of_a_run_are_drawn(tmp_path):
         (["faces", "--weights", "{small}", "--out", "a.jpg"], "give a name that ends in .png"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(small, tmp_path, capsys, words, message):
+def test_bad_input_is_one_line_and_code_2(small, tmp_path, capsys, text, message):
     original, _ = save_random(tmp_path / "original.params", block="original")
     (tmp_path / "log.jsonl").write_text('{"epoch": 1, "loss": 9.0}\n')
     names = {"{small}": small, "{original}": original, "{run}": str(tmp_path)}
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: hourglass.COMMANDS.main([*(names.get(word, word) for word in words), "--gpus", "none"]))
+        cli.run(lambda: hourglass.COMMANDS.main([*(names.get(word, word) for word in text), "--gpus", "none"]))
     assert stopped.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert message in lines[-1]

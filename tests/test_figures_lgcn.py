@@ -8,10 +8,10 @@ import pytest
 
 from datasets.ibug_300w import write_pts
 from datasets.images import read_image, write_image
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from figures import lgcn
 from gluon_models import describe, get_model, save_weights
-from gluon_models.lgcn import dense_kernel
+from gluon_models.lgcn.network import dense_kernel
 from inference.landmark_detector import LocatedFace
 from inference.shape_model import fit_shapes, save_shape_model
 from untrained import start_lively
@@ -28,14 +28,14 @@ def folder(tmp_path_factory):
         net(mx.nd.zeros((1, 1, 16, 16)))
         start_lively(net)
         save_weights(net, folder / f"{name}.params", info)
-    faces = SyntheticFaces(20, 0, 64)
+    faces = RenderedFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")
     return folder
 
 
-def draw(tmp_path, *words):
+def draw(tmp_path, *text):
     out = tmp_path / "figure.png"
-    assert lgcn.COMMANDS.main([*map(str, words), "--out", str(out), "--gpus", "none"]) == 0
+    assert lgcn.COMMANDS.main([*map(str, text), "--out", str(out), "--gpus", "none"]) == 0
     picture = read_image(out)
     assert picture.std() > 10
     return picture
@@ -76,7 +76,7 @@ def test_a_sizes_activations_are_joined_by_their_maximum():
     large, small = np.zeros((8, 12), "f"), np.full((2, 3), 0.25, "f")
     large[3, 4] = 0.9
     panels = lgcn.pipeline_panels(image, [large, small])
-    assert [words for words, _ in panels] == ["12 x 8 pixels", "3 x 2 pixels", "combined"]
+    assert [text for text, _ in panels] == ["12 x 8 pixels", "3 x 2 pixels", "combined"]
     expected = np.full((8, 12), 0.25)
     expected[3, 4] = 0.9
     np.testing.assert_allclose(panels[-1][1], expected)
@@ -96,14 +96,14 @@ def test_the_kernel_needs_no_network(tmp_path):
         ("photo", ["--min-face", "200", "--shape-model"]),
     ],
 )
-def test_each_figure_is_drawn(folder, tmp_path, figure, words):
-    more = [folder / "shape.npz"] if words[-1] == "--shape-model" else []
-    draw(tmp_path, figure, "--weights", folder / "net.params", *words, *more)
+def test_each_figure_is_drawn(folder, tmp_path, figure, text):
+    more = [folder / "shape.npz"] if text[-1] == "--shape-model" else []
+    draw(tmp_path, figure, "--weights", folder / "net.params", *text, *more)
 
 
 def test_found_and_false_faces_are_counted(folder, tmp_path, monkeypatch, capsys):
     """A finder that finds what it is told: of the two listed photos one face of three, and one that is not there."""
-    faces = SyntheticFaces(3, 5, 96)
+    faces = RenderedFaces(3, 5, 96)
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, count in (("a", 2), ("b", 1), ("c", 1)):
@@ -119,8 +119,8 @@ def test_found_and_false_faces_are_counted(folder, tmp_path, monkeypatch, capsys
         "__call__",
         lambda self, image, name="": [LocatedFace(box, points, score) for points, score in told[image[0, 0, 0]]],
     )
-    words = ["--photos", photos, "--list", tmp_path / "list.txt", "--weights", folder / "net.params", "--min-face", 30]
-    draw(tmp_path, "found", *words, "--shape-model", folder / "shape.npz")
+    text = ["--photos", photos, "--list", tmp_path / "list.txt", "--weights", folder / "net.params", "--min-face", 30]
+    draw(tmp_path, "found", *text, "--shape-model", folder / "shape.npz")
     shown = " ".join(capsys.readouterr().out.split())
     assert "2 photos, 3 of 3 annotated faces of at least 30 pixels" in shown
     assert "0.40 33.3 % 0.50" in shown
@@ -128,7 +128,7 @@ def test_found_and_false_faces_are_counted(folder, tmp_path, monkeypatch, capsys
     assert "0.85 0.0 % 0.00" in shown
     (tmp_path / "list.txt").write_text("x\n")
     with pytest.raises(FileNotFoundError, match="no photo that is asked for"):
-        draw(tmp_path, "found", *words, "--shape-model", folder / "shape.npz")
+        draw(tmp_path, "found", *text, "--shape-model", folder / "shape.npz")
 
 
 def test_both_subnets_are_compared_as_they_answer(folder):
@@ -149,12 +149,12 @@ def test_both_subnets_are_compared_as_they_answer(folder):
         (["kernel", "--out", "a.jpg"], "ends in .png"),
     ],
 )
-def test_bad_input(folder, tmp_path, words, message):
+def test_bad_input(folder, tmp_path, text, message):
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     for suffix in (".params", ".json"):
         shutil.copyfile(folder / ("net" + suffix), elsewhere / ("net" + suffix))
-    words = [str(folder / word) if word.endswith(".params") else word for word in words]
-    out = [] if "--out" in words else ["--out", str(tmp_path / "figure.png")]
+    text = [str(folder / word) if word.endswith(".params") else word for word in text]
+    out = [] if "--out" in text else ["--out", str(tmp_path / "figure.png")]
     with pytest.raises(ValueError, match=message):
-        lgcn.COMMANDS.main([*words, *out, "--gpus", "none"])
+        lgcn.COMMANDS.main([*text, *out, "--gpus", "none"])

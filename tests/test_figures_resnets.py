@@ -6,15 +6,15 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from common import cli
 from datasets.images import read_image
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
-from engine import cli
+from datasets.render.faces import RenderedFaces
 from figures import deeppose, region_resnet
 from figures.inputs import Sample, extreme_pictures
 from figures.networks import TrainedNetwork
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.region_resnet import TrueBoxes
+from gluon_models.regions.network import TrueBoxes
 
 FACES = ["--count", "4", "--gpus", "none"]
 
@@ -42,7 +42,7 @@ def sample_of(count, seed=0):
     truth = np.random.RandomState(seed).uniform(40, 180, (count, 68, 2))
     crops = np.full((count, 224, 224, 3), 128, np.uint8)
     lengths = np.full(count, 50.0)
-    return Sample(SyntheticFaces(count), np.arange(count), "t", crops, np.zeros((count, 2, 3)), truth, lengths, "unit")
+    return Sample(RenderedFaces(count), np.arange(count), "t", crops, np.zeros((count, 2, 3)), truth, lengths, "unit")
 
 
 def test_worst_and_best_faces_in_their_order():
@@ -84,27 +84,27 @@ def test_the_bound_knows_the_boxes(regions):
 
 
 @pytest.mark.parametrize("words", [["ced"], ["ced", "--points", "51"], ["faces", "--show", "2"]])
-def test_the_region_figures_are_drawn(regions, tmp_path, words):
+def test_the_region_figures_are_drawn(regions, tmp_path, text):
     out = tmp_path / "new" / "picture.png"
-    assert region_resnet.COMMANDS.main([*words, "--weights", *regions, *FACES, "--out", str(out)]) == 0
+    assert region_resnet.COMMANDS.main([*text, "--weights", *regions, *FACES, "--out", str(out)]) == 0
     assert read_image(out).std() > 10
 
 
 def test_two_networks_of_one_model_are_two_curves(regions, tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(region_resnet, "draw_networks", lambda curves, *_: shown.extend(curves) or b"")
-    words = ["--weights", regions[0], regions[0], *FACES, "--out", str(tmp_path / "picture.png")]
+    text = ["--weights", regions[0], regions[0], *FACES, "--out", str(tmp_path / "picture.png")]
     with pytest.raises(ValueError, match="give each a name of its own with --labels"):
-        region_resnet.COMMANDS.main(["ced", *words])
-    region_resnet.COMMANDS.main(["ced", *words, "--labels", "one", "other"])
+        region_resnet.COMMANDS.main(["ced", *text])
+    region_resnet.COMMANDS.main(["ced", *text, "--labels", "one", "other"])
     assert shown == ["one", "other"]
 
 
 def test_the_deeppose_figures_are_drawn(tmp_path):
     weights = save_random(tmp_path / "net.params", "deeppose_resnet18")
-    for words in (["histogram"], ["faces", "--show", "1"], ["saliency", "--show", "1"]):
-        out = tmp_path / f"{words[0]}.png"
-        assert deeppose.COMMANDS.main([*words, "--weights", weights, *FACES, "--out", str(out)]) == 0
+    for text in (["histogram"], ["faces", "--show", "1"], ["saliency", "--show", "1"]):
+        out = tmp_path / f"{text[0]}.png"
+        assert deeppose.COMMANDS.main([*text, "--weights", weights, *FACES, "--out", str(out)]) == 0
         assert read_image(out).std() > 10
 
 
@@ -124,9 +124,9 @@ def test_the_losses_of_a_run_are_drawn(tmp_path):
         (region_resnet, ["ced", "--weights", "none.params", "--out", "a.png"], "none.params"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(regions, capsys, module, words, message):
-    words = [word.replace("{direct}", regions[0]) for word in words]
+def test_bad_input_is_one_line_and_code_2(regions, capsys, module, text, message):
+    text = [word.replace("{direct}", regions[0]) for word in text]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: module.COMMANDS.main([*words, "--gpus", "none"]))
+        cli.run(lambda: module.COMMANDS.main([*text, "--gpus", "none"]))
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 
+from common.files import write_text
 from engine.averaging import WeightAverage
 from engine.checkpoint import LAST, read_progress
-from engine.files import write_text
 from engine.fit import Fit, FitOptions, NotFinite
 from engine.record import RunRecord
 from engine.schedule import Schedule
@@ -223,7 +223,7 @@ def test_a_damaged_checkpoint_and_one_of_another_network_are_named(tmp_path):
 
 WRITER = """
 import sys
-from engine.files import write_text
+from common.files import write_text
 n = 0
 while True:
     n += 1

@@ -6,15 +6,15 @@ import pytest
 import train_ffld
 from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
-from engine.training import initialise
 from gluon_models import describe, get_model, save_weights
+from training.options import initialise
 
 NAMES = ("12", "42", "123", "7")
 
 
-def load(*words):
+def load(*text):
     arguments = train_ffld.TRAINING.parse(
-        ["--out", "run", "--recipe", "cpu", "--rendered-count", "20", *map(str, words)]
+        ["--out", "run", "--recipe", "cpu", "--rendered-count", "20", *map(str, text)]
     )
     return train_ffld.TRAINING.load_faces(arguments, None)
 
@@ -70,9 +70,9 @@ class Other:
 
 
 @pytest.mark.parametrize("words", ["pts", "pts=", "nothing=DIR", "DIR"])
-def test_what_more_does_not_know(words):
+def test_what_more_does_not_know(text):
     with pytest.raises(ValueError, match="write NAME=DIR with one of"):
-        load("--more", words)
+        load("--more", text)
 
 
 def stored(model, folder, seed):
@@ -88,9 +88,9 @@ def first_weight(net):
 
 def test_a_baseline_takes_the_place_of_the_one_in_the_file_and_the_refinements_stay(tmp_path):
     whole, baseline = stored("ffld_resnet18", tmp_path, 1), stored("resnet18_slim", tmp_path, 2)
-    words = ["--model", "ffld_resnet18", "--out", "run", "--init", tmp_path / "ffld_resnet18.params"]
-    words += ["--baseline", tmp_path / "resnet18_slim.params"]
-    arguments = train_ffld.TRAINING.parse([str(word) for word in words])
+    text = ["--model", "ffld_resnet18", "--out", "run", "--init", tmp_path / "ffld_resnet18.params"]
+    text += ["--baseline", tmp_path / "resnet18_slim.params"]
+    arguments = train_ffld.TRAINING.parse([str(word) for word in text])
     net = get_model("ffld_resnet18", num_landmarks=68)
     train_ffld.TRAINING.fill_network(net, arguments, [train_ffld.mx.cpu()])
     np.testing.assert_array_equal(first_weight(net.cascade.baseline), first_weight(baseline))
@@ -107,6 +107,6 @@ def test_a_baseline_takes_the_place_of_the_one_in_the_file_and_the_refinements_s
 )
 def test_a_baseline_of_another_network(tmp_path, model, message):
     stored("resnet18_slim", tmp_path, 0)
-    words = ["--model", model, "--out", "run", "--baseline", str(tmp_path / "resnet18_slim.params")]
+    text = ["--model", model, "--out", "run", "--baseline", str(tmp_path / "resnet18_slim.params")]
     with pytest.raises(ValueError, match=message):
-        train_ffld.TRAINING.fill_network(None, train_ffld.TRAINING.parse(words), [])
+        train_ffld.TRAINING.fill_network(None, train_ffld.TRAINING.parse(text), [])

@@ -30,5 +30,5 @@ def test_gluoncv_by_itself_refuses(run):
 
 @pytest.mark.parametrize("before", ["", "import torch; "])
 def test_the_detector_comes_all_the_same_and_pytorch_stays_at_hand(run, before):
-    found = run(f"{before}import gluon_models.face_detector, torch; print(torch.__version__)")
+    found = run(f"{before}import gluon_models.detector.network, torch; print(torch.__version__)")
     assert (found.returncode, found.stdout) == (0, "2.13.0\n"), found.stderr

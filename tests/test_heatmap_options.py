@@ -9,11 +9,10 @@ from matplotlib import cbook
 
 import evaluate
 import predict
+from common import cli
 from datasets.images import read_image, write_image
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
-from engine import cli
-from evaluation.comparison import compare
+from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
 from evaluation.protocols import get_protocol
 from evaluation.summary import Evaluation, summarise
@@ -23,6 +22,7 @@ from inference.face_hypotheses import WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, predict_dataset
 from inference.shape_model import fit_shapes, load_shape_model, save_shape_model
+from report.comparison import compare
 from untrained import start_lively
 
 HOPPER = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
@@ -41,14 +41,14 @@ def folder(tmp_path_factory):
         if name == "lgcn_64":
             start_lively(net)
         save_weights(net, folder / f"{name}.params", info)
-    faces = SyntheticFaces(20, 0, 64)
+    faces = RenderedFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")
     return folder
 
 
 def evaluated(folder, out, *more, model="lgcn_64"):
-    words = ["--model", model, "--weights", folder / f"{model}.params", "--out", out, "--gpus", "none", "--count", "3"]
-    assert evaluate.main([*map(str, words), *map(str, more)]) == 0
+    text = ["--model", model, "--weights", folder / f"{model}.params", "--out", out, "--gpus", "none", "--count", "3"]
+    assert evaluate.main([*map(str, text), *map(str, more)]) == 0
     return np.load(out / "predictions.npy"), json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -56,7 +56,7 @@ def evaluated(folder, out, *more, model="lgcn_64"):
 def test_evaluate_decodes_as_asked(folder, tmp_path, decoding):
     points, metrics = evaluated(folder, tmp_path / "out", "--decoding", decoding)
     net, info = load_weights(folder / "lgcn_64.params")
-    faces = SyntheticFaces(3, evaluate.TEST_SEED)
+    faces = RenderedFaces(3, evaluate.TEST_SEED)
     expected, _ = predict_dataset(PointPredictor(net, info.spec, decoding=decoding), faces)
     plain, _ = predict_dataset(PointPredictor(net, info.spec), faces)
     np.testing.assert_allclose(points, expected, atol=1e-3)
@@ -73,7 +73,7 @@ def test_evaluate_fits_a_shape_model_and_names_the_papers_row(folder, tmp_path, 
     points, metrics = evaluated(folder, tmp_path / "out", "--shape-model", folder / "shape.npz")
     net, info = load_weights(folder / "lgcn_64.params")
     fitted = PointPredictor(net, info.spec, shape_model=load_shape_model(folder / "shape.npz"))
-    expected, _ = predict_dataset(fitted, SyntheticFaces(3, evaluate.TEST_SEED))
+    expected, _ = predict_dataset(fitted, RenderedFaces(3, evaluate.TEST_SEED))
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert (metrics["model"], metrics["shape_model"]) == ("lgcn_64", "shape.npz")
     assert "stages" not in metrics
@@ -86,7 +86,7 @@ def test_evaluate_averages_answers(folder, tmp_path):
     points, metrics = evaluated(folder, tmp_path / "out", "--ensemble", "augmentation")
     net, info = load_weights(folder / "lgcn_64.params")
     several = AugmentedPredictor(PointPredictor(net, info.spec), IBUG_68)
-    expected, _ = predict_dataset(several, SyntheticFaces(3, evaluate.TEST_SEED))
+    expected, _ = predict_dataset(several, RenderedFaces(3, evaluate.TEST_SEED))
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert metrics["ensemble"] == "augmentation"
     dropped, metrics_dropped = evaluated(folder, tmp_path / "dropped", "--ensemble", "dropout", "--seed", "0")
@@ -105,17 +105,17 @@ def test_evaluate_averages_answers(folder, tmp_path):
         ("lgcn_64", ["--shape-model", "none.npz"], "no such shape model"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(folder, tmp_path, model, words, message):
-    words = [str(folder / word) if word.endswith(".npz") else word for word in words]
+def test_what_does_not_go_together_is_one_line(folder, tmp_path, model, text, message):
+    text = [str(folder / word) if word.endswith(".npz") else word for word in text]
     with pytest.raises((ValueError, OSError), match=message) as error:
-        evaluated(folder, tmp_path / "out", *words, model=model)
+        evaluated(folder, tmp_path / "out", *text, model=model)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
-def predicted(folder, out, *words, model="lgcn_64"):
-    words = [*words, "--out", out, "--weights", folder / f"{model}.params", "--gpus", "none"]
-    return predict.main([str(word) for word in words])
+def predicted(folder, out, *text, model="lgcn_64"):
+    text = [*text, "--out", out, "--weights", folder / f"{model}.params", "--gpus", "none"]
+    return predict.main([str(word) for word in text])
 
 
 def test_predict_with_a_shape_model(folder, tmp_path):
@@ -142,8 +142,8 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
     """A network that is not trained finds nothing that the shape model accepts; if less will do, it does."""
     photo = tmp_path / "photo.png"
     write_image(photo, np.full((70, 80, 3), 90, np.uint8))
-    words = (photo, "--detector", "none", "--shape-model", folder / "shape.npz")
-    assert predicted(folder, tmp_path / "out", *words, "--min-face", "40") == 0
+    text = (photo, "--detector", "none", "--shape-model", folder / "shape.npz")
+    assert predicted(folder, tmp_path / "out", *text, "--min-face", "40") == 0
     assert "0 faces in 1 of 1 photos" in capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "photo.json").read_text(encoding="utf-8"))
     assert (content["faces"], content["detector"], content["shape_model"]) == ([], "none", "shape.npz")
@@ -152,8 +152,8 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         WholePhotoLandmarks, "from_pretrained", lambda *a, **settings: asked.append(settings) or make(*a, **settings)
     )
-    assert predicted(folder, tmp_path / "other", *words, "--min-face", "33") == 0
-    assert predicted(folder, tmp_path / "third", *words[:3]) == 0
+    assert predicted(folder, tmp_path / "other", *text, "--min-face", "33") == 0
+    assert predicted(folder, tmp_path / "third", *text[:3]) == 0
     third = json.loads((tmp_path / "third" / "photo.json").read_text(encoding="utf-8"))
     assert third["shape_model"] == "shape.npz", "the one beside the weights"
     assert [settings["min_face"] for settings in asked] == [33, 60]
@@ -169,10 +169,10 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
         ("resnet18_slim", ["--decoding", "argmax"], "answers points, not heatmaps"),
     ],
 )
-def test_predict_refuses_in_one_line(folder, tmp_path, capsys, model, words, message):
-    words = [str(folder / word) if word.endswith(".npz") else word for word in words]
+def test_predict_refuses_in_one_line(folder, tmp_path, capsys, model, text, message):
+    text = [str(folder / word) if word.endswith(".npz") else word for word in text]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: predicted(folder, tmp_path / "out", HOPPER, *words, model=model))
+        cli.run(lambda: predicted(folder, tmp_path / "out", HOPPER, *text, model=model))
     lines = capsys.readouterr().err.strip().splitlines()
     assert (stopped.value.code, len(lines)) == (2, 1)
     assert message in lines[0]
@@ -180,7 +180,7 @@ def test_predict_refuses_in_one_line(folder, tmp_path, capsys, model, words, mes
 
 def test_medians_with_and_without_outline_stand_beside_the_papers():
     """Table 1. The outline and the inner mouth corners are off by 6 px of 100 between the eyes, the 49 points by 3."""
-    face = SyntheticFaces(1, 0)[0].points_image
+    face = RenderedFaces(1, 0)[0].points_image
     face = face * 100 / np.linalg.norm(face[45] - face[36])
     off = np.full((68, 2), (0.0, 3.0))
     off[[*range(17), 60, 64]] = (0.0, 6.0)
@@ -199,5 +199,5 @@ def test_medians_with_and_without_outline_stand_beside_the_papers():
 
 def test_the_default_network_suits_the_detector(monkeypatch):
     monkeypatch.setattr(predict, "find_weights", str)
-    for words, expected in (([], "ffld_resnet18"), (["--detector", "none"], "lgcn_64"), (["--model", "x"], "x")):
-        assert predict.chosen_weights(predict.parse(["photo.png", "--out", "out", *words])) == expected
+    for text, expected in (([], "ffld_resnet18"), (["--detector", "none"], "lgcn_64"), (["--model", "x"], "x")):
+        assert predict.chosen_weights(predict.parse(["photo.png", "--out", "out", *text])) == expected

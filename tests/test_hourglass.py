@@ -14,11 +14,11 @@ import untrained
 from datasets.heatmaps import HeatmapCodec
 from gluon_models import get_model, get_spec
 from gluon_models.__main__ import summarize
-from gluon_models.heatmap_objective import HeatmapObjective
 from gluon_models.hourglass import (
     CPU_RECIPE,
     RECIPE,
     SPEC,
+    HeatmapObjective,
     Hourglass,
     Lambda,
     LambdaBlock,

@@ -1,16 +1,16 @@
-"""label_faces.py: a network's own answers as labels of photos."""
+"""tools/label_faces.py: a network's own answers as labels of photos."""
 
 import numpy as np
 import pytest
 
-import label_faces
 from datasets import pts_folder
 from datasets.ibug_300w import read_pts, write_pts
 from datasets.images import read_image, write_image
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
 from gluon_models import load_weights, shipped_weights
 from inference.pipeline import PointPredictor, predict_dataset
+from tools import label_faces
 
 COUNT = 6
 
@@ -19,7 +19,7 @@ COUNT = 6
 def photos(tmp_path_factory):
     """Rendered faces in two folders, their points moved by four pixels, as if of another convention."""
     folder = tmp_path_factory.mktemp("photos")
-    for index, face in enumerate(SyntheticFaces(COUNT, 5, 200)):
+    for index, face in enumerate(RenderedFaces(COUNT, 5, 200)):
         path = folder / ("a" if index < 3 else "b/c") / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, face.image)
@@ -30,8 +30,8 @@ def photos(tmp_path_factory):
 
 def test_labels_are_the_networks_not_the_folders(photos, tmp_path, capsys):
     out = tmp_path / "labelled"
-    words = ["--model", "resnet18_slim", "--data", str(photos), "--out", str(out), "--gpus", "none"]
-    label_faces.main(words)
+    text = ["--model", "resnet18_slim", "--data", str(photos), "--out", str(out), "--gpus", "none"]
+    label_faces.main(text)
     assert "5 faces labelled, 1 not read" in capsys.readouterr().out
     given, labelled = pts_folder.load(photos), pts_folder.load(out)
     assert labelled.names == given.names[1:] == ("a/1", "a/2", "b/c/3", "b/c/4", "b/c/5")

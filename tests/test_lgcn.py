@@ -14,23 +14,9 @@ from mxnet.gluon import SymbolBlock
 from scipy.ndimage import convolve
 from scipy.special import log_softmax
 
-from gluon_models.ffld import parameter_count
-from gluon_models.lgcn import (
-    LGCN,
-    SPEC,
-    Activation,
-    KernelConvolution,
-    dense_kernel,
-    lgcn_64,
-    lgcn_128,
-)
-from gluon_models.lgcn_objective import (
-    MapCrossEntropy,
-    MapObjective,
-    MapSquares,
-    PointMaps,
-    map_weights,
-)
+from gluon_models.blocks import parameter_count
+from gluon_models.lgcn.network import LGCN, SPEC, Activation, KernelConvolution, dense_kernel, lgcn_64, lgcn_128
+from gluon_models.lgcn.objective import MapCrossEntropy, MapObjective, MapSquares, PointMaps, map_weights
 from gluon_models.spec import Normalize
 
 CPU = [mx.cpu()]

@@ -15,7 +15,7 @@ from datasets.cache import CachedFaces
 from datasets.faces import Face
 from datasets.loader import Loader
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 
 SEED = 7
 COUNT = 23
@@ -65,7 +65,7 @@ def order_of(batches):
 
 @pytest.fixture(scope="module")
 def faces():
-    return CachedFaces(SyntheticFaces(COUNT, seed=1, size=96))
+    return CachedFaces(RenderedFaces(COUNT, seed=1, size=96))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_the_death_of_a_worker_is_said_in_one_line():
 PROGRAM = """
 import multiprocessing, os, signal
 from datasets.loader import Loader
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import SyntheticFaces
 
 loader = Loader(SyntheticFaces(8, size=64), lambda face, rng: (face.image, face.points_image), 2, workers=2)
 next(loader.epoch(0))
@@ -204,7 +204,7 @@ def test_a_damaged_photo_names_itself(workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_cache_holds_what_the_data_set_reads(workers):
-    source = SyntheticFaces(3, seed=2, size=64)
+    source = RenderedFaces(3, seed=2, size=64)
     reads = []
     cached = CachedFaces(source, workers, lambda faces, count: (reads.append(face.name) or face for face in faces))
     assert len(cached) == 3

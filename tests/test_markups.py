@@ -17,7 +17,7 @@ from datasets.markups import (
     get_markup,
     other_side,
 )
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 
 REGIONS = ("jaw", "right_brow", "left_brow", "nose", "right_eye", "left_eye", "mouth")
 each_markup = pytest.mark.parametrize("markup", MARKUPS, ids=lambda markup: markup.name)
@@ -262,7 +262,7 @@ def test_a_markup_survives_the_way_to_a_worker_process():
 
 
 def test_a_mirrored_rendered_face_keeps_its_right_side_on_the_right():
-    for face in SyntheticFaces(6, seed=3):
+    for face in RenderedFaces(6, seed=3):
         for points in (face.points_image, (face.points_image * (-1, 1))[list(IBUG_68.flip_order)]):
             eyes = {side: points[list(IBUG_68.regions[f"{side}_eye"])].mean(axis=0) for side in ("right", "left")}
             assert eyes["right"][0] < eyes["left"][0]

@@ -5,8 +5,8 @@ import pytest
 from mxnet.gluon import nn
 
 from engine.memory import MEGABYTE, training_megabytes
-from engine.training import memory_words
 from gluon_models import get_model
+from training.options import memory_text
 
 
 def test_one_dense_layer_by_hand():
@@ -34,6 +34,6 @@ def test_gray_crops_are_counted_as_one_channel():
     net = get_model("lgcn_64", num_landmarks=68)
     net.initialize()
     net(mx.nd.zeros((1, 1, 96, 96)))
-    words = memory_words(net, (1, 96, 96), 5, [mx.cpu(0), mx.cpu(1)])
+    text = memory_text(net, (1, 96, 96), 5, [mx.cpu(0), mx.cpu(1)])
     gigabytes = training_megabytes(net, (3, 1, 96, 96)) / 1024
-    assert words == f"a step takes about {gigabytes:.1f} GB for 3 faces of 96 px on each device"
+    assert text == f"a step takes about {gigabytes:.1f} GB for 3 faces of 96 px on each device"

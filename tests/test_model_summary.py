@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 
 from gluon_models import get_model, get_spec, list_models
 from gluon_models.__main__ import Row, format_table, main, summarize
-from gluon_models.ffld import parameter_count
+from gluon_models.blocks import parameter_count
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,9 +11,8 @@ from mxnet import autograd
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
 
 from gluon_models import InputSpec, Normalize, get_model, get_spec, list_models
-from gluon_models.blocks import bottleneck_block
-from gluon_models.ffld import PointLoss, parameter_count
-from gluon_models.point_objective import PointObjective
+from gluon_models.blocks import bottleneck_block, parameter_count
+from gluon_models.points import PointLoss, PointObjective
 from untrained import draw, fill
 
 GOLDEN = Path(__file__).parent / "golden" / "models.json"

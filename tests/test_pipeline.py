@@ -9,7 +9,7 @@ from datasets.faces import Face
 from datasets.geometry import invert, transform_points
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import AFLW_19
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from gluon_models import InputSpec, get_model, get_spec
 from inference import pipeline
 from inference.pipeline import (
@@ -147,7 +147,7 @@ def test_a_second_look_is_at_the_box_of_the_first_ones_points():
     # 0.25 and 0.75 of 16 pixels from 10 on are 13.5 and 21.5; of the 8 pixels from 13.5 on, 15 and 19.
     np.testing.assert_allclose(locate(predictor, photo, [np.array([10.0, 10, 26, 26])]), [[[13.5] * 2, [21.5] * 2]])
     np.testing.assert_allclose(
-        locate(predictor, photo, [np.array([10.0, 10, 26, 26])], looks=2), [[[15] * 2, [19] * 2]]
+        locate(predictor, photo, [np.array([10.0, 10, 26, 26])], passes=2), [[[15] * 2, [19] * 2]]
     )
 
 
@@ -320,7 +320,7 @@ class Blobs:
 @pytest.mark.parametrize("stride", [1, 4])
 def test_a_shape_model_places_what_a_map_misleads(stride):
     """Points of a coarse map too: the shape model's cells are brought back to the crop."""
-    shapes = SyntheticFaces(40, 0, 64)
+    shapes = RenderedFaces(40, 0, 64)
     points = np.stack([shapes[k].points_image for k in range(40)])
     points = 20 + 88 * (points - points.min(axis=1, keepdims=True)) / np.ptp(points, axis=1).max(axis=1)[:, None, None]
     model = fit_shapes(points)
@@ -384,7 +384,7 @@ def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
 def test_a_data_set_may_be_looked_at_twice():
     net = FixedPoints(*[(0.25, 0.25)] * 18, (0.75, 0.75))
     faces = SpotFaces()
-    points, _ = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, looks=2)
+    points, _ = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, passes=2)
     # A quarter and three quarters of 32 pixels from 15 on are 22.5 and 38.5; of the 16 from 22.5 on, 26 and 34.
     np.testing.assert_allclose(points[0, [0, 18]], [[26, 26], [34, 34]])
 
@@ -408,7 +408,7 @@ def test_every_stage_of_a_data_set_at_its_second_look():
     """The second look is at the box of the last stage's points of the first one, or none would be there at all."""
     net = TwoStages(*[(0.25, 0.25)] * 18, (0.75, 0.75))
     predictor = StagePredictor(PointPredictor(net, make_spec(size=32)))
-    points, skipped = predict_dataset(predictor, SpotFaces(), looks=2)
+    points, skipped = predict_dataset(predictor, SpotFaces(), passes=2)
     assert points.shape == (4, 2, 19, 2)
     assert list(skipped) == ["c"]
     np.testing.assert_allclose(points[0, 1, [0, 18]], [[26, 26], [34, 34]])

@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_models.point_objective import point_targets
+from gluon_models.points import point_targets
 
 POINTS = np.array([[[10.0, 20], [40, 60], [np.nan, np.nan]], [[5, 5], [8, 9], [29, 5]]], "f")
 

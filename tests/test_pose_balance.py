@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from datasets.face_mesh import CONTROLS
 from datasets.markups import AFLW_19, AFLW_21, IBUG_68
 from datasets.pose_balance import aligned, balanced_indices, poses
+from datasets.render.mesh import CONTROLS
 
 HEAD_68 = CONTROLS.space[:68]
 EARS = np.array([(-78.0, 15, -95), (78, 15, -95)])

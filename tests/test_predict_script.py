@@ -17,13 +17,13 @@ from matplotlib import cbook
 from PIL import Image
 
 import predict
+from common import cli
 from datasets.ibug_300w import read_pts
 from datasets.images import read_image
-from engine import cli
 from gluon_models import describe, get_model, save_weights
-from inference import output_folder, photo_files
 from inference.landmark_detector import LandmarkDetector
-from inference.video_reader import Frame
+from inference.media import output_folder, photo_files
+from inference.media.video_reader import Frame
 
 ROOT = Path(__file__).resolve().parent.parent
 HOPPER = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -59,11 +59,11 @@ def photos(tmp_path):
 def run(tmp_path, weights, capsys):
     """Runs the script in this process as the command line would; returns its exit code, output and errors."""
 
-    def call(*words, out=tmp_path / "out", own=()):
+    def call(*text, out=tmp_path / "out", own=()):
         own = own or ("--weights", weights)
-        words = [str(word) for word in (*words, "--out", out, *own, "--gpus", "none")]
+        text = [str(word) for word in (*text, "--out", out, *own, "--gpus", "none")]
         with pytest.raises(SystemExit) as stop:
-            cli.run(lambda: predict.main(words))
+            cli.run(lambda: predict.main(text))
         captured = capsys.readouterr()
         return stop.value.code, captured.out, captured.err
 
@@ -119,11 +119,11 @@ def test_one_photo_as_a_process_of_its_own(tmp_path, weights):
 
 
 def test_a_folder_with_given_boxes(run, photos, tmp_path):
-    code, words, error = run(photos, "--boxes", tmp_path / "boxes.json")
+    code, text, error = run(photos, "--boxes", tmp_path / "boxes.json")
     assert code == 0
     assert error == ""  # and no progress bar where there is no terminal
-    assert f"{photos / 'c.PNG'}: no face was found; give its box with --boxes" in words
-    assert f"3 faces in 3 of 3 photos: {tmp_path / 'out'}" in words
+    assert f"{photos / 'c.PNG'}: no face was found; give its box with --boxes" in text
+    assert f"3 faces in 3 of 3 photos: {tmp_path / 'out'}" in text
     names = ["a.json", "a.png", "a_1.pts", "b b.json", "b b.png", "b b_1.pts", "b b_2.pts", "c.json", "c.png"]
     assert sorted(content_of(tmp_path / "out")) == names
     faces = json.loads((tmp_path / "out" / "b b.json").read_text(encoding="utf-8"))["faces"]
@@ -137,9 +137,9 @@ def test_bad_photos_of_a_folder_are_listed_and_the_others_done(run, photos, tmp_
     (photos / "cut.jpg").write_bytes(HOPPER.read_bytes()[:3000])
     boxes = {"a": [90, 5, 120, 30], "b b": [5, 5, 30, 30], "empty": [], "cut": [], "text": []}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes), encoding="utf-8")
-    code, words, error = run(photos, "--boxes", tmp_path / "boxes.json")
+    code, text, error = run(photos, "--boxes", tmp_path / "boxes.json")
     assert code == 1
-    assert "1 face in 1 of 6 photos" in words
+    assert "1 face in 1 of 6 photos" in text
     lines = [line for line in error.splitlines() if line.startswith("left out: ")]
     assert len(lines) == 5
     reasons = {"a.png": "lies outside the image of 80 x 60", "c.PNG": "has no entry 'c.PNG'"}
@@ -159,8 +159,8 @@ def test_a_single_bad_photo_is_an_error(run, photos, tmp_path):
 
 
 def test_globs_and_repeated_photos(run, photos, tmp_path):
-    code, words, _ = run(photos / "*.png", photos / "a.png", photos / "[bc]*", "--detector", "whole")
-    assert (code, words) == (0, f"3 faces in 3 of 3 photos: {tmp_path / 'out'}\n")
+    code, text, _ = run(photos / "*.png", photos / "a.png", photos / "[bc]*", "--detector", "whole")
+    assert (code, text) == (0, f"3 faces in 3 of 3 photos: {tmp_path / 'out'}\n")
 
 
 @pytest.mark.parametrize("word", ["missing.jpg", "missing", "*.tif"])
@@ -270,11 +270,11 @@ def test_photos_of_odd_kinds(run, tmp_path, detector):
     folder.mkdir()
     for name, make in ODD_PHOTOS.items():
         make(folder / name)
-    code, words, error = run(folder, "--detector", detector)
+    code, text, error = run(folder, "--detector", detector)
     found = len(ODD_PHOTOS) if detector == "whole" else 0
     assert (code, error) == (0, "")
-    assert f"{found} faces in {len(ODD_PHOTOS)} of {len(ODD_PHOTOS)} photos" in words
-    assert words.count("no face was found") == len(ODD_PHOTOS) - found
+    assert f"{found} faces in {len(ODD_PHOTOS)} of {len(ODD_PHOTOS)} photos" in text
+    assert text.count("no face was found") == len(ODD_PHOTOS) - found
     for name in ODD_PHOTOS:
         content = json.loads((tmp_path / "out" / f"{Path(name).stem}.json").read_text(encoding="utf-8"))
         with Image.open(folder / name) as picture:
@@ -328,9 +328,9 @@ ALONE = ("--no-tracking", "--detector", "whole")  # an untrained network finds n
 
 def test_a_video(run, tmp_path):
     video, out = write_video(tmp_path / "clip.avi"), tmp_path / "out"
-    code, words, error = run(video, *ALONE)
+    code, text, error = run(video, *ALONE)
     assert (code, error) == (0, "")
-    assert words == f"{video}: 6 faces in 6 frames\nwritten to {out}\n"
+    assert text == f"{video}: 6 faces in 6 frames\nwritten to {out}\n"
     assert sorted(content_of(out)) == ["clip.json", "clip.jsonl", "clip.mp4"]
     lines = lines_of(out, "clip")
     assert [line["frame"] for line in lines] == list(range(6))
@@ -349,10 +349,10 @@ def test_a_video(run, tmp_path):
 
 def test_an_untrained_network_follows_nothing(run, tmp_path):
     video = write_video(tmp_path / "clip.avi", 3)
-    code, words, _ = run("--smooth", video, "--boxes", boxes_file(tmp_path))
+    code, text, _ = run("--smooth", video, "--boxes", boxes_file(tmp_path))
     assert code == 0
     assert json.loads((tmp_path / "out" / "clip.json").read_text(encoding="utf-8"))["smoothing_hz"] == 1
-    assert "clip.avi: 0 faces in 3 frames" in words
+    assert "clip.avi: 0 faces in 3 frames" in text
     assert [line["faces"] for line in lines_of(tmp_path / "out", "clip")] == [[], [], []]
 
 
@@ -368,9 +368,9 @@ def test_a_video_with_broken_frames_is_done_and_listed(run, tmp_path):
     start = [match.start() for match in re.finditer(b"\xff\xd8\xff", data)]
     data[start[2] : start[2] + 500] = bytes(500)
     video.write_bytes(data[: start[5]])
-    code, words, error = run(video, *ALONE)
+    code, text, error = run(video, *ALONE)
     assert code == 1
-    assert "4 faces in 4 frames" in words
+    assert "4 faces in 4 frames" in text
     assert error == f"left out: frames of {video}: 1 could not be decoded\n"
     assert [line["frame"] for line in lines_of(tmp_path / "out", "clip")] == [0, 1, 3, 4]
     content = json.loads((tmp_path / "out" / "clip.json").read_text(encoding="utf-8"))
@@ -399,9 +399,9 @@ def test_videos_without_frames_or_that_are_none(run, tmp_path):
     refused(run(tmp_path / "header.avi", *ALONE), tmp_path / "header.avi", "no frame of it can be decoded")
     refused(run(tmp_path / "text.mp4", *ALONE), tmp_path / "text.mp4", "not a video that can be read")
     assert content_of(tmp_path / "out") == {}
-    code, words, error = run(tmp_path / "header.avi", tmp_path / "text.mp4", video, *ALONE)
+    code, text, error = run(tmp_path / "header.avi", tmp_path / "text.mp4", video, *ALONE)
     assert code == 1
-    assert "clip.avi: 6 faces in 6 frames" in words
+    assert "clip.avi: 6 faces in 6 frames" in text
     assert error.count("left out: ") == 2
 
 
@@ -413,7 +413,7 @@ def test_a_camera_that_is_not_there(run, tmp_path):
 class Interrupted:
     """A camera that shows three frames; then somebody presses Ctrl-C."""
 
-    def __init__(self, *words):
+    def __init__(self, *text):
         self.left = 3
 
     def isOpened(self):
@@ -435,9 +435,9 @@ class Interrupted:
 def test_a_camera_ends_with_ctrl_c_and_keeps_its_frames(run, tmp_path, monkeypatch):
     real = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda source, *more: real(source, *more) if more else Interrupted())
-    code, words, _ = run("0", *ALONE)
+    code, text, _ = run("0", *ALONE)
     assert code == 0
-    assert "camera 0: 3 faces in 3 frames" in words
+    assert "camera 0: 3 faces in 3 frames" in text
     assert sorted(content_of(tmp_path / "out")) == ["camera_0.json", "camera_0.jsonl", "camera_0.mp4"]
     assert len(lines_of(tmp_path / "out", "camera_0")) == 3
 
@@ -535,8 +535,8 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops(monkeypatch):
         (("--smooth", "--no-tracking"), "--smooth needs faces that are followed"),
     ],
 )
-def test_video_options_that_cannot_be(run, photos, words, advice):
-    refused(run(photos / "a.png", *words), advice)
+def test_video_options_that_cannot_be(run, photos, text, advice):
+    refused(run(photos / "a.png", *text), advice)
 
 
 def test_weights_that_do_not_fit(run, photos, weights, tmp_path):
@@ -560,6 +560,6 @@ def test_help_names_units(capsys):
     with pytest.raises(SystemExit) as stop:
         predict.main(["--help"])
     assert stop.value.code == 0
-    words = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
     for part in ("0-based in the JSON, 1-based in .pts", "in pixels of the upright photo", "Exit code 0"):
-        assert part in words
+        assert part in text

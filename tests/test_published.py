@@ -247,7 +247,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("quoted", QUOTED, ids=lambda each: f"{each.paper}-{each.value:g}")
-def test_every_figure_of_the_texts_stands_in_its_words(quoted):
+def test_every_figure_of_the_texts_stands_in_its_text(quoted):
     assert f"{quoted.value:g}" in quoted.quote.replace("8.00", "8")
     assert quoted.quote in " ".join(text_of(FILES[quoted.paper]).split())
 

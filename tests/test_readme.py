@@ -7,21 +7,23 @@ from pathlib import Path
 
 import pytest
 
-import calibrate_detector
-import calibrate_tracking
 import evaluate
-import evaluate_detector
-import evaluate_video
 import export
-import label_faces
 import predict
-import results
-import ship
-import study
 import train_ffld
 from datasets import ibug_300w
-from evaluation.document_tables import DETECTOR
 from gluon_models.weights import SHIPPED_FOLDER, file_sha256
+from report.document_tables import DETECTOR
+from tools import (
+    calibrate_detector,
+    calibrate_tracking,
+    evaluate_detector,
+    evaluate_video,
+    label_faces,
+    results,
+    ship,
+    study,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,18 +32,18 @@ INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 
 
 PARSERS = {
-    "calibrate_detector.py": calibrate_detector.parse,
-    "calibrate_tracking.py": calibrate_tracking.parse,
-    "evaluate_video.py": evaluate_video.parse,
+    "tools/calibrate_detector.py": calibrate_detector.parse,
+    "tools/calibrate_tracking.py": calibrate_tracking.parse,
+    "tools/evaluate_video.py": evaluate_video.parse,
     "train_ffld.py": train_ffld.TRAINING.parse,
     "evaluate.py": evaluate.parse,
-    "evaluate_detector.py": evaluate_detector.parse,
+    "tools/evaluate_detector.py": evaluate_detector.parse,
     "predict.py": predict.parse,
     "export.py": export.make_parser().parse_args,
-    "label_faces.py": label_faces.parse,
-    "results.py": results.parse,
-    "ship.py": ship.parse,
-    "study.py": study.parse,
+    "tools/label_faces.py": label_faces.parse,
+    "tools/results.py": results.parse,
+    "tools/ship.py": ship.parse,
+    "tools/study.py": study.parse,
 }
 
 
@@ -52,10 +54,10 @@ def commands(script):
 
 @pytest.mark.parametrize("script", sorted(PARSERS))
 def test_every_command_parses(script):
-    found = [words for words in commands(script) if "--resume" not in words]
+    found = [text for text in commands(script) if "--resume" not in text]
     assert found
-    for words in found:
-        PARSERS[script](words)
+    for text in found:
+        PARSERS[script](text)
 
 
 def test_make_targets_exist():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import train_deeppose
 import train_regions
-from gluon_models import deeppose, region_resnet
+from gluon_models import deeppose
+from gluon_models.regions import network as region_resnet
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGERS = {

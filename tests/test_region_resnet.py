@@ -7,11 +7,11 @@ from mxnet import autograd
 from scipy.ndimage import map_coordinates
 
 from datasets.markups import MARKUPS, get_markup
-from gluon_models import get_model, get_spec, region_objective
-from gluon_models.ffld import parameter_count
-from gluon_models.region_crop import MARGIN, OFFSET, PartCut, gather, landmark_boxes, put_back, widen
-from gluon_models.region_objective import RegionObjective, part_boxes
-from gluon_models.region_resnet import (
+from gluon_models import get_model, get_spec
+from gluon_models.blocks import parameter_count
+from gluon_models.regions import objective as region_objective
+from gluon_models.regions.crop import MARGIN, OFFSET, PartCut, gather, landmark_boxes, put_back, widen
+from gluon_models.regions.network import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     Design,
@@ -22,7 +22,8 @@ from gluon_models.region_resnet import (
     load_stem,
     networks_of,
 )
-from gluon_models.regions import JAW, LANDMARKS, PARTS, parts_of
+from gluon_models.regions.objective import RegionObjective, part_boxes
+from gluon_models.regions.parts import JAW, LANDMARKS, PARTS, parts_of
 from inference.exported import Exporter, read_mxnet, read_onnx, write_onnx
 
 SPEC = get_spec("region_parts")

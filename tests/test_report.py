@@ -15,14 +15,14 @@ from PIL import Image
 
 from datasets.markups import get_markup
 from evaluation.boxes import check_inside, closest_box, given_box, overlap
-from evaluation.comparison import compare, format_table, remarks
-from evaluation.outputs import json_bytes, write_together
-from evaluation.plots import Picture, draw_ced
-from evaluation.protocols import box_words, get_protocol
-from evaluation.report import extreme_faces, write_report
+from evaluation.protocols import box_text, get_protocol
 from evaluation.summary import Evaluation, stage_errors, summarise
+from report.comparison import compare, format_table, remarks
+from report.evaluation_report import extreme_faces, write_report
+from report.outputs import json_bytes, write_together
+from report.plots import Picture, draw_ced
 
-WORDS = box_words("truth", 0.25)
+WORDS = box_text("truth", 0.25)
 EYE_DISTANCE = 100.0  # px in every true face here
 FILES = {"metrics.json", "errors.npy", "errors.csv", "predictions.npy", "ced.png", "faces.png", "report.html"}
 
@@ -207,13 +207,13 @@ def test_a_complete_subset_has_a_delta():
     ],
     ids=["faces missing", "faces not found", "another subset"],
 )
-def test_other_faces_than_the_papers_have_no_delta_but_words(evaluation):
+def test_other_faces_than_the_papers_have_no_delta_but_text(evaluation):
     row = row_of(evaluation)
     assert row.paper == 4.38
     assert row.delta is None
     rows = compare(evaluation, summarise(evaluation).results)
     assert "(4.38)" in format_table(rows)
-    assert any("in brackets" in words and "common" in words for words in remarks(evaluation, rows, WORDS))
+    assert any("in brackets" in text and "common" in text for text in remarks(evaluation, rows, WORDS))
 
 
 def evaluation_on(dataset, subset, pixels, present=""):
@@ -250,7 +250,7 @@ def test_aflw_is_measured_over_the_face_size_and_over_no_length_between_eyes():
     assert (rows["NME, face size"].paper, rows["NME, face size"].source) == (1.75, "FFLD, Table 2")
     assert rows["NME, face size"].delta == pytest.approx(0.25)
     assert rows["median, face size"].ours == pytest.approx(2.0)
-    assert not any("in brackets" in words for words in said)
+    assert not any("in brackets" in text for text in said)
     assert figures_of(evaluation_on("aflw", "frontal", [1, 1, 1]))[0]["NME, face size"].paper == 1.52
 
 
@@ -281,7 +281,7 @@ def test_cofws_figure_stands_beside_both_readings_and_is_subtracted_in_the_likel
     assert pupil.delta == pytest.approx(-0.45)
     assert size.ours == pytest.approx((2 / 0.8 + 3 + 2) / 3)
     assert (size.paper, size.delta) == (5.45, None)
-    assert sum("printed as face size; its values look like inter-pupil ones" in words for words in said) == 1
+    assert sum("printed as face size; its values look like inter-pupil ones" in text for text in said) == 1
     assert "faces above 10 %" in rows
 
 
@@ -292,7 +292,7 @@ def test_of_300vw_no_difference_is_taken(subset, paper):
         assert (rows[quantity].paper, rows[quantity].delta) == (paper, None)
     assert rows["NME, pupils"].ours == pytest.approx(5.0)
     assert rows["NME, eye midpoints"].paper is None
-    assert any("Table 4" in words and "the table does not say which" in words for words in said)
+    assert any("Table 4" in text and "the table does not say which" in text for text in said)
 
 
 def test_what_is_there_of_300vw_is_said():
@@ -300,7 +300,7 @@ def test_what_is_there_of_300vw_is_said():
     assert not evaluation.is_complete
     _, said = figures_of(evaluation)
     assert said[0] == "of category_3 only 3 of 14 videos are here"
-    assert any("in brackets, are of the whole category_3 subset" in words for words in said)
+    assert any("in brackets, are of the whole category_3 subset" in text for text in said)
 
 
 def test_a_size_that_the_data_set_does_not_give():
@@ -320,16 +320,16 @@ def test_the_curve_of_aflw_is_in_the_normaliser_of_record(tmp_path):
 def test_no_paper_no_figure():
     for evaluation in (evaluation_of([3], subset="private"), evaluation_of([3], model="another")):
         assert row_of(evaluation).paper is None
-        assert not any("paper:" in words for words in remarks(evaluation, [row_of(evaluation)], WORDS))
+        assert not any("paper:" in text for text in remarks(evaluation, [row_of(evaluation)], WORDS))
 
 
 def test_remarks_say_how_many_faces_and_which_boxes():
     evaluation = evaluation_of([3, np.nan], expected=554, skipped=[1])
     said = remarks(evaluation, [row_of(evaluation)], WORDS)
     assert "2 of the 554 faces of common are here" in said
-    assert any("1 of 2 faces were not found" in words for words in said)
+    assert any("1 of 2 faces were not found" in text for text in said)
     assert "faces are cropped with a margin of 25 % about the tight box of their true landmarks" in " ".join(said)
-    assert any("Table 1, ResNet18" in words and "a quarter" in words for words in said)
+    assert any("Table 1, ResNet18" in text and "a quarter" in text for text in said)
 
 
 def test_the_printed_table():

@@ -10,14 +10,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from datasets.face_mesh import CONTROLS
 from datasets.markups import IBUG_68
+from datasets.render.mesh import CONTROLS
 from evaluation.metrics import ced
-from evaluation.outputs import json_bytes
-from evaluation.page import html_table
 from evaluation.published import CONTEXT
-from evaluation.results_page import _SCRIPT, render_results
-from evaluation.results_tables import (
+from evaluation.stress import Curve, Level, make_levels
+from report.outputs import json_bytes
+from report.page import html_table
+from report.results_page import _SCRIPT, render_results
+from report.results_tables import (
     int8_rows,
     line_cells,
     markdown,
@@ -27,7 +28,7 @@ from evaluation.results_tables import (
     remark_rows,
     table_lines,
 )
-from evaluation.stress import Curve, Level, draw_stress, make_levels, stress_table
+from report.stress import draw_stress, stress_table
 
 NAMES = ("ffld_resnet18", "resnet18_slim")
 FACE = CONTROLS.space[:68, :2]
@@ -98,7 +99,7 @@ def record():
     table = [{"quantity": "NME, pupils", "ours": None, "paper": 4.25, "delta": None, "source": "FFLD, Table 1"}]
     pair = {"dataset": "300w", "subset": "helen_test", "first": NAMES[0], "second": NAMES[1]}
     values = {
-        "made": {"command": "results.py --data DIR --out results", "git": {"commit": "abc"}},
+        "made": {"command": "tools/results.py --data DIR --out results", "git": {"commit": "abc"}},
         "evaluations": [
             entry(NAMES[0], 3.09, 3.18, {"mean": 0.0005, "interval": [-0.0002, 0.0011], "p_value": 0.2, "faces": 330}),
             entry(NAMES[1], 13.68, 4.38, {"missing": "no int8 form"}),
@@ -164,12 +165,12 @@ def test_remarks_are_said_once(record):
         ({"protocol": {"part_of": "", "true_boxes": "listed"}}, "the data set's boxes; trained on photos"),
     ],
 )
-def test_what_sets_the_protocol_apart(changed, words):
+def test_what_sets_the_protocol_apart(changed, text):
     plain = {
         **{"subset": "test", "boxes": "truth", "data": "photos", "faces": {"measured": 5, "expected": 5}},
         "protocol": {"part_of": "", "true_boxes": "truth"},
     }
-    assert protocol_difference({**plain, **changed}) == words
+    assert protocol_difference({**plain, **changed}) == text
 
 
 def test_pairs_and_regions(record):

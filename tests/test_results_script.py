@@ -1,4 +1,4 @@
-"""results.py from its command line to its files, on rendered faces with weights that ship."""
+"""tools/results.py from its command line to its files, on rendered faces with weights that ship."""
 
 import argparse
 import json
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import evaluate
-import results
 from datasets.ibug_300w import write_pts
 from datasets.images import write_image
-from datasets.synthetic import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 from inference.quantized import NotQuantizable
+from tools import results
 
 NAMES = ("resnet18_slim", "resnet18_slim_rendered")
 FILES = {"results.json", "results.md", "report.html", "ced_rendered_test.png"}
@@ -26,8 +26,8 @@ def written(tmp_path_factory):
     taken = {**{name: index[name] for name in NAMES}, "a_detector": {"kind": "detector"}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "shipped", lambda: taken)
-        words = ["--count", "2", "--stress-faces", "0", "--gpus", "none", "--keep", str(out / "kept"), "--seed", "3"]
-        assert results.main([*words, "--out", str(out / "out")]) == 0
+        text = ["--count", "2", "--stress-faces", "0", "--gpus", "none", "--keep", str(out / "kept"), "--seed", "3"]
+        assert results.main([*text, "--out", str(out / "out")]) == 0
     return out
 
 
@@ -62,9 +62,9 @@ def test_all_that_ships_has_an_entry_with_what_made_it(written, record):
 
 def test_commands_are_those_of_evaluate_and_name_no_folder_of_the_machine(written, record):
     for entry in record["evaluations"]:
-        script, *words = shlex.split(entry["command"])
+        script, *text = shlex.split(entry["command"])
         assert script == "evaluate.py"
-        parsed = evaluate.parse(words)
+        parsed = evaluate.parse(text)
         assert (parsed.dataset, parsed.count, parsed.stress, parsed.seed) == ("rendered", 2, False, 3)
     for name in ("results.json", "results.md", "report.html"):
         assert str(written) not in (written / "out" / name).read_text(encoding="utf-8")
@@ -74,16 +74,16 @@ def test_a_shape_model_that_ships_is_a_system_of_its_own():
     plain, fitted = results.systems_of("lgcn_64", results.shipped()["lgcn_64"])
     subset = results.Subset("300w", "helen_test", Path("photos"), "ibug_68")
     assert plain == results.System("lgcn_64", "lgcn_64", "lgcn_64", ())
-    words = results.evaluate_words(fitted, subset, argparse.Namespace(seed=0, count=5))
-    parsed = evaluate.parse(words)
+    text = results.evaluate_text(fitted, subset, argparse.Namespace(seed=0, count=5))
+    parsed = evaluate.parse(text)
     assert (parsed.model, parsed.weights, parsed.shape_model) == ("lgcn_64", None, "weights/lgcn_64.shape.npz")
-    assert words[-1] == "results/lgcn_64_shape_model/300w_helen_test"
+    assert text[-1] == "results/lgcn_64_shape_model/300w_helen_test"
     assert len(results.systems_of("resnet18_slim", results.shipped()["resnet18_slim"])) == 1
 
 
 @pytest.mark.parametrize("kind", [NotQuantizable, ValueError])
 def test_a_network_without_an_int8_form_is_said_to_have_none(tmp_path, monkeypatch, kind):
-    def refuse(words):
+    def refuse(text):
         raise kind("no int8 form")
 
     monkeypatch.setattr(evaluate, "main", refuse)
@@ -143,7 +143,7 @@ def test_the_papers_figures_stand_beside_a_network_without_weights():
 def test_subsets_that_are_there_are_found_and_none_twice(tmp_path, capsys):
     folder = tmp_path / "300w" / "helen" / "testset"
     folder.mkdir(parents=True)
-    face = SyntheticFaces(1, seed=5)[0]
+    face = RenderedFaces(1, seed=5)[0]
     write_image(folder / "1.png", face.image)
     write_pts(folder / "1.pts", face.points_image)
     found = results.find_subsets(tmp_path, None)
@@ -161,13 +161,13 @@ def test_command_line_of_a_part_of_a_data_set(tmp_path):
     arguments = results.parse(["--data", str(tmp_path), "--out", "x", "--stress-faces", "0"])
     subset = results.Subset("300w", "common", tmp_path / "300w", "ibug_68")
     system = results.System("ffld_resnet18_rendered", "ffld_resnet18_rendered", "ffld_resnet18", ())
-    words = results.evaluate_words(system, subset, arguments)
-    assert words == shlex.split(
+    text = results.evaluate_text(system, subset, arguments)
+    assert text == shlex.split(
         "--model ffld_resnet18 --weights weights/ffld_resnet18_rendered.params --dataset 300w --subset common "
         "--data DIR/300w --allow-missing --seed 0 --out results/ffld_resnet18_rendered/300w_common"
     )
     shipped = system._replace(weights="ffld_resnet18")
-    further = results.evaluate_words(shipped, subset, arguments, ["--stress", "--stress-faces", "7"])
+    further = results.evaluate_text(shipped, subset, arguments, ["--stress", "--stress-faces", "7"])
     assert "--stress --stress-faces 7 --seed" in shlex.join(further)
     assert "--weights" not in further
 
@@ -180,8 +180,8 @@ def test_command_line_of_a_part_of_a_data_set(tmp_path):
         (["--data", "no/such"], "no/such holds no data set"),
     ],
 )
-def test_bad_arguments(tmp_path, words, message):
+def test_bad_arguments(tmp_path, text, message):
     with pytest.raises((ValueError, OSError), match=message) as error:
-        results.main([*words, "--out", str(tmp_path / "out")])
+        results.main([*text, "--out", str(tmp_path / "out")])
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""search.py: what is drawn, what is run and not run again, the table by hand."""
+"""tools/search.py: what is drawn, what is run and not run again, the table by hand."""
 
 import json
 import math
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import search
-from engine import cli
-from search import Trial
+from common import cli
+from tools import search
+from tools.search import Trial
 
 RANGES = (1e-5, 1e-2), (1e-6, 1e-3)
 
@@ -41,8 +41,8 @@ def test_a_trial_depends_on_the_seed_and_its_number_alone():
 
 
 def test_every_trial_is_a_run_and_more_trials_add_to_those_before(trainings, tmp_path, capsys):
-    words = ["train_deeppose.py", "--out", str(tmp_path / "out"), "--data", "d", "--seed", "7"]
-    assert search.main([*words, "--trials", "2"]) == 0
+    text = ["train_deeppose.py", "--out", str(tmp_path / "out"), "--data", "d", "--seed", "7"]
+    assert search.main([*text, "--trials", "2"]) == 0
     first = search.draw_trial(0, 0, [1e-5, 1e-2], [1e-6, 1e-2])
     assert trainings.commands[0] == [
         *"train_deeppose.py --data d --seed 7 --lr".split(),
@@ -50,7 +50,7 @@ def test_every_trial_is_a_run_and_more_trials_add_to_those_before(trainings, tmp
         *("--out", str(tmp_path / "out" / "trial-000")),
     ]
     assert f"best: --lr {first.learning_rate:g} --wd {first.weight_decay:g}" in capsys.readouterr().out
-    search.main([*words, "--trials", "3"])
+    search.main([*text, "--trials", "3"])
     assert [Path(command[-1]).name for command in trainings.commands] == ["trial-000", "trial-001", "trial-002"]
     stored = json.loads((tmp_path / "out" / "search.json").read_text())["trials"]
     assert [trial["nme"] for trial in stored] == pytest.approx([0.06, 0.07, 0.08])
@@ -92,8 +92,8 @@ def test_the_table_has_the_best_trial_first():
         (["--wd-range", "1", "0.1"], "the lower one first"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: search.main(["train_deeppose.py", "--out", str(tmp_path), *words]))
+        cli.run(lambda: search.main(["train_deeppose.py", "--out", str(tmp_path), *text]))
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err

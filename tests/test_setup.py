@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy.core._multiarray_umath as numpy_library
 import pytest
 
-from engine import cuda
+from tools import install_cuda as cuda
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("sh", "bash", "env", "make", "timeout", "rm", "mkdir", "cp", "touch", "sed", "awk", "dirname")
@@ -249,7 +249,7 @@ def test_check_names_the_card_and_exits_with_2(tmp_path):
     write_program(tmp_path, "nvidia-smi", "#!/bin/sh\necho 'NVIDIA H100 PCIe, 9.0'\n")
     env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        [sys.executable, "-m", "engine.cuda", "check"], cwd=ROOT, env=env, capture_output=True, text=True
+        [sys.executable, "-m", "tools.install_cuda", "check"], cwd=ROOT, env=env, capture_output=True, text=True
     )
     assert done.returncode == 2
     assert "problem: NVIDIA H100 PCIe, compute capability 9.0: newer than the machine code" in done.stdout
@@ -270,7 +270,7 @@ def test_missing_libraries_are_named_with_what_brings_them(monkeypatch):
     problems = {problem.split()[0]: problem for problem in cuda.wheel_problems()}
     assert list(problems) == ["libcudart.so.11.0", "libnccl.so.2", "libGL.so.1", "libfoo.so.3"]
     assert "nvidia-cuda-runtime-cu11 brings it: pip install -r requirements.txt" in problems["libcudart.so.11.0"]
-    assert "not where MXNet looks for it: run python -m engine.cuda link" in problems["libnccl.so.2"]
+    assert "not where MXNet looks for it: run python -m tools.install_cuda link" in problems["libnccl.so.2"]
     assert "apt-get install libgl1" in problems["libGL.so.1"]
     assert "the package that holds libfoo.so.3" in problems["libfoo.so.3"]
 

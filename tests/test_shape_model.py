@@ -6,8 +6,8 @@ import pytest
 
 from datasets.geometry import crop_matrix, landmark_box, square_box, transform_points
 from datasets.markups import IBUG_68
-from datasets.synthetic import SyntheticFaces
-from gluon_models.lgcn import LGCN, SPEC, dense_kernel
+from datasets.render.faces import RenderedFaces
+from gluon_models.lgcn.network import LGCN, SPEC, dense_kernel
 from inference.ensembles import AugmentedPredictor, DropoutEnsemble
 from inference.pipeline import PointPredictor
 from inference.shape_model import (
@@ -26,7 +26,7 @@ SIDE = 96
 @pytest.fixture(scope="module")
 def shapes():
     """Points (60, 68, 2) of rendered faces in crops of 96 pixels."""
-    faces = SyntheticFaces(60, 0, 64)
+    faces = RenderedFaces(60, 0, 64)
     points = [faces[i].points_image for i in range(len(faces))]
     squares = [square_box(landmark_box(each), SPEC.box_margin) for each in points]
     return np.stack([transform_points(each, crop_matrix(square, SIDE)) for each, square in zip(points, squares)])

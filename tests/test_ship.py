@@ -1,4 +1,4 @@
-"""ship.py: what enters weights/ and docs/, and what is refused."""
+"""tools/ship.py: what enters weights/ and docs/, and what is refused."""
 
 import json
 import re
@@ -8,9 +8,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-import evaluate_detector
-import ship
 from gluon_models import file_sha256
+from tools import evaluate_detector, ship
 
 COMMAND = "{run}/train_x.py --model m --init {init} --data {run}/photos --gpus none --out {run}"
 
@@ -63,7 +62,7 @@ def root(tmp_path):
     return tmp_path / "root"
 
 
-def words(run, results, root):
+def ship_argv(run, results, root):
     trained_on = ["--trained-on", "12 photos", "--trained-on-short", "photos"]
     return [str(run), "--name", "m", "--results", str(results), *trained_on, "--root", str(root)]
 
@@ -73,7 +72,7 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
     second = make_run(tmp_path / "work" / "second", f"{first}/best.params")
     results = make_results(tmp_path / "eval", file_sha256(second / "best.params"))
     (root / "README.md").write_text("<!-- table: record m -->\n<!-- end of table -->\n")
-    ship.main(words(second, results, root))
+    ship.main(ship_argv(second, results, root))
     entry = json.loads((root / "weights" / "index.json").read_text())["m"]
     assert entry["commands"] == [
         "train_x.py --model base",
@@ -102,7 +101,7 @@ def test_what_may_not_ship_leaves_everything_as_it_was(tmp_path, root, finished,
     run = make_run(tmp_path / "work" / "run", f"{root}/weights/m_base.params", finished)
     results = make_results(tmp_path / "eval", sha256 or file_sha256(run / "best.params"))
     with pytest.raises(ValueError, match=message):
-        ship.main(words(run, results, root))
+        ship.main(ship_argv(run, results, root))
     assert [path.name for path in root.rglob("*") if path.is_file()] == ["index.json"]
 
 
@@ -111,7 +110,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, root, monkeypatch):
     run = make_run(tmp_path / "work" / "run", f"{root}/weights/m_base.params")
     results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
     with pytest.raises(ValueError, match="cannot ship"):
-        ship.main(words(run, results, root))
+        ship.main(ship_argv(run, results, root))
 
 
 def test_every_option_with_a_path_loses_it():
@@ -144,7 +143,7 @@ def test_the_float16_copy_ships_where_it_was_evaluated_and_the_shape_model_with_
     assert copy["a.weight"].dtype == np.float16
     assert copy["a.running_var"].asscalar() == 1e6
     results = make_results(tmp_path / "eval", file_sha256(run / "best_float16.params"))
-    ship.main(words(run, results, root))
+    ship.main(ship_argv(run, results, root))
     entry = json.loads((root / "weights" / "index.json").read_text())["m"]
     assert (root / "weights" / "m.params").read_bytes() == (run / "best_float16.params").read_bytes()
     assert entry["shape_model"]["sha256"] == file_sha256(root / "weights" / "m.shape.npz")
@@ -158,7 +157,7 @@ def test_what_the_runs_own_shape_model_makes_of_the_maps_ships_too(tmp_path, roo
     values = json.loads((fitted / "metrics.json").read_text())
     values["command"] += f" --shape-model {run}/shape.npz"
     (fitted / "metrics.json").write_text(json.dumps({**values, "shape_model_sha256": "of another"}))
-    twice = [*words(run, plain, root), "--results", str(fitted)]
+    twice = [*ship_argv(run, plain, root), "--results", str(fitted)]
     with pytest.raises(ValueError, match="one by the run's own shape model"):
         ship.main(twice)
     values["shape_model_sha256"] = file_sha256(run / "shape.npz")
@@ -188,23 +187,28 @@ def make_detector_run(folder):
 
 
 def make_detection(folder, weights, dataset, title):
-    """What evaluate_detector.py writes: 3 faces of any size, 2 from 24 px and none from 40; the network finds half."""
+    """What tools.evaluate_detector writes: 3 faces of any size, 2 from 24 px, none from 40; the network finds half."""
 
     def row(faces, share):
         return {"faces": faces, "average_precision": share, "recall": share, "precision": 1.0}
 
     folder.mkdir()
-    words = f"--weights {weights} --dataset {dataset} --data {folder} --title {shlex.quote(title)} --out {folder}"
+    text = f"--weights {weights} --dataset {dataset} --data {folder} --title {shlex.quote(title)} --out {folder}"
     sizes = {"all": row(3, 0.5), "from 24": row(2, 0.5), "from 40": row(0, None)}
     results = {"faster_rcnn": {"seconds_per_photo": 0.25, "sizes": sizes}}
     about = {"model": "faster_rcnn_fpn", "dataset": dataset, "title": title, "photos": 2, "results": results}
     sha256 = file_sha256(weights)
-    values = {"command": f"evaluate_detector.py {words}", "weights": weights.name, "weights_sha256": sha256, **about}
+    values = {
+        "command": f"tools/evaluate_detector.py {text}",
+        "weights": weights.name,
+        "weights_sha256": sha256,
+        **about,
+    }
     (folder / "metrics.json").write_text(json.dumps(values))
     return folder
 
 
-def detector_words(run, root, *results):
+def detector_text(run, root, *results):
     options = [word for each in results for word in ("--results", str(each))]
     return [str(run), "--name", "finder", *options, "--trained-on", "photos", "--root", str(root)]
 
@@ -217,7 +221,7 @@ def test_a_detector_ships_with_its_evaluations_on_several_data_sets(tmp_path, ro
     (root / "docs").mkdir()
     page = root / "docs" / "page.md"
     page.write_text("<!-- table: detector finder -->\n<!-- end of table -->\n")
-    assert ship.main(detector_words(run, root, held_out, afw)) == 0
+    assert ship.main(detector_text(run, root, held_out, afw)) == 0
     entry = json.loads((root / "weights" / "index.json").read_text())["finder"]
     assert (entry["kind"], entry["model"], entry["seed"]) == ("detector", "faster_rcnn_fpn", 7)
     assert entry["validation_average_precision"] == 0.875
@@ -230,7 +234,7 @@ def test_a_detector_ships_with_its_evaluations_on_several_data_sets(tmp_path, ro
     assert (record["model"], record["weights_sha256"]) == ("faster_rcnn_fpn", entry["sha256"])
     assert [each["title"] for each in record["evaluations"]] == ["held-out fifth", "AFW's photos"]
     assert record["evaluations"][0]["command"] == (
-        "evaluate_detector.py --weights runs/finder_run/best_float16.params --dataset face_boxes --data DIR "
+        "tools/evaluate_detector.py --weights runs/finder_run/best_float16.params --dataset face_boxes --data DIR "
         "--title 'held-out fifth' --out runs/held_out"
     )
     assert not any(str(tmp_path) in path.read_text() for path in root.rglob("*.json"))
@@ -245,12 +249,12 @@ def test_a_detector_whose_evaluations_are_of_two_files_is_refused(tmp_path, root
     first = make_detection(tmp_path / "first", run / "best_float16.params", "face_boxes", "a")
     second = make_detection(tmp_path / "second", run / "best.params", "pts", "b")
     with pytest.raises(ValueError, match="not all of one file"):
-        ship.main(detector_words(run, root, first, second))
+        ship.main(detector_text(run, root, first, second))
     other = tmp_path / "other.params"
     other.write_bytes(b"other")
     third = make_detection(tmp_path / "third", other, "pts", "c")
     with pytest.raises(ValueError, match="the evaluation is not of"):
-        ship.main(detector_words(run, root, first, third))
+        ship.main(detector_text(run, root, first, third))
     assert [path.name for path in root.rglob("*") if path.is_file()] == ["index.json"]
 
 
@@ -258,12 +262,12 @@ def test_a_landmark_network_has_one_evaluation(tmp_path, root):
     run = make_run(tmp_path / "run", "")
     results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
     with pytest.raises(ValueError, match="with one evaluation, and one by"):
-        ship.main([*words(run, results, root), "--results", str(results)])
+        ship.main([*ship_argv(run, results, root), "--results", str(results)])
 
 
 def test_the_detectors_ledger_has_commands_that_parse():
     page = (ship.ROOT / "docs" / "face_detector.md").read_text(encoding="utf-8")
-    for script, parse in (("ship.py", ship.parse), ("evaluate_detector.py", evaluate_detector.parse)):
+    for script, parse in (("tools/ship.py", ship.parse), ("tools/evaluate_detector.py", evaluate_detector.parse)):
         commands = re.findall(rf"^python {re.escape(script)} ((?:.*\\\n)*.*)", page, re.MULTILINE)
         assert len(commands) > 1
         for command in commands:

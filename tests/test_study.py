@@ -1,22 +1,22 @@
-"""study.py: the command of every run, what is not run again, and the table by hand."""
+"""tools/study.py: the command of every run, what is not run again, and the table by hand."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-import study
 import train_deeppose
 import train_ffld
 import train_hourglass
 import train_lgcn
 import train_regions
+from common import cli
 from datasets.markups import get_markup
-from engine import cli
-from engine.recipe import chosen_recipe
 from gluon_models import get_model
 from gluon_models.__main__ import summarize
-from gluon_models.ffld import recipes_for
+from gluon_models.ffld.network import recipes_for
+from tools import study
+from training.recipe_options import chosen_recipe
 
 CELLS = (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
 TINY = study.Study(
@@ -47,7 +47,7 @@ def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, c
         *"train_x.py --model m --loss a --data d --seed 0 --out".split(),
         str(out / "loss_a-0"),
     ]
-    assert [Path(words[-1]).name for words in trainings.commands] == ["loss_a-0", "recipe-0", "loss_a-1", "recipe-1"]
+    assert [Path(text[-1]).name for text in trainings.commands] == ["loss_a-0", "recipe-0", "loss_a-1", "recipe-1"]
     # Means 4.5 and 3.2; deviations of two values are their difference over sqrt(2).
     assert (out / "tiny.md").read_text().splitlines() == [
         "| cell | seed 0 | seed 1 | mean ± deviation | paper (somewhere) |",
@@ -120,9 +120,9 @@ def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
     found = study.STUDIES[name]
     budgets = set()
     for cell in found.cells:
-        script, *words = study.run_words(found, cell, 0, ["--data", "d"], Path("nowhere"))
+        script, *text = study.run_text(found, cell, 0, ["--data", "d"], Path("nowhere"))
         assert script == "train_ffld.py"
-        arguments = train_ffld.TRAINING.parse(words)
+        arguments = train_ffld.TRAINING.parse(text)
         recipe = chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
         budgets.add(
             (
@@ -144,9 +144,9 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
     budgets, networks = set(), []
     for cell in found.cells:
         further = ["--data", "d", "--backbone-weights", "zoo.params"]
-        script, *words = study.run_words(found, cell, 0, further, Path("nowhere"))
+        script, *text = study.run_text(found, cell, 0, further, Path("nowhere"))
         assert script == "train_hourglass.py"
-        arguments = train_hourglass.TRAINING.parse(words)
+        arguments = train_hourglass.TRAINING.parse(text)
         recipe = chosen_recipe(arguments, train_hourglass.TRAINING.recipes_for(arguments.model, arguments.dataset))
         budgets.add((recipe, arguments.backbone_weights))
         networks.append(train_hourglass.TRAINING.describe_network(arguments, recipe, get_markup(68)).overrides)
@@ -176,9 +176,9 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
 def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, switched):
     found, settings = study.STUDIES[name], []
     for cell in found.cells:
-        script, *words = study.run_words(found, cell, 0, ["--data", "d"], Path("same"))
+        script, *text = study.run_text(found, cell, 0, ["--data", "d"], Path("same"))
         assert script == f"{type(training).__module__}.py"
-        arguments = training.parse(words)
+        arguments = training.parse(text)
         recipe = chosen_recipe(arguments, training.recipes_for(arguments.model, arguments.dataset))
         settings.append({**vars(arguments), **vars(recipe)})
     differing = {key for one in settings for key in one if one[key] != settings[0].get(key)}

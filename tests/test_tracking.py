@@ -75,13 +75,13 @@ def centre_of(face):
 
 def test_two_looks_by_hand():
     boxes = [box_about(50, 60), box_about(150, 60)]
-    looks = look_twice(PREDICTOR, frame((52, 57)), boxes)
-    np.testing.assert_allclose(looks.points[0].mean(axis=0), [52, 57], atol=0.2)
-    assert looks.disagreements[0] < 0.01
+    passes = look_twice(PREDICTOR, frame((52, 57)), boxes)
+    np.testing.assert_allclose(passes.points[0].mean(axis=0), [52, 57], atol=0.2)
+    assert passes.disagreements[0] < 0.01
     # In the dark the answer moves with the crops, which are 2 * SHIFT of the side apart in x and in y.
-    np.testing.assert_allclose(looks.points[1].mean(axis=0), [149.5, 59.5], atol=1e-3)
-    np.testing.assert_allclose(looks.disagreements[1], 2 * SHIFT * np.sqrt(2), atol=1e-3)
-    assert looks.disagreements[1] > LARGEST_DISAGREEMENT
+    np.testing.assert_allclose(passes.points[1].mean(axis=0), [149.5, 59.5], atol=1e-3)
+    np.testing.assert_allclose(passes.disagreements[1], 2 * SHIFT * np.sqrt(2), atol=1e-3)
+    assert passes.disagreements[1] > LARGEST_DISAGREEMENT
 
 
 def test_a_face_keeps_its_number_while_the_detector_rests():

@@ -1,4 +1,4 @@
-"""train_detector.py and evaluate_detector.py: command lines, a run and its resumption, measuring."""
+"""train_detector.py and tools/evaluate_detector.py: command lines, a run and its resumption, measuring."""
 
 import hashlib
 import json
@@ -8,15 +8,15 @@ import shlex
 import numpy as np
 import pytest
 
-import evaluate_detector
 import train_detector
-from datasets.boxed_photos import BoxedPhoto, part_of
+from datasets.detection.boxed_photos import BoxedPhoto, part_of
 from datasets.images import write_image
-from datasets.synthetic import SyntheticFaces
-from engine.recipe import chosen_recipe
-from gluon_models import face_detector
-from gluon_models.face_detector import RECIPES, Setting
+from datasets.render.faces import RenderedFaces
+from gluon_models.detector import network as face_detector
+from gluon_models.detector.network import RECIPES, Setting
 from inference.detectors import Detection, FasterRcnnDetector
+from tools import evaluate_detector
+from training.recipe_options import chosen_recipe
 
 SMALL = "--model faster_rcnn_fpn --rendered-count 3 --max-photos 2 --workers 0 --gpus none --lr 0.001".split()
 
@@ -29,8 +29,8 @@ def small_setting(monkeypatch):
     monkeypatch.setattr(train_detector, "VALIDATION_PHOTOS", 2)
 
 
-def chosen(*words):
-    arguments = train_detector.parse(["--out", "run", *words])
+def chosen(*text):
+    arguments = train_detector.parse(["--out", "run", *text])
     return arguments, chosen_recipe(arguments, {name: each[""] for name, each in RECIPES.items()})
 
 
@@ -78,7 +78,7 @@ def test_an_epoch_takes_every_photo_once_and_depends_on_its_number_alone():
 
 
 def test_whole_photos_of_afw_test_the_detector():
-    class Named(SyntheticFaces):
+    class Named(RenderedFaces):
         names = ("afw/1_1", "helen/trainset/2", "lfpw/trainset/afw")
 
         def __init__(self):
@@ -101,9 +101,9 @@ def test_whole_photos_of_afw_test_the_detector():
         ([*SMALL, "--imagenet", "missing.params"], "missing.params: there is no such file"),
     ],
 )
-def test_bad_input_is_said_in_one_line(words, message, tmp_path, small_setting):
+def test_bad_input_is_said_in_one_line(text, message, tmp_path, small_setting):
     with pytest.raises((ValueError, OSError), match=message):
-        train_detector.main([*words, "--out", str(tmp_path / "run")])
+        train_detector.main([*text, "--out", str(tmp_path / "run")])
 
 
 @pytest.mark.slow  # Three short trainings: only so is it certain that a resumed one continues bit for bit.
@@ -138,7 +138,7 @@ def test_a_run_resumes_bit_for_bit_and_its_weights_find_boxes(tmp_path, small_se
             np.testing.assert_array_equal(one[name], two[name])
     assert (whole / "best.params").read_bytes() == (parted / "best.params").read_bytes()
     detector = FasterRcnnDetector(whole / "best.params", least_score=0.0)
-    assert all(0 < score <= 1 and box.shape == (4,) for box, score in detector(SyntheticFaces(1, size=96)[0].image))
+    assert all(0 < score <= 1 and box.shape == (4,) for box, score in detector(RenderedFaces(1, size=96)[0].image))
 
 
 def write_voc(folder, name, image, boxes):
@@ -179,8 +179,8 @@ def photos(tmp_path, monkeypatch):
 
 def test_measuring(photos, capsys):
     folder, held_out = photos
-    words = ["--detector", "haar", "--data", str(folder), "--out", str(folder / "out"), "--gpus", "none"]
-    assert evaluate_detector.main(words) == 0
+    text = ["--detector", "haar", "--data", str(folder), "--out", str(folder / "out"), "--gpus", "none"]
+    assert evaluate_detector.main(text) == 0
     record = json.loads((folder / "out" / "metrics.json").read_text())
     assert record["weights_sha256"] is None
     assert (record["nms"], record["least_score"]) == (0.3, 0.9)
@@ -203,14 +203,14 @@ def test_the_record_says_what_was_measured_on_what(photos):
     weights = folder / "best.params"
     weights.write_bytes(b"learnt")
     weights.with_suffix(".json").write_text('{"detector": "faster_rcnn_fpn"}')
-    words = ["--weights", str(weights), "--data", str(folder), "--part", "all", "--title", "30 blank photos"]
-    words += ["--least-score", "0.85", "--nms", "0.4", "--gpus", "none", "--out", str(folder / "out")]
-    assert evaluate_detector.main(words) == 0
+    text = ["--weights", str(weights), "--data", str(folder), "--part", "all", "--title", "30 blank photos"]
+    text += ["--least-score", "0.85", "--nms", "0.4", "--gpus", "none", "--out", str(folder / "out")]
+    assert evaluate_detector.main(text) == 0
     record = json.loads((folder / "out" / "metrics.json").read_text())
     assert (record["dataset"], record["subset"], record["title"]) == ("face_boxes", "all", "30 blank photos")
     assert (record["model"], record["weights"], record["photos"]) == ("faster_rcnn_fpn", "best.params", 30)
     assert record["weights_sha256"] == hashlib.sha256(b"learnt").hexdigest()
-    assert shlex.split(record["command"]) == ["evaluate_detector.py", *words]
+    assert shlex.split(record["command"]) == ["tools/evaluate_detector.py", *text]
     assert (record["nms"], record["least_score"], record["device"]) == (0.4, 0.85, "cpu(0)")
     assert set(record["git"]) == {"commit", "dirty"}
     # The network's second box is less sure than 0.85; the cascade's votes have no such scale.

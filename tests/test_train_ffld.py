@@ -7,28 +7,28 @@ import numpy as np
 import pytest
 
 import train_ffld
-import train_landmarks
 from datasets.markups import get_markup
-from datasets.synthetic import SyntheticFaces
-from engine import training
-from engine.recipe import chosen_recipe
+from datasets.render.faces import RenderedFaces
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.ffld import RECIPE, PointLoss, recipes_for
-from gluon_models.ffld_objective import RefinementObjective
-from gluon_models.point_objective import PointObjective
+from gluon_models.ffld.network import RECIPE, recipes_for
+from gluon_models.ffld.objective import RefinementObjective
+from gluon_models.points import PointLoss, PointObjective
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+from training import landmark_training as train_landmarks
+from training import options as training
+from training.recipe_options import chosen_recipe
 
 SPEC = get_spec("ffld_resnet18")
 CPU = [mx.cpu()]
 
 
-def recipe_of(*words):
-    arguments = train_ffld.TRAINING.parse(["--out", "run", *words])
+def recipe_of(*text):
+    arguments = train_ffld.TRAINING.parse(["--out", "run", *text])
     return arguments, chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
 
 
-def network(*words, num_landmarks=68):
-    arguments, recipe = recipe_of("--model", "ffld_resnet18", *words)
+def network(*text, num_landmarks=68):
+    arguments, recipe = recipe_of("--model", "ffld_resnet18", *text)
     info = train_ffld.TRAINING.describe_network(arguments, recipe, get_markup(num_landmarks))
     net = get_model(info.model, **info.overrides)
     training.initialise(net, (1, 3, 224, 224), CPU, seed=0)
@@ -76,7 +76,7 @@ def test_a_baseline_is_trained_on_its_points_and_ffld_on_those_of_all_stages():
 
 
 def _faces(count):
-    faces = crop_dataset(SyntheticFaces(count, 0, 128), SPEC)
+    faces = crop_dataset(RenderedFaces(count, 0, 128), SPEC)
     return (faces.crops, faces.truth_image.astype("f")), mx.cpu()
 
 
@@ -143,7 +143,7 @@ def test_validation_measures_every_stage():
     net, info, _ = network("--loss", "l2/l2/l2")
     for refinement in net.cascade.refinements:
         refinement.cropnet.offsets.bias.set_data(mx.nd.ones(136))
-    faces = SyntheticFaces(3, 0, 128)
+    faces = RenderedFaces(3, 0, 128)
     measured = train_ffld.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
     assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1", "nme_stage_2"]
     assert len(set(measured.values())) == 3
@@ -170,7 +170,7 @@ class Posed:
 
 
 def test_poses_are_balanced_where_the_recipe_says_so(capsys):
-    upright = np.stack([SyntheticFaces(1, 0, 128)[0].points_image] * 5)
+    upright = np.stack([RenderedFaces(1, 0, 128)[0].points_image] * 5)
     turned = upright[:1].copy()
     turned[..., 0] = 64 + 0.3 * (turned[..., 0] - 64) + 0.1 * np.abs(turned[..., 0] - 64)
     faces = Posed(np.concatenate([upright, turned]))
@@ -180,7 +180,7 @@ def test_poses_are_balanced_where_the_recipe_says_so(capsys):
     assert "10 faces in an epoch" in capsys.readouterr().out
     assert train_ffld.TRAINING.loader_order(faces, RECIPE, seed=0) is None
     with pytest.raises(ValueError, match="rendered faces are drawn"):
-        train_ffld.TRAINING.loader_order(SyntheticFaces(2, 0, 64), replace(RECIPE, balance_poses=True), seed=0)
+        train_ffld.TRAINING.loader_order(RenderedFaces(2, 0, 64), replace(RECIPE, balance_poses=True), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import train_ffld
-from engine import cli
+from common import cli
 from gluon_models import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--recipe cpu --rendered-count 24 --epochs 3 --batch-size 10 --workers 1 --gpus none".split()
 
 
-def command(*words):
-    return [sys.executable, "train_ffld.py", *words]
+def command(*text):
+    return [sys.executable, "train_ffld.py", *text]
 
 
 def run(*words):
@@ -74,10 +74,10 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
         (["--resume", "{new}"], "--resume takes the folder of a run"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
     new = str(tmp_path / "new")
-    filled = [word.replace("{new}", new) for word in words]
-    filled += [] if "--resume" in words else ["--rendered-count", "8"]
+    filled = [word.replace("{new}", new) for word in text]
+    filled += [] if "--resume" in text else ["--rendered-count", "8"]
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: train_ffld.TRAINING.main(filled))
     lines = capsys.readouterr().err.strip().splitlines()

@@ -10,29 +10,31 @@ import numpy as np
 import pytest
 
 import train_hourglass
+from common import cli
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import get_markup
-from datasets.synthetic import SyntheticFaces
-from engine import cli, devices, training
-from engine.recipe import chosen_recipe
+from datasets.render.faces import RenderedFaces
+from engine import devices
 from gluon_models import get_model, load_weights
 from gluon_models.hourglass import CPU_RECIPE, RECIPE, MapLoss
 from gluon_models.spec import NetworkInput
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+from training import options as training
+from training.recipe_options import chosen_recipe
 
 CPU = [mx.cpu()]
 TINY = "--stacks 2 --channels 16 --depth 1 --backbone-stride 16".split()
 TRAINING = train_hourglass.TRAINING
 
 
-def chosen(*words):
-    arguments = TRAINING.parse(["--out", "run", *words])
+def chosen(*text):
+    arguments = TRAINING.parse(["--out", "run", *text])
     return arguments, chosen_recipe(arguments, TRAINING.recipes_for(arguments.model, arguments.dataset))
 
 
-def network(*words):
+def network(*text):
     """A small network of the command line's kind, seeded."""
-    arguments, recipe = chosen(*TINY, *words)
+    arguments, recipe = chosen(*TINY, *text)
     info = TRAINING.describe_network(arguments, recipe, get_markup(68))
     net = get_model(info.model, **info.overrides)
     training.initialise(net, (1, 3, 256, 256), CPU, seed=0)
@@ -82,8 +84,8 @@ def test_rotation_colour_flip_and_scale_are_the_augmentation():
 
 
 def test_switches_reach_the_network():
-    words = "--stacks 1 --channels 32 --depth 2 --backbone-stride 16 --backbone v2 --block original --skip residual"
-    arguments, recipe = chosen(*words.split(), "--merge-lambda", "on", "--score-init", "zeros")
+    text = "--stacks 1 --channels 32 --depth 2 --backbone-stride 16 --backbone v2 --block original --skip residual"
+    arguments, recipe = chosen(*text.split(), "--merge-lambda", "on", "--score-init", "zeros")
     info = TRAINING.describe_network(arguments, recipe, get_markup(68))
     assert info.overrides == {
         "num_landmarks": 68,
@@ -105,7 +107,7 @@ def test_switches_reach_the_network():
 def test_every_stack_is_trained_on_the_codecs_maps(built):
     net, info, recipe = built
     objective = TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
-    faces = crop_dataset(SyntheticFaces(2, 0, 96), info.spec)
+    faces = crop_dataset(RenderedFaces(2, 0, 96), info.spec)
     points = np.random.RandomState(0).uniform(10, 240, (2, 68, 2)).astype(np.float32)
     points[0, 5] = np.nan
     found = objective(net, (faces.crops, points), mx.cpu())
@@ -118,7 +120,7 @@ def test_every_stack_is_trained_on_the_codecs_maps(built):
 
 def test_validation_measures_every_stack_and_logs_the_lambdas(built):
     net, info, _ = built
-    faces = SyntheticFaces(2, 0, 96)
+    faces = RenderedFaces(2, 0, 96)
     factor = net.cascade.stacks[0].block.scale.factor
     factor.set_data(mx.nd.full((1, 1, 1, 1), 3))
     measured = TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
@@ -221,9 +223,9 @@ def test_a_run_in_half_precision(tmp_path):
         (["--dataset", "300w_lp", "--data", "{new}"], "there is no such folder"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
     new = str(tmp_path / "new")
-    filled = [word.replace("{new}", new) for word in [*words, "--out", "{new}", "--rendered-count", "8"]]
+    filled = [word.replace("{new}", new) for word in [*text, "--out", "{new}", "--rendered-count", "8"]]
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: TRAINING.main([*filled, "--workers", "0", "--gpus", "none"]))
     assert stopped.value.code == 2

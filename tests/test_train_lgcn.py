@@ -8,27 +8,28 @@ import numpy as np
 import pytest
 
 import train_lgcn
+from common import cli
 from datasets.images import write_image
 from datasets.markups import get_markup
-from datasets.synthetic import SyntheticFaces
-from engine import cli, training
-from engine.recipe import chosen_recipe
+from datasets.render.faces import RenderedFaces
 from gluon_models import get_model, get_spec, load_weights
-from gluon_models.lgcn import RECIPE
+from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
+from training import options as training
+from training.recipe_options import chosen_recipe
 
 CPU = [mx.cpu()]
 TINY = "--filters 4 --variants 1 --rendered-count 14 --batch-size 7 --workers 0 --gpus none --recipe cpu".split()
 
 
-def chosen(*words):
-    arguments = train_lgcn.TRAINING.parse(["--out", "run", *words])
+def chosen(*text):
+    arguments = train_lgcn.TRAINING.parse(["--out", "run", *text])
     return arguments, chosen_recipe(arguments, train_lgcn.TRAINING.recipes_for(arguments.model, arguments.dataset))
 
 
-def network(*words):
-    arguments, recipe = chosen("--filters", "4", *words)
+def network(*text):
+    arguments, recipe = chosen("--filters", "4", *text)
     info = train_lgcn.TRAINING.describe_network(arguments, recipe, get_markup(68))
     net = get_model(info.model, **info.overrides)
     training.initialise(net, (1, 1, 96, 96), CPU, seed=0)
@@ -90,8 +91,8 @@ def test_the_cpu_recipe_is_adam_on_the_mean():
 
 def test_the_papers_dropout_and_that_of_the_cpu_recipe():
     shares = []
-    for words in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
-        net, info, recipe = network(*words)
+    for text in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
+        net, info, recipe = network(*text)
         train_lgcn.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
         first = net.cascade.local_context.layers[1]
         shares.append(first.dropout)
@@ -128,21 +129,21 @@ def test_every_face_comes_as_often_as_it_has_variants():
     faces, validation = train_lgcn.TRAINING.load_faces(arguments, recipe)
     assert len(faces) == 15
     assert len(validation) == 16
-    assert sorted(faces.names) == sorted(3 * list(SyntheticFaces(5, 0, 320).names))
+    assert sorted(faces.names) == sorted(3 * list(RenderedFaces(5, 0, 320).names))
 
 
 def test_windows_without_a_face_come_beside_the_faces(tmp_path):
     write_image(tmp_path / "a.png", np.full((90, 120, 3), 77, np.uint8))
-    words = ("--rendered-count", "5", "--variants", "2", "--background", str(tmp_path))
-    faces, validation = train_lgcn.TRAINING.load_faces(*chosen(*words))
+    text = ("--rendered-count", "5", "--variants", "2", "--background", str(tmp_path))
+    faces, validation = train_lgcn.TRAINING.load_faces(*chosen(*text))
     # Sec. 4.3: 30,000 windows beside 18 variants of 90 % of 3,148 faces.
     assert round(30000 / (18 * 0.9 * 3148), 2) == 0.59
     assert len(faces) == 10 + 6
     assert len(validation) == 16
     assert [np.isfinite(faces[k].points_image).all() and faces[k].points_image.min() > -1000 for k in (9, 10)] == [1, 0]
-    assert len(train_lgcn.TRAINING.load_faces(*chosen(*words, "--background-share", "0.2"))[0]) == 12
+    assert len(train_lgcn.TRAINING.load_faces(*chosen(*text, "--background-share", "0.2"))[0]) == 12
     with pytest.raises(ValueError, match="give more than 0"):
-        train_lgcn.TRAINING.load_faces(*chosen(*words, "--background-share", "0"))
+        train_lgcn.TRAINING.load_faces(*chosen(*text, "--background-share", "0"))
 
 
 def test_validation_measures_both_subnets():
@@ -154,7 +155,7 @@ def test_validation_measures_both_subnets():
         if parameter.name.endswith("weight"):
             inputs = np.prod(parameter.shape[1:])
             parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
-    faces = SyntheticFaces(2, 0, 96)
+    faces = RenderedFaces(2, 0, 96)
     measured = train_lgcn.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
     assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1"]
     cropped = crop_dataset(faces, info.spec)
@@ -191,9 +192,9 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
         (["--schedule", "step2"], "unknown schedule 'step2'"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train_lgcn.TRAINING.main([*TINY, "--out", str(tmp_path / "new"), *words]))
+        cli.run(lambda: train_lgcn.TRAINING.main([*TINY, "--out", str(tmp_path / "new"), *text]))
     lines = capsys.readouterr().err.strip().splitlines()
     assert stopped.value.code == 2
     assert len(lines) == 1

@@ -7,25 +7,26 @@ import numpy as np
 import pytest
 
 import train_regions
+from common import cli
 from datasets.markups import get_markup
-from datasets.synthetic import SyntheticFaces
-from engine import cli, training
+from datasets.render.faces import RenderedFaces
 from engine.fit import Fit
-from engine.recipe import chosen_recipe
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.point_objective import PointObjective
-from gluon_models.region_objective import RegionObjective
-from gluon_models.region_resnet import CPU_RECIPE, RECIPE, TrueBoxes, is_frozen
+from gluon_models.points import PointObjective
+from gluon_models.regions.network import CPU_RECIPE, RECIPE, TrueBoxes, is_frozen
+from gluon_models.regions.objective import RegionObjective
 from inference.pipeline import crop_dataset
 from inference.region_bound import predict_with_true_boxes
+from training import options as training
+from training.recipe_options import chosen_recipe
 
 CPU = [mx.cpu()]
 SPEC = get_spec("region_direct")
 SMALL = {"num_landmarks": 68, "channels": [8, 8, 16], "dropout": 0.5, "dense_layers": 1}
 
 
-def recipe_of(*words):
-    arguments = train_regions.TRAINING.parse(["--out", "run", *words])
+def recipe_of(*text):
+    arguments = train_regions.TRAINING.parse(["--out", "run", *text])
     return arguments, chosen_recipe(arguments, train_regions.TRAINING.recipes_for(arguments.model, "300w"))
 
 
@@ -147,7 +148,7 @@ class TestStart:
 
 
 def test_validation_measures_the_cascade_the_direct_network_and_the_bound():
-    faces = SyntheticFaces(2, 0, 128)
+    faces = RenderedFaces(2, 0, 128)
     net = network("region_boxes", seed=2)
     measured = train_regions.TRAINING.make_validate(faces, "outer_eye", SPEC, CPU[0])(net)
     assert list(measured) == ["nme", "nme_true_boxes", "nme_direct"]
@@ -158,7 +159,7 @@ def test_validation_measures_the_cascade_the_direct_network_and_the_bound():
 
 def test_the_bound_is_cut_by_the_annotated_points_whatever_the_batch():
     net = network("region_parts", seed=2)
-    cropped = crop_dataset(SyntheticFaces(3, 0, 128), SPEC)
+    cropped = crop_dataset(RenderedFaces(3, 0, 128), SPEC)
     found = predict_with_true_boxes(net, SPEC, cropped, CPU[0], batch_size=2)
     truth_crop = cropped.truth_image[1] @ cropped.matrices[1][:, :2].T + cropped.matrices[1][:, 2]
     pixels = mx.nd.array(cropped.crops[1:2].transpose(0, 3, 1, 2) / 255)
@@ -217,9 +218,9 @@ def test_one_command_trains_each_approach_and_an_interrupted_run_goes_on(tmp_pat
         (["--init", "{new}.params"], "new.params is not there"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, words, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
     new = str(tmp_path / "new")
-    filled = [word.replace("{new}", new) for word in [*words, "--out", "{new}", "--rendered-count", "8"]]
+    filled = [word.replace("{new}", new) for word in [*text, "--out", "{new}", "--rendered-count", "8"]]
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: train_regions.TRAINING.main([*filled, "--gpus", "none"]))
     lines = capsys.readouterr().err.strip().splitlines()

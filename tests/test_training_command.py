@@ -5,10 +5,10 @@ import json
 import mxnet as mx
 import pytest
 
-from engine import training
 from engine.checkpoint import Progress
-from engine.recipe import chosen_recipe
-from gluon_models.ffld import AFLW_RECIPE, CPU_RECIPE, RECIPE
+from gluon_models.ffld.network import AFLW_RECIPE, CPU_RECIPE, RECIPE
+from training import options as training
+from training.recipe_options import chosen_recipe
 
 RECIPES = {"paper": {"": RECIPE, "aflw": AFLW_RECIPE}, "cpu": {"": CPU_RECIPE}}
 CHOICES = {"paper": RECIPE, "cpu": CPU_RECIPE}
@@ -47,9 +47,9 @@ def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
 
 
 @pytest.mark.parametrize("words", [["--epochs", "0"], ["--batch-size", "0"], ["--workers", "-1"]])
-def test_numbers_that_cannot_be_are_refused(words):
-    with pytest.raises(ValueError, match=f"{words[0]} must be at least"):
-        training.parse(parser(), ["--out", "o", *words])
+def test_numbers_that_cannot_be_are_refused(text):
+    with pytest.raises(ValueError, match=f"{text[0]} must be at least"):
+        training.parse(parser(), ["--out", "o", *text])
 
 
 def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):

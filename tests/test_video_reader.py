@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.inputs import Camera
-from inference.video_reader import VideoReader
+from inference.media.sources import Camera
+from inference.media.video_reader import VideoReader
 
 RATE = 25.0
 
@@ -117,7 +117,7 @@ class Capture:
 def test_a_camera_goes_by_the_clock_and_ends_when_it_is_pulled(monkeypatch):
     picture = np.zeros((4, 6, 3), np.uint8)
     capture = Capture([picture, None, picture, picture])
-    monkeypatch.setattr(cv2, "VideoCapture", lambda *words: capture)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *text: capture)
     reader = VideoReader(Camera(0))
     frames = list(reader)
     assert [frame.number for frame in frames] == [0, 2, 3]

@@ -41,9 +41,9 @@ def numbers(net):
     return [parameter.data().asnumpy() for parameter in net.collect_params().values()]
 
 
-def assert_one_line(error, *words):
+def assert_one_line(error, *text):
     assert "\n" not in str(error)
-    for word in words:
+    for word in text:
         assert word in str(error)
 
 

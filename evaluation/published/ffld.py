@@ -109,7 +109,7 @@ def _table(
     cells = []
     for method, values in rows:
         model = _MODELS.get(method, "")
-        notes = "; ".join(words for words in (note, _QUARTER if model else "") if words)
+        notes = "; ".join(text for text in (note, _QUARTER if model else "") if text)
         for subset, percent in zip(subsets, values):
             if not math.isnan(percent):
                 cells.append(Published(PAPER, table, method, dataset, subset, normalizer, percent, model, notes, also))

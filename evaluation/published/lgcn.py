@@ -40,7 +40,7 @@ def _cells(method: str, values: tuple[float, ...], model: str = "", note: str = 
     cells = []
     for ((dataset, subset, normalizer, unclear), without), percent in zip(columns, values):
         if not math.isnan(percent):
-            notes = "; ".join(words for words in (note, unclear) if words)
+            notes = "; ".join(text for text in (note, unclear) if text)
             where = (PAPER, "Table 1", method, dataset, subset, normalizer)
             cells.append(Published(*where, percent, model, notes, statistic="median", without_outline=without))
     return cells

@@ -1,0 +1,1 @@
+"""Photos with face boxes: readers, and canvases made of photos of one face."""

@@ -1,0 +1,1 @@
+"""The face detector in front of the landmark networks: GluonCV's Faster R-CNN with one class."""

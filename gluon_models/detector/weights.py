@@ -1,0 +1,98 @@
+"""The weights of a face detector: ImageNet's to start from, and the files that hold what was learnt."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import mxnet as mx
+from mxnet.gluon import Constant
+
+from gluon_models.detector.gluoncv_parts import FasterRCNN
+from gluon_models.detector.network import build_detector, initialise, resnet_backbone
+from gluon_models.parameter_files import read_parameters, replace_file
+from gluon_models.weights import info_path
+
+
+def load_backbone(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
+    """Fills the backbone from a classifier of Gluon's model zoo.
+
+    Args:
+        net: initialised.
+        path: parameters of `resnet50_v1`, as `save_parameters` names them; float16 will do.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is of another network.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's resnet50_v1")
+    classifier = resnet_backbone()
+    try:
+        classifier.load_parameters(
+            str(path), ctx=mx.cpu(), ignore_extra=True, allow_missing=True, cast_dtype=True, dtype_source="current"
+        )
+        for name, parameter in classifier.features.collect_params().items():
+            net.collect_params()[name].set_data(parameter.data())
+    except (mx.MXNetError, AssertionError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold resnet50_v1: name parameters of that network of Gluon's zoo") from error
+
+
+def save_detector(net: FasterRCNN, path: str | os.PathLike[str], name: str) -> None:
+    """Writes all that was learnt to PATH and the detector's name to the .json beside it, each whole or not at all.
+
+    Raises:
+        OSError: there is no room, or no permission.
+    """
+    arrays = {key: parameter.data(parameter.list_ctx()[0]).as_in_context(mx.cpu()) for key, parameter in learnt(net)}
+    text = json.dumps({"detector": name}) + "\n"
+    replace_file(info_path(path), lambda part: Path(part).write_text(text, encoding="utf-8"))
+    replace_file(Path(path), lambda part: mx.nd.save(part, arrays))
+
+
+def load_detector(path: str | os.PathLike[str], context: mx.Context | None = None) -> FasterRCNN:
+    """Builds and fills the detector of a weights file; float16 will do.
+
+    Raises:
+        FileNotFoundError, ValueError: the file or the .json beside it is not there, or they do not fit.
+    """
+    net = build_detector(detector_name(path))
+    initialise(net, [context or mx.cpu()], seed=0)
+    fill_detector(net, path)
+    return net
+
+
+def detector_name(path: str | os.PathLike[str]) -> str:
+    """Which of `SETTINGS` a weights file is of, by the .json beside it.
+
+    Raises:
+        FileNotFoundError, ValueError: the file or the .json is not there, or names no detector.
+    """
+    beside = info_path(path)
+    for needed in (Path(path), beside):
+        if not needed.is_file():
+            raise FileNotFoundError(f"{needed} is not there: a detector is a .params with a .json of the same name")
+    try:
+        return json.loads(beside.read_text(encoding="utf-8"))["detector"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{beside} does not name a face detector: copy it again from where it came") from error
+
+
+def fill_detector(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
+    """Fills an initialised detector from what `save_detector` wrote.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is of another network.
+    """
+    wanted = learnt(net)
+    stored = read_parameters(path)
+    shapes = {key: array.shape for key, array in stored.items()}
+    if shapes != {key: parameter.shape for key, parameter in wanted}:
+        raise ValueError(f"{path} belongs to another network: name weights of this detector")
+    for key, parameter in wanted:
+        parameter.set_data(stored[key].astype("float32"))
+
+
+def learnt(net: FasterRCNN) -> list[tuple[str, mx.gluon.Parameter]]:
+    """All parameters but what follows from the setting: megabytes of anchors, and the scale of the targets."""
+    return [item for item in net._collect_params_with_prefix().items() if not isinstance(item[1], Constant)]

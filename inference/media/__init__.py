@@ -1,0 +1,1 @@
+"""Photos, videos and cameras: reading, showing and writing them."""

@@ -1,0 +1,143 @@
+"""The files of a video: `<stem>.jsonl` with a line for each frame, `<stem>.json` about all of it, `<stem>.mp4`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence, TextIO
+
+import cv2
+import numpy as np
+
+from datasets.markups import Markup
+from inference.drawing import draw_faces
+from inference.media.output_folder import VIDEO_SUFFIX, OutputFolder
+from inference.media.photo_files import plain_face
+from inference.media.sources import Input
+from inference.media.video_reader import Frame, VideoReader
+from inference.tracking import TrackedFace
+
+COORDINATES = "pixels of the upright frame, x then y, centre of the first pixel at (0, 0)"
+USUAL_RATE = 25.0  # frames per second of an annotated video where the source does not say
+_CODEC = "mp4v"  # MPEG-4 part 2: OpenCV's wheel has no encoder of H.264
+
+
+class VideoWriting:
+    """Writes frame after frame.
+
+    Args:
+        video: the annotated copy's path.
+        lines: takes a line for each frame.
+        rate: frames per second; 0 if that is not known.
+        markup: of the points.
+
+    Attributes:
+        size: width and height in pixels.
+        frames: written so far.
+        faces: in all of them together.
+    """
+
+    def __init__(self, video: Path, lines: TextIO, rate: float, markup: Markup) -> None:
+        self._video, self._lines, self._rate, self._markup = video, lines, rate or USUAL_RATE, markup
+        self._writer: cv2.VideoWriter | None = None
+        self.size = (0, 0)
+        self.frames = self.faces = 0
+
+    def write(self, frame: Frame, faces: Sequence[TrackedFace]) -> np.ndarray:
+        """Writes one frame; returns its annotated copy (H, W, 3)."""
+        line = {"frame": frame.number, "seconds": round(frame.seconds, 4), "faces": [plain(face) for face in faces]}
+        self._lines.write(json.dumps(line) + "\n")
+        labels = [f"{face.identity}" if face.identity else "" for face in faces]
+        drawn = draw_faces(frame.image, faces, self._markup, labels)
+        self._open(drawn).write(_even(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)))
+        self.frames += 1
+        self.faces += len(faces)
+        return drawn
+
+    def _open(self, image: np.ndarray) -> cv2.VideoWriter:
+        if self._writer is None:
+            height, width = image.shape[:2]
+            self.size = (width, height)
+            even = (width + width % 2, height + height % 2)
+            self._writer = cv2.VideoWriter(str(self._video), cv2.VideoWriter_fourcc(*_CODEC), self._rate, even)
+            if not self._writer.isOpened():
+                raise ValueError(f"frames of {width} x {height} pixels cannot be written as MPEG-4: scale the video")
+        return self._writer
+
+    def close(self) -> None:
+        """Ends the video."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def check(self) -> None:
+        """OSError if not all frames have reached the disk, which OpenCV itself does not tell."""
+        written = cv2.VideoCapture(str(self._video), cv2.CAP_FFMPEG)
+        count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
+        written.release()
+        if count != self.frames:
+            raise OSError(f"the annotated video holds {count} of {self.frames} frames")
+
+
+class VideoFiles:
+    """Writes what was found in videos.
+
+    Args:
+        folder: where to.
+        about: what each JSON says besides the video itself, such as the model.
+        markup: of the points.
+    """
+
+    def __init__(self, folder: OutputFolder, about: Mapping[str, Any], markup: Markup) -> None:
+        self._folder, self._about, self._markup = folder, about, markup
+
+    @contextmanager
+    def write(self, source: Input, reader: VideoReader) -> Iterator[VideoWriting]:
+        """Hands out what takes the frames of a video; at the end its files appear, or none if there was an error.
+
+        Raises:
+            ValueError: there was no frame, or their size cannot be written.
+            OSError: the files could not be written; what an earlier run left is untouched.
+        """
+        with self._folder.aside(source) as aside:
+            with open(aside / f"{source.stem}.jsonl", "w", encoding="utf-8") as lines:
+                writing = VideoWriting(aside / f"{source.stem}{VIDEO_SUFFIX}", lines, reader.rate, self._markup)
+                try:
+                    yield writing
+                finally:
+                    writing.close()
+            if not writing.frames:
+                raise ValueError(f"{source}: no frame of it can be decoded; copy it again, or save it anew")
+            writing.check()
+            self._write_json(aside / f"{source.stem}.json", source, reader, writing)
+            names = [f"{source.stem}{suffix}" for suffix in (VIDEO_SUFFIX, ".jsonl", ".json")]
+            self._folder.put(aside, source.stem, names)
+
+    def _write_json(self, path: Path, source: Input, reader: VideoReader, writing: VideoWriting) -> None:
+        content = {
+            "video": str(source),
+            "width": writing.size[0],
+            "height": writing.size[1],
+            "frames_per_second": reader.rate or None,
+            "frames": writing.frames,
+            "broken_frames": reader.broken,
+            "missing_frames": reader.missing,
+            "faces_in_all_frames": writing.faces,
+            **self._about,
+            "coordinates": COORDINATES,
+            "lines": f"{source.stem}.jsonl",
+        }
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def plain(face: TrackedFace) -> dict[str, Any]:
+    """A face as a line shows it."""
+    return {"id": face.identity, **plain_face(face), "disagreement": round(face.disagreement, 4)}
+
+
+def _even(image: np.ndarray) -> np.ndarray:
+    """An image whose width and height are even, as video has them: the last column or row is repeated."""
+    height, width = image.shape[:2]
+    if height % 2 == width % 2 == 0:
+        return image
+    return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)

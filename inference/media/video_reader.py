@@ -1,0 +1,106 @@
+"""Frames of a video file or a camera; what cannot be decoded is skipped and counted."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import Iterator, NamedTuple
+
+import cv2
+import numpy as np
+
+from inference.media.sources import Camera, Input
+
+_TRIES = 100  # frames in a row that cannot be decoded, after which a file is taken to have ended
+_CAMERA_TRIES = 5
+
+
+class Frame(NamedTuple):
+    """A picture of a video.
+
+    Attributes:
+        number: from 0; those that cannot be decoded are counted too.
+        seconds: since the first one, by the file or, of a camera, by the clock.
+        image: (H, W, 3) uint8 RGB, upright.
+    """
+
+    number: int
+    seconds: float
+    image: np.ndarray
+
+
+class VideoReader:
+    """Reads a video from its beginning, once.
+
+    Args:
+        source: a video file or a camera.
+
+    Attributes:
+        rate: frames per second, 0 if that is not known.
+        declared: how many frames the file says it has, 0 if that is not known.
+        broken: numbers of the frames so far that could not be decoded, with readable ones after them.
+        missing: how many frames the file lacks at its end, once that is reached.
+
+    Raises:
+        ValueError: it is no video that can be read.
+        OSError: the camera is not there, or another program has it.
+    """
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self._live = isinstance(source, Camera)
+        _quieten()
+        if isinstance(source, Camera):
+            self._capture = cv2.VideoCapture(source.number)
+        else:
+            self._capture = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            if self._live:
+                raise OSError(f"{source} is not there or in use by another program: check its number, the first is 0")
+            raise ValueError(f"{source}: not a video that can be read; copy it again, or save it as .mp4 or .avi")
+        self.rate = max(0.0, float(np.nan_to_num(self._capture.get(cv2.CAP_PROP_FPS), posinf=0.0)))
+        self.declared = 0 if self._live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.broken: list[int] = []
+        self.missing = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        number, failed, start = -1, [], None
+        while len(failed) < (_CAMERA_TRIES if self._live else max(_TRIES, self.declared - number)):
+            number += 1
+            decoded, image = self._capture.read()
+            if not decoded or image is None:
+                failed.append(number)
+                continue
+            self.broken += failed
+            failed = []
+            now = monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            start = now if start is None else start
+            yield Frame(number, now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        last = number - len(failed)
+        self.missing = _lacking(self.declared, last + 1)
+
+    @property
+    def faults(self) -> str:
+        """What was wrong with the frames so far, in words; empty if nothing was."""
+        faults = []
+        if self.broken:
+            faults.append(f"{len(self.broken)} could not be decoded")
+        if self.missing:
+            faults.append(f"{self.missing} of {self.declared} are missing at its end")
+        return ", ".join(faults)
+
+    def close(self) -> None:
+        """Gives a camera back."""
+        self._capture.release()
+
+
+def _lacking(declared: int, found: int) -> int:
+    """Frames that a file lacks; 0 if the difference is within what containers without an exact count are wrong by."""
+    lacking = declared - found
+    return lacking if lacking > max(2, 0.02 * declared) else 0
+
+
+def _quieten() -> None:
+    """Keeps OpenCV and the FFmpeg in it from writing about broken frames: they are counted and reported."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setLogLevel(0)

@@ -1,0 +1,182 @@
+"""The rows "ours | paper | delta", and in words what a bare delta would hide."""
+
+from __future__ import annotations
+
+import math
+from typing import Mapping, NamedTuple, Sequence
+
+import numpy as np
+
+from evaluation.published import Published, find
+from evaluation.resampling import Interval
+from evaluation.summary import Evaluation, Figures
+
+NORMALIZER_WORDS = {
+    "face_size": "face size",
+    "outer_eye": "outer eye corners",
+    "pupil": "pupils",
+    "eye_midpoint": "eye midpoints",
+    "box_geometric": "box, sqrt(w h)",
+    "box_diagonal": "box, diagonal",
+    "box_mean": "box, (w + h) / 2",
+}
+ALL_POINTS = "68"
+INSIDE = "49"  # without outline, as papers take them
+
+
+class Row(NamedTuple):
+    """One line of the table; figures in per cent.
+
+    Attributes:
+        quantity: What is measured, in words.
+        ours: The figure measured here, NaN if there is none.
+        paper: The published figure, or None.
+        delta: Ours minus the paper's, in points of per cent; None where the two are not of the same faces, or not
+            known to be over the same length.
+        source: Where the paper's figure stands, or "".
+        interval: Where ours lies with 95 % confidence, by resampling the faces; None for a median.
+    """
+
+    quantity: str
+    ours: float
+    paper: float | None = None
+    delta: float | None = None
+    source: str = ""
+    interval: Interval | None = None
+
+
+def compare(
+    evaluation: Evaluation, results: Mapping[str, Figures], point_sets: Mapping[str, Figures] | None = None
+) -> list[Row]:
+    """The rows of an evaluation, with the published figures beside ours where there are any.
+
+    Args:
+        evaluation: What was measured.
+        results: Those of `evaluation.summary.summarise`.
+        point_sets: Likewise, for rows of parts of the landmarks.
+    """
+    protocol = evaluation.protocol
+    means = [cell for cell in _cells(evaluation) if cell.statistic == "mean"]
+    cells = {name: cell for cell in means for name in (*cell.also, cell.normalizer)}
+    rows = [_mean_row(evaluation, name, figures, cells.get(name)) for name, figures in results.items()]
+    record = results[protocol.normalizer]
+    rows += [_part_row(name, figures) for name, figures in (point_sets or {}).items() if name != ALL_POINTS]
+    rows += _median_rows(evaluation, record)
+    rows += [_failure_row(record, at) for at in record.failure_rate]
+    areas = record.auc[f"{protocol.auc_threshold:.2f}"]
+    intervals = record.auc_intervals[f"{protocol.auc_threshold:.2f}"]
+    # Those who publish areas of these faces take FAN's rule.
+    cell = next((each for each in _cells(evaluation) if each.statistic == "auc"), None)
+    text = f"AUC to {100 * protocol.auc_threshold:.0f} %"
+    for rule, area in areas.items():
+        row = _row(evaluation, f"{text}, {rule}", protocol.normalizer, area, cell if rule == "fan" else None)
+        rows.append(row._replace(interval=_per_cent(intervals[rule])))
+    return rows
+
+
+def _cells(evaluation: Evaluation) -> list[Published]:
+    protocol = evaluation.protocol
+    return find(evaluation.model, protocol.dataset, protocol.part_of or protocol.subset)
+
+
+def _median_rows(evaluation: Evaluation, record: Figures) -> list[Row]:
+    """The median in the normaliser of record, and of 68 landmarks that without outline."""
+    normalizer = evaluation.protocol.normalizer
+    text = NORMALIZER_WORDS[normalizer]
+    cells = {cell.without_outline: cell for cell in _cells(evaluation) if cell.statistic == "median"}
+    rows = [_row(evaluation, f"median, {text}", normalizer, record.median, cells.get(False))]
+    if INSIDE in evaluation.point_sets:
+        errors = evaluation.errors(normalizer, evaluation.point_sets[INSIDE])
+        median = float(np.median(errors[~np.isnan(errors)])) if not np.isnan(errors).all() else float("nan")
+        rows.append(_row(evaluation, f"median of {INSIDE} points", normalizer, median, cells.get(True)))
+    return rows
+
+
+def _mean_row(evaluation: Evaluation, normalizer: str, figures: Figures, cell: Published | None) -> Row:
+    row = _row(evaluation, "NME, " + NORMALIZER_WORDS[normalizer], normalizer, figures.mean, cell)
+    return row._replace(interval=_per_cent(figures.mean_interval))
+
+
+def _part_row(count: str, figures: Figures) -> Row:
+    return Row(f"NME of {count} points", 100 * figures.mean, interval=_per_cent(figures.mean_interval))
+
+
+def _failure_row(record: Figures, threshold: str) -> Row:
+    interval = _per_cent(record.failure_rate_intervals[threshold])
+    text = f"faces above {100 * float(threshold):.0f} %"
+    return Row(text, 100 * record.failure_rate[threshold], interval=interval)
+
+
+def _per_cent(interval: Interval) -> Interval:
+    return Interval(100 * interval.low, 100 * interval.high)
+
+
+def _row(evaluation: Evaluation, quantity: str, normalizer: str, figure: float, cell: Published | None) -> Row:
+    ours = 100 * figure
+    if cell is None:
+        return Row(quantity, ours)
+    same = evaluation.is_complete and not evaluation.protocol.part_of and normalizer == cell.normalizer
+    return Row(quantity, ours, cell.percent, ours - cell.percent if same else None, f"{cell.paper}, {cell.table}")
+
+
+def remarks(evaluation: Evaluation, rows: Sequence[Row], box_text: str) -> list[str]:
+    """What the rows leave unsaid: which faces, which boxes, where the paper's figures stand and what they are of.
+
+    Args:
+        evaluation: What was measured.
+        rows: From `compare`.
+        box_text: What the faces were cropped by, a clause.
+    """
+    protocol, count = evaluation.protocol, len(evaluation.names)
+    said = [f"of {protocol.subset} only {evaluation.present} are here"] if evaluation.present else []
+    if count != evaluation.expected:
+        said.append(f"{count} of the {evaluation.expected} faces of {protocol.subset} are here")
+    missed = count - int(evaluation.found.sum())
+    if missed:
+        said.append(f"{missed} of {count} faces were not found: left out of means and medians, failures elsewhere")
+    said += [text for text in (protocol.differs, box_text) if text]
+    cells = _cells(evaluation)
+    said += dict.fromkeys(_source(cell) for cell in cells)
+    if cells and (protocol.part_of or not evaluation.is_complete):
+        subset = cells[0].subset
+        said.append(f"the paper's figures, in brackets, are of the whole {subset} subset: no difference is taken")
+    return said
+
+
+def _source(cell: Published) -> str:
+    note = f" ({cell.note})" if cell.note else ""
+    return f"paper: {cell.paper}, {cell.table}, {cell.method}{note}"
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The rows as text for a terminal, figures in per cent; a paper's figure without a delta stands in brackets."""
+    lines = [f"{'per cent':<31}{'ours':>7}{'95 % interval':>18}{'paper':>10}{'delta':>8}"]
+    lines += [
+        f"{row.quantity:<31}{our_figure(row):>7}{interval_figure(row):>18}{paper_figure(row):>10}{delta_figure(row):>8}"
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def our_figure(row: Row) -> str:
+    """The figure measured here as it is shown."""
+    return "none" if math.isnan(row.ours) else f"{row.ours:.2f}"
+
+
+def interval_figure(row: Row) -> str:
+    """The interval as it is shown; empty where there is none."""
+    if row.interval is None or math.isnan(row.interval.low):
+        return ""
+    return f"{row.interval.low:.2f} to {row.interval.high:.2f}"
+
+
+def paper_figure(row: Row) -> str:
+    """The paper's figure as it is shown: in brackets where no difference is taken, empty where there is none."""
+    if row.paper is None:
+        return ""
+    return f"{row.paper:.2f} " if row.delta is not None else f"({row.paper:.2f})"
+
+
+def delta_figure(row: Row) -> str:
+    """The difference as it is shown, with its sign; empty where none is taken."""
+    return "" if row.delta is None or math.isnan(row.delta) else f"{row.delta:+.2f}"

@@ -1,0 +1,184 @@
+"""Writes what an evaluation found: figures, errors, predictions, pictures and one page that shows them all."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from evaluation.resampling import LEVEL, ROUNDS
+from evaluation.stress import Curve
+from evaluation.summary import Evaluation, Summary, stage_errors, summarise
+from report.comparison import NORMALIZER_WORDS, Row, compare, format_table, remarks
+from report.outputs import csv_bytes, json_bytes, npy_bytes, write_together
+from report.page import render_page
+from report.plots import Picture, draw_ced, draw_faces, draw_landmarks
+from report.stress import draw_stress, stress_table
+
+WORST_LISTED = 20
+_CURVES = ("outer_eye", "pupil", "box_geometric")
+
+
+def extreme_faces(errors: np.ndarray, worst: int = 8, best: int = 4) -> tuple[list[int], list[int]]:
+    """Indices of the faces to picture: the worst, worst first, and the best, best first, none of them twice.
+
+    Args:
+        errors: (n,) fractions; NaN is never picked.
+        worst: How many of the worst.
+        best: How many of the best; fewer where the worst have taken them.
+    """
+    order = [int(index) for index in np.argsort(errors) if not math.isnan(errors[index])]
+    upper = order[::-1][:worst]
+    return upper, order[: min(best, len(order) - len(upper))]
+
+
+def write_report(
+    out: Path,
+    evaluation: Evaluation,
+    record: Mapping[str, object],
+    box_text: str,
+    worst: Sequence[Picture],
+    best: Sequence[Picture],
+) -> str:
+    """Writes metrics.json, errors.npy, errors.csv, predictions.npy, ced.png, faces.png and report.html.
+
+    No file is written before all of them are made.
+
+    Args:
+        out: Folder, made where it is missing; files of the same names in it are replaced.
+        evaluation: What was measured.
+        record: What made the figures: command, weights, versions and the like; values that JSON can hold.
+        box_text: What the faces were cropped by, a clause.
+        worst: Crops of the worst faces, worst first.
+        best: Crops of the best faces, best first.
+
+    Returns:
+        The table and the remarks as text for a terminal.
+
+    Raises:
+        ValueError: There is nothing to measure.
+        OSError: The folder cannot be written.
+    """
+    summary = summarise(evaluation)
+    rows = compare(evaluation, summary.results, summary.point_sets)
+    said = remarks(evaluation, rows, box_text)
+    pictures = _pictures(evaluation, summary, worst, best)
+    page = render_page(
+        _title(evaluation),
+        rows,
+        said,
+        region_rows(summary),
+        {heading: file for heading, _, file in pictures},
+        _faces_to_look_at(evaluation),
+        {key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items()},
+    )
+    files = {
+        "metrics.json": json_bytes(_metrics(evaluation, summary, rows, said, record)),
+        "errors.npy": npy_bytes(evaluation.errors(evaluation.protocol.normalizer)),
+        "errors.csv": _errors_csv(evaluation, summary),
+        "predictions.npy": npy_bytes(evaluation.predicted),
+        **{name: file for _, name, file in pictures if name},
+        "report.html": page.encode(),
+    }
+    write_together(out, files)
+    regions = "by region of the face: " + ", ".join(f"{name} {error}" for name, error in region_rows(summary))
+    return "\n".join([_title(evaluation), "", format_table(rows), regions, "", *(f"- {text}" for text in said)])
+
+
+def region_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Each region of the face and its mean error, as shown."""
+    return [(name.replace("_", " "), f"{100 * error:.2f} %") for name, error in summary.per_region.items()]
+
+
+def write_stress(out: Path, evaluation: Evaluation, curves: Sequence[Curve], record: Mapping[str, object]) -> str:
+    """Writes stress.json, stress.md and stress.png, and returns the table.
+
+    Args:
+        out: Folder, made where it is missing.
+        evaluation: Of the faces as they are.
+        curves: Of the faces made harder.
+        record: What made the figures.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    protocol = evaluation.protocol
+    text = f"error over {NORMALIZER_WORDS[protocol.normalizer]}"
+    title = f"{evaluation.model} on {protocol.dataset} {protocol.subset}, faces made harder"
+    table = stress_table(curves)
+    values = {
+        **record,
+        "dataset": protocol.dataset,
+        "subset": protocol.subset,
+        "normalizer": protocol.normalizer,
+        "failure_threshold": protocol.failure_threshold,
+        "units": "errors and rates are fractions; a level is amount, mean, its 95 % interval, failure rate",
+        "curves": curves,
+    }
+    files = {
+        "stress.json": json_bytes(values),
+        "stress.md": f"# {title}\n\n{text[0].upper()}{text[1:]}.\n\n{table}".encode(),
+        "stress.png": draw_stress({evaluation.model: curves}, text, title),
+    }
+    write_together(out, files)
+    return table
+
+
+def _title(evaluation: Evaluation) -> str:
+    protocol, measured = evaluation.protocol, int(evaluation.found.sum())
+    return f"{evaluation.model} on {protocol.dataset} {protocol.subset}: {measured} of {evaluation.expected} faces"
+
+
+def _metrics(
+    evaluation: Evaluation, summary: Summary, rows: Sequence[Row], said: Sequence[str], record: Mapping[str, object]
+) -> dict[str, object]:
+    stages = stage_errors(evaluation)
+    return {
+        "model": evaluation.model,
+        "dataset": evaluation.protocol.dataset,
+        "subset": evaluation.protocol.subset,
+        "normalizer": evaluation.protocol.normalizer,
+        **record,
+        "protocol": vars(evaluation.protocol),
+        "units": "errors, rates and areas are fractions; the rows of the table are per cent",
+        "intervals": {"level": LEVEL, "rounds": ROUNDS, "seed": 0, "by": "resampling the faces, percentiles"},
+        **vars(summary),
+        **({"stages": stages} if stages else {}),
+        "skipped": evaluation.skipped,
+        "table": [row._asdict() for row in rows],
+        "remarks": said,
+        "names": list(evaluation.names),
+    }
+
+
+def _pictures(
+    evaluation: Evaluation, summary: Summary, worst: Sequence[Picture], best: Sequence[Picture]
+) -> list[tuple[str, str, bytes]]:
+    """Heading, file name ("" for one that is on the page alone) and PNG file of each picture."""
+    # A face that was not found is to the right of every error: it keeps the curve below 100 %.
+    errors = {
+        NORMALIZER_WORDS[name]: np.where(evaluation.found, evaluation.errors(name), np.inf)
+        for name in dict.fromkeys([evaluation.protocol.normalizer, *_CURVES])
+        if summary.results.get(name)
+    }
+    made = [("Cumulative error distribution", "ced.png", draw_ced(errors, evaluation.protocol, _title(evaluation)))]
+    made.append(("Worst and best faces", "faces.png", draw_faces(worst, best)))
+    if evaluation.found.any():
+        made.append(("Landmarks", "", draw_landmarks(evaluation.truth, summary.per_landmark)))
+    return made
+
+
+def _faces_to_look_at(evaluation: Evaluation) -> list[tuple[str, str]]:
+    errors = evaluation.errors(evaluation.protocol.normalizer)
+    worst, _ = extreme_faces(errors, WORST_LISTED, 0)
+    listed = [(evaluation.names[index], f"{100 * errors[index]:.2f} %") for index in worst]
+    return [*evaluation.skipped.items(), *listed]
+
+
+def _errors_csv(evaluation: Evaluation, summary: Summary) -> bytes:
+    measured = {name: evaluation.errors(name) for name in summary.results}
+    rows = zip(evaluation.names, *(values.tolist() for values in measured.values()))
+    return csv_bytes(["name", *measured], list(rows))

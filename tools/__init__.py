@@ -1,0 +1,1 @@
+"""Commands beside the scripts at the top: python -m tools.NAME."""

@@ -1,0 +1,184 @@
+"""Measures face detectors on photos with boxes: average precision and recall at an overlap of one half, by size.
+
+--out takes metrics.json, with which tools/ship.py ships a detector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Callable, Sequence
+
+import mxnet as mx
+import numpy as np
+from tqdm import tqdm
+
+from common import cli
+from datasets.detection import fddb, landmark_boxes, wider_face
+from datasets.detection import voc as face_boxes
+from datasets.detection.boxed_photos import PARTS, BoxedPhotos
+from engine import devices
+from engine.record import git_state, versions
+from evaluation.detection import (
+    LEAST_OVERLAP,
+    FoundBoxes,
+    SizeRange,
+    average_precision,
+    judge,
+    precision_at,
+    recall_at,
+)
+from gluon_models import file_sha256, shipped_weights
+from gluon_models.detector.weights import detector_name
+from inference.detectors import (
+    FASTER_RCNN_WEIGHTS,
+    LEAST_SCORE,
+    Detection,
+    FaceDetector,
+    FasterRcnnDetector,
+    HaarDetector,
+)
+from report.detector_tables import terminal_table
+from report.outputs import json_bytes, write_together
+
+DATASETS = ("face_boxes", "wider_face", "fddb", "pts")
+DETECTORS = ("faster_rcnn", "haar")
+# Sizes are sqrt(width * height) of the true box in pixels of the photo.
+SIZES = {
+    "all": SizeRange(),
+    "below 24": SizeRange(0, 24),
+    "24 to 40": SizeRange(24, 40),
+    "40 to 80": SizeRange(40, 80),
+    "from 80": SizeRange(80),
+    "from 24": SizeRange(24),
+    "from 40": SizeRange(40),
+}
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("--detector", choices=DETECTORS, action="append", help="may be repeated; both if not given")
+    parser.add_argument("--weights", metavar="FILE", help="of faster_rcnn; those that ship if not given")
+    parser.add_argument("--nms", type=float, default=0.3, help="of two boxes that overlap more the surer stays")
+    parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0], help="pts are photos with landmark files")
+    parser.add_argument("--data", metavar="DIR", required=True, help="folder of the data set")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="held_out", help="of the photos, by their names")
+    parser.add_argument("--title", metavar="TEXT", help="of the photos in tables; data set and part if not given")
+    parser.add_argument("--least-score", type=float, default=LEAST_SCORE, help="of faster_rcnn, where recall is read")
+    parser.add_argument("--max-photos", type=int, default=0, help="measure on the first so many; 0 for all")
+    parser.add_argument("--out", metavar="DIR", help="folder for metrics.json")
+    cli.add_device_arguments(parser)
+    arguments = parser.parse_args(argv)
+    arguments.detector = arguments.detector or list(DETECTORS)
+    arguments.title = arguments.title or f"{arguments.dataset}, {arguments.part}"
+    return arguments
+
+
+def load_photos(arguments: argparse.Namespace) -> BoxedPhotos:
+    """The photos that the command line asks for.
+
+    Raises:
+        ValueError, FileNotFoundError: data that is not there.
+    """
+    load: Callable[..., BoxedPhotos] = {
+        "face_boxes": face_boxes.load,
+        "wider_face": lambda root: wider_face.load(root, "val"),
+        "fddb": fddb.load,
+        "pts": landmark_boxes.load,
+    }[arguments.dataset]
+    photos = load(arguments.data)
+    photos = photos if arguments.part == "all" else photos.part(arguments.part)
+    return photos.subset(range(min(len(photos), arguments.max_photos or len(photos))))
+
+
+def find_weights(arguments: argparse.Namespace) -> Path | None:
+    """The network's file; None if it is not measured.
+
+    Raises:
+        FileNotFoundError, ValueError: none ships, or it is not the one of the index.
+    """
+    if "faster_rcnn" not in arguments.detector:
+        return None
+    return Path(arguments.weights) if arguments.weights else shipped_weights(FASTER_RCNN_WEIGHTS)
+
+
+def make_detector(weights: Path | None, overlap: float, context: mx.Context) -> FaceDetector:
+    """A detector that answers with its own kind of box, all of them however unsure; the cascade without weights."""
+    return HaarDetector() if weights is None else FasterRcnnDetector(weights, 0.0, overlap, context)
+
+
+def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> dict[str, Any]:
+    """Numbers of one detector on photos; the time of a photo is that of the detector alone."""
+    found, seconds = [], 0.0
+    for index in tqdm(range(len(photos)), "detecting", unit="photo", disable=None):
+        photo = photos[index]
+        start = perf_counter()
+        boxes = detector(photo.image, photo.name)
+        seconds += perf_counter() - start
+        found.append(as_found(boxes, photo.boxes, photo.ignored))
+    rows = {}
+    for label, sizes in SIZES.items():
+        verdicts = judge(found, sizes)
+        rows[label] = {
+            "faces": verdicts.faces,
+            "average_precision": average_precision(verdicts),
+            "recall": recall_at(verdicts, least_score),
+            "precision": precision_at(verdicts, least_score),
+        }
+    return {"seconds_per_photo": seconds / len(photos), "sizes": rows}
+
+
+def as_found(detections: Sequence[Detection], truth: np.ndarray, ignored: np.ndarray) -> FoundBoxes:
+    """What a detector found in a photo beside what is there."""
+    boxes = np.array([box for box, _ in detections]).reshape(-1, 4)
+    return FoundBoxes(boxes, np.array([score for _, score in detections]), truth, ignored)
+
+
+def what_made_it(
+    arguments: argparse.Namespace, given: Sequence[str], weights: Path | None, context: mx.Context
+) -> dict[str, Any]:
+    """What the record says beside the figures, named as in evaluate.py's."""
+    return {
+        "model": weights and detector_name(weights),
+        "dataset": arguments.dataset,
+        "subset": arguments.part,
+        "title": arguments.title,
+        "command": shlex.join(["tools/evaluate_detector.py", *given]),
+        "weights": weights and weights.name,
+        "weights_sha256": weights and file_sha256(weights),
+        "nms": arguments.nms,
+        "least_score": arguments.least_score,
+        "least_overlap": LEAST_OVERLAP,
+        "device": str(context),
+        "versions": versions(),
+        "git": git_state(),
+        "units": "shares are fractions; sizes are sqrt(width * height) of true boxes in pixels of the photo",
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures as the command line says."""
+    arguments = parse(argv)
+    context = devices.contexts(arguments.gpus)[0]
+    weights = find_weights(arguments)
+    photos = load_photos(arguments)
+    made = what_made_it(arguments, sys.argv[1:] if argv is None else argv, weights, context)
+    results = {}
+    for name in arguments.detector:
+        # The cascade's votes have no scale of their own: all that it answers counts as found.
+        own, least = (None, -np.inf) if name == "haar" else (weights, arguments.least_score)
+        results[name] = measure(make_detector(own, arguments.nms, context), photos, least)
+    content = json_bytes({**made, "photos": len(photos), "results": results})
+    print(terminal_table(json.loads(content)))  # what is shown is what is written
+    if arguments.out:
+        write_together(Path(arguments.out), {"metrics.json": content})
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Other projects' networks that `tools.benchmark --peers` compares with."""

@@ -1,0 +1,147 @@
+"""Random search of learning rate and weight decay, each drawn evenly from a logarithmic range (DeepPose, Sec. III).
+
+Each trial is an ordinary training run in OUT/trial-000 and so on; one that was interrupted goes on, one that is done is
+not repeated, and a larger --trials adds to those before. Options that are not listed here, such as --data, go to the
+training script. Trials are judged on the validation faces. Writes search.json, search.md and search.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common import cli
+from common.files import make_folder, write_text, write_whole
+from engine.checkpoint import LAST
+from tools.study import ROOT, result_of
+
+SCRIPTS = tuple(sorted(path.name for path in ROOT.glob("train_*.py") if path.name != "training/landmark_training.py"))
+
+
+class Trial(NamedTuple):
+    """One pair of values, and what came of it.
+
+    Attributes:
+        learning_rate: of the optimizer.
+        weight_decay: of the optimizer.
+        nme: the best validation error, a fraction; None if the training diverged.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    nme: float | None = None
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; what it does not know goes to the training script."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("script", choices=SCRIPTS, help="what is trained")
+    parser.add_argument(
+        "--trials", type=int, default=20, help="pairs of values to try, of which the paper says nothing"
+    )
+    parser.add_argument("--epochs", type=int, default=10, help="of each trial, the paper's by default")
+    parser.add_argument("--lr-range", nargs=2, type=float, default=[1e-5, 1e-2], metavar=("LOW", "HIGH"))
+    parser.add_argument("--wd-range", nargs=2, type=float, default=[1e-6, 1e-2], metavar=("LOW", "HIGH"))
+    parser.add_argument("--search-seed", type=int, default=0, help="of the values that are drawn")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    arguments, further = parser.parse_known_args(argv)
+    arguments.further = further
+    if arguments.trials < 1 or arguments.epochs < 1:
+        raise ValueError("--trials and --epochs must be at least 1")
+    for name in ("lr_range", "wd_range"):
+        low, high = getattr(arguments, name)
+        if not 0 < low <= high < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} {low} {high}: give two numbers above 0, the lower one first")
+    return arguments
+
+
+def draw_trial(number: int, seed: int, rates: Sequence[float], decays: Sequence[float]) -> Trial:
+    """The values of one trial, which depend on the seed and its number alone."""
+    rng = np.random.default_rng((seed, number))
+    drawn = (math.exp(rng.uniform(math.log(low), math.log(high))) for low, high in (rates, decays))
+    # What the command line says and what was drawn are the same number.
+    return Trial(*(float(f"{value:.3g}") for value in drawn))
+
+
+def trial_text(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> list[str]:
+    """The command of one trial, or how it goes on where it was interrupted, see `study.run_text`."""
+    values = ["--lr", f"{trial.learning_rate:g}", "--wd", f"{trial.weight_decay:g}", "--epochs", str(epochs)]
+    place = ["--resume" if (folder / LAST).exists() else "--out", str(folder)]
+    return [script, *further, *values, *place]
+
+
+def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> Trial:
+    """Trains one trial unless that is done already."""
+    if result_of(folder) is None:
+        text = trial_text(script, trial, epochs, further, folder)
+        print(shlex.join(text), flush=True)
+        subprocess.run([sys.executable, *text], cwd=ROOT, check=False)
+    return trial._replace(nme=result_of(folder))
+
+
+def markdown(trials: Sequence[Trial]) -> str:
+    """The table as Markdown, the best trial first."""
+    lines = ["| trial | learning rate | weight decay | validation NME |", "|---|---|---|---|"]
+    for number in ranked(trials):
+        trial = trials[number]
+        error = "failed" if trial.nme is None else f"{100 * trial.nme:.2f} %"
+        lines.append(f"| {number} | {trial.learning_rate:g} | {trial.weight_decay:g} | {error} |")
+    return "\n".join(lines) + "\n"
+
+
+def ranked(trials: Sequence[Trial]) -> list[int]:
+    """Numbers of the trials, the best first, those that failed last."""
+    return sorted(range(len(trials)), key=lambda k: math.inf if trials[k].nme is None else trials[k].nme)
+
+
+def draw(path: Path, trials: Sequence[Trial]) -> None:
+    """Both values of every trial, its error as colour; a cross where the training failed."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    done = [trial for trial in trials if trial.nme is not None]
+    failed = [trial for trial in trials if trial.nme is None]
+    if done:
+        rates, decays, errors = zip(*done)
+        dots = axes.scatter(
+            rates, decays, c=[100 * error for error in errors], cmap="cividis_r", s=70, edgecolors="0.3"
+        )
+        figure.colorbar(dots, ax=axes, label="validation NME, inter-ocular (%)")
+    if failed:
+        axes.plot([trial.learning_rate for trial in failed], [trial.weight_decay for trial in failed], "x", color="0.4")
+    axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="weight decay", title="Random search")
+    axes.grid(alpha=0.3)
+    write_whole(path, lambda part: figure.savefig(part, format="png", dpi=110))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the search; 1 if every trial failed, else 0."""
+    arguments = parse(argv)
+    out, trials = make_folder(arguments.out), []
+    for number in range(arguments.trials):
+        drawn = draw_trial(number, arguments.search_seed, arguments.lr_range, arguments.wd_range)
+        folder = out / f"trial-{number:03d}"
+        trials.append(complete(arguments.script, drawn, arguments.epochs, arguments.further, folder))
+        rows = [trial._asdict() for trial in trials]
+        write_text(out / "search.json", json.dumps({"script": arguments.script, "trials": rows}, indent=2) + "\n")
+        write_text(out / "search.md", markdown(trials))
+        draw(out / "search.png", trials)
+    best = trials[ranked(trials)[0]]
+    print(markdown(trials))
+    if best.nme is None:
+        print("every trial failed, see above", file=sys.stderr)
+        return 1
+    print(f"best: --lr {best.learning_rate:g} --wd {best.weight_decay:g}\nopen {out / 'search.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

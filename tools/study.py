@@ -1,0 +1,284 @@
+"""Runs one of the papers' ablation studies: every cell trained with several seeds at the same small budget.
+
+Each run is an ordinary training run in OUT/<options>-<seed>; one that was interrupted goes on, one that is finished is
+not repeated, so that studies with a cell in common may share OUT. Options that are not listed here, such as --data, go
+to the training script. All runs are judged on the validation faces. Writes STUDY.json, STUDY.md and STUDY.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from matplotlib.figure import Figure
+
+from common import cli
+from common.files import make_folder, write_text, write_whole
+from engine.checkpoint import LAST
+from report.document_tables import study_table
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a published table: what it adds to the command, and the figure printed in it, in the study's unit."""
+
+    name: str
+    words: str
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the runs of a study are compared by: its name in a run's log, in words, its unit, and how many of that."""
+
+    key: str
+    words: str
+    unit: str
+    factor: float
+
+
+NME = Measure("nme", "validation NME, inter-ocular", "%", 100.0)
+MSE = Measure("mse", "validation loss, the mean squared error", "px²", 1.0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """An ablation study.
+
+    Attributes:
+        title: what is compared, and where the paper does.
+        published_on: what the printed figures were measured on.
+        command: script and options of every run.
+        cells: what is compared.
+        measure: by what.
+    """
+
+    title: str
+    published_on: str
+    command: str
+    cells: tuple[Cell, ...]
+    measure: Measure = NME
+
+
+_FFLD_BUDGET = "--epochs 4 --validate-every 4 --average-decay 0.98"
+_FFLD_START = "--init weights/ffld_resnet18_rendered.params --baseline weights/resnet18_slim.params"
+_FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu {_FFLD_START} {_FFLD_BUDGET}"
+_BEST = "--loss normalized_l2/l2/l1/align"
+_HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 3"
+_REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"
+_LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --size 48 --recipe cpu --epochs 4 --validate-every 4"
+_DEEPPOSE_BUDGET = "--samples 1700 --lr 3e-4 --schedule cosine --epochs 12"
+_DEEPPOSE = f"train_deeppose.py --init weights/deeppose_resnet18.params {_DEEPPOSE_BUDGET}"
+_UNCHANGED = "--rotation-degrees 0 --shear-fraction 0 --flip-probability 0 --brightness-fraction 0"
+STUDIES = {
+    "ffld_losses": Study(
+        "losses and number of refinement stages (FFLD, Table 5)",
+        "300-W full, inter-ocular",
+        _FFLD,
+        (
+            Cell("L2/L2", "--loss normalized_l2/l2/l2", 3.85),
+            Cell("L2/L1", "--loss normalized_l2/l2/l1", 3.77),
+            Cell("L2/L2/L2", "--loss normalized_l2/l2/l2/l2", 3.81),
+            Cell("L1/L1/L1", "--loss normalized_l2/l1/l1/l1", 3.76),
+            Cell("AL/AL/AL", "--loss normalized_l2/align/align/align", 3.95),
+            Cell("L2/L1/AL", _BEST, 3.66),
+            Cell("cpu recipe: Eq. 1 with L1", ""),
+        ),
+    ),
+    "ffld_gradients": Study(
+        "gradients from the refinements to the baseline (FFLD, Table 6)",
+        "300-W full, inter-ocular",
+        _FFLD,
+        (
+            Cell("neither", f"{_BEST} --map-gradient off --location-gradient off", 3.78),
+            Cell("crop location", f"{_BEST} --map-gradient off", 3.74),
+            Cell("low level", f"{_BEST} --location-gradient off", 3.69),
+            Cell("both", _BEST, 3.66),
+        ),
+    ),
+    # It wants --backbone-weights, as the backbone is not trained; with weight decay lambda would fall by itself.
+    "hourglass": Study(
+        "blocks and branches of 2 stacks of 128 channels (modified stacked hourglass, Sec. 3)",
+        "none is printed",
+        _HOURGLASS,
+        (
+            Cell("lambda-residual block, 1x1 branch", "--block lambda --skip conv"),
+            Cell("lambda kept at 1, 1x1 branch", "--block lambda_fixed --skip conv"),
+            Cell("original block, 1x1 branch", "--block original --skip conv"),
+            Cell("lambda-residual block, residual branch", "--block lambda --skip residual"),
+        ),
+    ),
+    "lgcn_kernel": Study(
+        "kernel convolution and global context at 16 filters (LGCN, Sec. 3.2)",
+        "none is printed",
+        _LGCN,
+        (
+            Cell("as the authors train it", ""),
+            Cell("kernel in the labels alone", "--kernel labels"),
+            Cell("no kernel", "--kernel none"),
+            Cell("no side branch", "--side-branch off"),
+            Cell("local context and kernel", "--side-branch off --global-context off"),
+            Cell("local context alone", "--kernel none --side-branch off --global-context off"),
+        ),
+    ),
+    "region_dense_layers": Study(
+        "number of dense layers (Region ResNets, Fig. 5a)",
+        "curves alone are printed",
+        _REGIONS,
+        (Cell("1", ""), Cell("2", "--dense-layers 2"), Cell("3", "--dense-layers 3")),
+    ),
+    "region_optimizer": Study(
+        "optimizer (Region ResNets, Fig. 5b)",
+        "curves alone are printed",
+        _REGIONS,
+        (Cell("Adam", ""), Cell("SGD", "--optimizer sgd"), Cell("RMSProp", "--optimizer rmsprop")),
+    ),
+    "region_batch_size": Study(
+        "batch size (Region ResNets, Fig. 5c)",
+        "curves alone are printed",
+        _REGIONS,
+        tuple(Cell(str(size), "" if size == 16 else f"--batch-size {size}") for size in (16, 32, 64, 128, 256)),
+    ),
+    "region_augmentation": Study(
+        "augmentation (Region ResNets, Fig. 5d)",
+        "curves alone are printed",
+        _REGIONS,
+        (Cell("as in Sec. 5.2", ""), Cell("none", _UNCHANGED)),
+    ),
+    "deeppose_split": Study(
+        "validation faces held out before or after augmenting (DeepPose, Sec. III)",
+        "losses of 8.00 on validation and 27.84 on test faces",
+        _DEEPPOSE,
+        (Cell("before", ""), Cell("after: copies of a face may be in both", "--split after")),
+        MSE,
+    ),
+}
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; what it does not know goes to the training script."""
+    parser = cli.make_parser(__doc__)
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("--seeds", default="0,1,2", help="of the runs of each cell")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    arguments, further = parser.parse_known_args(argv)
+    arguments.further = further
+    try:
+        arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        raise ValueError(f"--seeds {arguments.seeds}: give numbers such as 0,1,2") from None
+    return arguments
+
+
+def folder_name(cell: Cell, seed: int) -> str:
+    """Where a cell's run with one seed lies."""
+    return (re.sub(r"\W+", "_", cell.text).strip("_") or "recipe") + f"-{seed}"
+
+
+def run_text(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
+    """The command of one run, or how it goes on where it was interrupted.
+
+    A run that goes on keeps its settings, but how often it validates, in what precision and by how many workers is
+    asked for anew.
+    """
+    script, *common = shlex.split(study.command)
+    place = ["--resume" if (folder / LAST).exists() else "--out", str(folder)]
+    return [script, *common, *shlex.split(cell.text), *further, "--seed", str(seed), *place]
+
+
+def result_of(folder: Path, measure: Measure = NME) -> float | None:
+    """What a finished run measured on the validation faces in its best epoch, else None."""
+    path = folder / "run.json"
+    result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
+    if not result:
+        return None
+    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return json.loads(log[result["best_epoch"] - 1])[measure.key]
+
+
+def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
+    """Trains one cell with one seed unless that is done already; what the study measures of it.
+
+    Raises:
+        ValueError: the training failed; its own message stands above.
+    """
+    folder = out / folder_name(cell, seed)
+    if result_of(folder, study.measure) is None:
+        if folder.exists() and not (folder / LAST).exists():
+            shutil.rmtree(folder)  # it was interrupted before its first epoch ended
+        text = run_text(study, cell, seed, further, folder)
+        print(shlex.join(text), flush=True)
+        if subprocess.run([sys.executable, *text], cwd=ROOT, check=False).returncode:
+            raise ValueError(f"cell '{cell.name}' with seed {seed} failed, see above; the runs before it are kept")
+    found = result_of(folder, study.measure)
+    assert found is not None
+    return found
+
+
+def row(cell: Cell, measured: Sequence[float], factor: float) -> dict:
+    """What the table says of one cell, in the study's unit."""
+    values = [factor * value for value in measured]
+    return {
+        "cell": cell.name,
+        "options": cell.text,
+        "values": values,
+        "mean": statistics.mean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "published": cell.published,
+    }
+
+
+def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
+    """One line per cell: a dot for each seed, a bar at their mean."""
+    figure = Figure(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, each in enumerate(rows):
+        axes.plot(each["values"], [place] * len(each["values"]), "o", color="tab:blue", alpha=0.7)
+        axes.plot([each["mean"]], [place], "|", color="black", markersize=18, markeredgewidth=2)
+    axes.set_yticks(range(len(rows)), [each["cell"] for each in rows])
+    axes.invert_yaxis()
+    measured = [value for each in rows for value in each["values"]]
+    if max(measured) > WIDE * min(measured):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+    axes.set(xlabel=f"{study.measure.words} ({study.measure.unit}); dots: seeds, bars: means")
+    figure.suptitle(study.title)
+    axes.grid(axis="x", alpha=0.3)
+    write_whole(path, lambda part: figure.savefig(part, format="png", dpi=110))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the study, seed by seed, so that an early look already compares all cells."""
+    arguments = parse(argv)
+    study, out = STUDIES[arguments.study], make_folder(arguments.out)
+    values: dict[str, list[float]] = {cell.name: [] for cell in study.cells}
+    for number, seed in enumerate(arguments.seeds, start=1):
+        for cell in study.cells:
+            values[cell.name].append(complete(study, cell, seed, arguments.further, out))
+        rows = [row(cell, values[cell.name], study.measure.factor) for cell in study.cells]
+        seeds = arguments.seeds[:number]
+        report = {"study": arguments.study, "command": study.command, "published_on": study.published_on}
+        report.update(measure=study.measure.argv, unit=study.measure.unit, seeds=seeds, rows=rows)
+        table = study_table(report) + "\n"
+        write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
+        write_text(out / f"{arguments.study}.md", table)
+        draw(out / f"{arguments.study}.png", study, rows)
+    print(f"{study.title}\n\n{table}\nopen {out / f'{arguments.study}.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
