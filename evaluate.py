@@ -144,7 +144,7 @@ def box_rule(arguments: argparse.Namespace, faces: SeenFaces, true_boxes: str) -
         box = choose([each.box for each in detect(image, faces.names[index])], faces.boxes[index])
         return None if box is None else check_inside(box, image)
 
-    return kind, rule, getattr(detect, "looks", 1)
+    return kind, rule, getattr(detect, "passes", 1)
 
 
 def picture(faces: SeenFaces, index: int, predicted: np.ndarray, error: float) -> Picture:

@@ -82,7 +82,7 @@ class LandmarkDetector:
             ValueError: the array is no such image.
         """
         check_image(image)
-        return self._landmarks(image, self.detector(image, name), getattr(self.detector, "looks", 1))
+        return self._landmarks(image, self.detector(image, name), getattr(self.detector, "passes", 1))
 
     def detect(self, image: np.ndarray, boxes: Sequence[Sequence[float]] | np.ndarray) -> list[LocatedFace]:
         """Landmarks in given boxes, all sent through the network together.

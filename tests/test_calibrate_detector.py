@@ -121,7 +121,7 @@ def test_the_committed_entries_say_where_they_come_from():
     assert BoxCorrection(**entries["faster_rcnn"]["correction"]) == FASTER_RCNN_CORRECTION
     for name, entry in entries.items():
         assert name in calibrate_detector.DETECTORS
-        assert entry["command"].startswith("tools/calibrate_detector.py ")
+        assert entry["command"].startswith("python -m tools.calibrate_detector ")
         assert 0 <= entry["missed"] < entry["faces"]
         assert "300-W training faces" in entry["measured_on"]
 

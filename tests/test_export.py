@@ -333,7 +333,7 @@ def test_calibration_photos(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
         (["--calibration", "faces"], "--calibration is for --int8"),
         (["--int8", "--calibration", "faces"], "no such folder"),

@@ -414,7 +414,7 @@ def test_every_command_draws(name, request, tmp_path, monkeypatch):
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        ("words", "message"),
+        ("text", "message"),
         [
             (["corrections", "--weights", "BASELINE"], "has no CropNets: name weights of ffld_resnet18"),
             (["selected", "--weights", "BASELINE"], "has no CropNets"),

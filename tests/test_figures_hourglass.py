@@ -82,7 +82,7 @@ def test_lambdas_by_place(tmp_path, settings, places):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "text",
     [
         ["maps", "--gpus", "none"],
         ["maps", "--dataset", "rendered", "--face", "1", "--landmarks", "0", "67", *FACES],
@@ -104,7 +104,7 @@ def test_the_lambdas_of_a_run_are_drawn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["history", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
         (["history", "--run", "{run}", "--out", "a.png"], "has no lambdas in its log"),

@@ -87,7 +87,7 @@ def test_the_kernel_needs_no_network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("figure", "words"),
+    ("figure", "text"),
     [
         ("context", ["--count", "3", "--show", "2"]),
         ("faces", ["--count", "4"]),
@@ -142,7 +142,7 @@ def test_both_subnets_are_compared_as_they_answer(folder):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["photo", "--weights", "elsewhere/net.params"], "no shape model beside it: pass --shape-model FILE"),
         (["context", "--weights", "alone.params", "--count", "2"], "no global-context subnet"),

@@ -83,7 +83,7 @@ def test_the_bound_knows_the_boxes(regions):
     np.testing.assert_allclose(region_resnet.bound_points(network, sample, mx.cpu()), expected, atol=1e-2)
 
 
-@pytest.mark.parametrize("words", [["ced"], ["ced", "--points", "51"], ["faces", "--show", "2"]])
+@pytest.mark.parametrize("text", [["ced"], ["ced", "--points", "51"], ["faces", "--show", "2"]])
 def test_the_region_figures_are_drawn(regions, tmp_path, text):
     out = tmp_path / "new" / "picture.png"
     assert region_resnet.COMMANDS.main([*text, "--weights", *regions, *FACES, "--out", str(out)]) == 0
@@ -116,7 +116,7 @@ def test_the_losses_of_a_run_are_drawn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "words", "message"),
+    ("module", "text", "message"),
     [
         (deeppose, ["losses", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
         (deeppose, ["losses", "--run", "nowhere", "--out", "a.jpg"], "give a name that ends in .png"),

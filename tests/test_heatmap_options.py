@@ -96,7 +96,7 @@ def test_evaluate_averages_answers(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "words", "message"),
+    ("model", "text", "message"),
     [
         ("resnet18_slim", ["--decoding", "argmax"], "answers points, not heatmaps"),
         ("resnet18_slim", ["--shape-model", "shape.npz"], "answers points, not heatmaps"),
@@ -160,7 +160,7 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("model", "words", "message"),
+    ("model", "text", "message"),
     [
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--boxes", "b.json"], "takes no --boxes"),
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--min-face", "0"], "give more than 0"),

@@ -217,7 +217,8 @@ class TestNetwork:
         mx_onnx.export_model(symbol, params, [faces.shape], ["float32"], str(path))
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (got,) = session.run(None, {"data": faces.asnumpy()})
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+        # The two runtimes add up hundreds of float32 products in different orders.
+        np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def blur_with_scipy(maps):

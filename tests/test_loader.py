@@ -159,9 +159,9 @@ def test_the_death_of_a_worker_is_said_in_one_line():
 PROGRAM = """
 import multiprocessing, os, signal
 from datasets.loader import Loader
-from datasets.render.faces import SyntheticFaces
+from datasets.render.faces import RenderedFaces
 
-loader = Loader(SyntheticFaces(8, size=64), lambda face, rng: (face.image, face.points_image), 2, workers=2)
+loader = Loader(RenderedFaces(8, size=64), lambda face, rng: (face.image, face.points_image), 2, workers=2)
 next(loader.epoch(0))
 print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

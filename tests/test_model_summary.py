@@ -125,9 +125,9 @@ def test_the_command_without_a_name_lists_the_models(capsys):
     assert capsys.readouterr().out.split() == list_models()
 
 
-@pytest.mark.parametrize("words", [["resnet19_slim"], ["resnet18_slim", "--depth", "0"]])
-def test_the_command_refuses_in_one_line(words):
-    command = [sys.executable, "-W", "ignore", "-m", "gluon_models", *words]
+@pytest.mark.parametrize("text", [["resnet19_slim"], ["resnet18_slim", "--depth", "0"]])
+def test_the_command_refuses_in_one_line(text):
+    command = [sys.executable, "-W", "ignore", "-m", "gluon_models", *text]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

@@ -527,7 +527,7 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "advice"),
+    ("text", "advice"),
     [
         (("--redetect", "0"), "--redetect must be at least 1"),
         (("--max-frames", "0"), "--max-frames must be at least 1"),

@@ -32,18 +32,18 @@ INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 
 
 PARSERS = {
-    "tools/calibrate_detector.py": calibrate_detector.parse,
-    "tools/calibrate_tracking.py": calibrate_tracking.parse,
-    "tools/evaluate_video.py": evaluate_video.parse,
+    "-m tools.calibrate_detector": calibrate_detector.parse,
+    "-m tools.calibrate_tracking": calibrate_tracking.parse,
+    "-m tools.evaluate_video": evaluate_video.parse,
     "train_ffld.py": train_ffld.TRAINING.parse,
     "evaluate.py": evaluate.parse,
-    "tools/evaluate_detector.py": evaluate_detector.parse,
+    "-m tools.evaluate_detector": evaluate_detector.parse,
     "predict.py": predict.parse,
     "export.py": export.make_parser().parse_args,
-    "tools/label_faces.py": label_faces.parse,
-    "tools/results.py": results.parse,
-    "tools/ship.py": ship.parse,
-    "tools/study.py": study.parse,
+    "-m tools.label_faces": label_faces.parse,
+    "-m tools.results": results.parse,
+    "-m tools.ship": ship.parse,
+    "-m tools.study": study.parse,
 }
 
 

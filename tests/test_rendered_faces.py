@@ -37,8 +37,8 @@ def _digest(faces: RenderedFaces, indices: list[int]) -> str:
 def test_same_seed_gives_same_bytes_in_another_process_with_other_threads():
     code = (
         "import cv2; cv2.setNumThreads(1); import sys; sys.path.insert(0, '.');"
-        "from tests.test_synthetic import _digest, SyntheticFaces;"
-        "print(_digest(SyntheticFaces(9, seed=3), [5, 2, 8]))"
+        "from tests.test_rendered_faces import _digest, RenderedFaces;"
+        "print(_digest(RenderedFaces(9, seed=3), [5, 2, 8]))"
     )
     root = rendered_faces.__file__.rsplit("datasets", 1)[0]
     other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -158,7 +158,7 @@ def test_remarks_are_said_once(record):
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "text"),
     [
         ({"boxes": "detector"}, "a detector's boxes; trained on photos"),
         ({"boxes": "some.json"}, "the boxes of a file; trained on photos"),

@@ -173,7 +173,7 @@ def test_command_line_of_a_part_of_a_data_set(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--stress-faces", "-1"], "--stress-faces must be at least 0"),
         (["--datasets", "300w,lfw"], "--datasets lfw: choose from 300w"),

@@ -85,7 +85,7 @@ def test_the_table_has_the_best_trial_first():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--trials", "0"], "--trials and --epochs must be at least 1"),
         (["--lr-range", "0", "1"], "--lr-range 0.0 1.0: give two numbers above 0"),

@@ -199,7 +199,7 @@ def make_detection(folder, weights, dataset, title):
     about = {"model": "faster_rcnn_fpn", "dataset": dataset, "title": title, "photos": 2, "results": results}
     sha256 = file_sha256(weights)
     values = {
-        "command": f"tools/evaluate_detector.py {text}",
+        "command": f"evaluate_detector.py {text}",
         "weights": weights.name,
         "weights_sha256": sha256,
         **about,
@@ -234,7 +234,7 @@ def test_a_detector_ships_with_its_evaluations_on_several_data_sets(tmp_path, ro
     assert (record["model"], record["weights_sha256"]) == ("faster_rcnn_fpn", entry["sha256"])
     assert [each["title"] for each in record["evaluations"]] == ["held-out fifth", "AFW's photos"]
     assert record["evaluations"][0]["command"] == (
-        "tools/evaluate_detector.py --weights runs/finder_run/best_float16.params --dataset face_boxes --data DIR "
+        "evaluate_detector.py --weights runs/finder_run/best_float16.params --dataset face_boxes --data DIR "
         "--title 'held-out fifth' --out runs/held_out"
     )
     assert not any(str(tmp_path) in path.read_text() for path in root.rglob("*.json"))
@@ -267,8 +267,8 @@ def test_a_landmark_network_has_one_evaluation(tmp_path, root):
 
 def test_the_detectors_ledger_has_commands_that_parse():
     page = (ship.ROOT / "docs" / "face_detector.md").read_text(encoding="utf-8")
-    for script, parse in (("tools/ship.py", ship.parse), ("tools/evaluate_detector.py", evaluate_detector.parse)):
-        commands = re.findall(rf"^python {re.escape(script)} ((?:.*\\\n)*.*)", page, re.MULTILINE)
+    for tool, parse in (("ship", ship.parse), ("evaluate_detector", evaluate_detector.parse)):
+        commands = re.findall(rf"^python -m tools\.{tool} ((?:.*\\\n)*.*)", page, re.MULTILINE)
         assert len(commands) > 1
         for command in commands:
             parse(shlex.split(command, comments=True))

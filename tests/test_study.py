@@ -120,7 +120,7 @@ def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
     found = study.STUDIES[name]
     budgets = set()
     for cell in found.cells:
-        script, *text = study.run_text(found, cell, 0, ["--data", "d"], Path("nowhere"))
+        script, *text = study.run_argv(found, cell, 0, ["--data", "d"], Path("nowhere"))
         assert script == "train_ffld.py"
         arguments = train_ffld.TRAINING.parse(text)
         recipe = chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
@@ -144,7 +144,7 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
     budgets, networks = set(), []
     for cell in found.cells:
         further = ["--data", "d", "--backbone-weights", "zoo.params"]
-        script, *text = study.run_text(found, cell, 0, further, Path("nowhere"))
+        script, *text = study.run_argv(found, cell, 0, further, Path("nowhere"))
         assert script == "train_hourglass.py"
         arguments = train_hourglass.TRAINING.parse(text)
         recipe = chosen_recipe(arguments, train_hourglass.TRAINING.recipes_for(arguments.model, arguments.dataset))
@@ -176,7 +176,7 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
 def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, switched):
     found, settings = study.STUDIES[name], []
     for cell in found.cells:
-        script, *text = study.run_text(found, cell, 0, ["--data", "d"], Path("same"))
+        script, *text = study.run_argv(found, cell, 0, ["--data", "d"], Path("same"))
         assert script == f"{type(training).__module__}.py"
         arguments = training.parse(text)
         recipe = chosen_recipe(arguments, training.recipes_for(arguments.model, arguments.dataset))

@@ -91,7 +91,7 @@ def test_whole_photos_of_afw_test_the_detector():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--more", "face_boxes"], "--more face_boxes: write NAME=DIR with one of"),
         (["--more", "cofw=DIR"], "--more cofw=DIR: write NAME=DIR"),
@@ -210,7 +210,7 @@ def test_the_record_says_what_was_measured_on_what(photos):
     assert (record["dataset"], record["subset"], record["title"]) == ("face_boxes", "all", "30 blank photos")
     assert (record["model"], record["weights"], record["photos"]) == ("faster_rcnn_fpn", "best.params", 30)
     assert record["weights_sha256"] == hashlib.sha256(b"learnt").hexdigest()
-    assert shlex.split(record["command"]) == ["tools/evaluate_detector.py", *text]
+    assert shlex.split(record["command"]) == ["python", "-m", "tools.evaluate_detector", *text]
     assert (record["nms"], record["least_score"], record["device"]) == (0.4, 0.85, "cpu(0)")
     assert set(record["git"]) == {"commit", "dirty"}
     # The network's second box is less sure than 0.85; the cascade's votes have no such scale.

@@ -62,7 +62,7 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--dataset", "300w", "--out", "{new}"], "--dataset 300w needs --data DIR"),
         (["--data", "{new}", "--out", "{new}"], "there is no such folder"),

@@ -212,7 +212,7 @@ def test_a_run_in_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--depth", "7"], "depth 7"),
         (["--stacks", "0"], "0 stacks"),

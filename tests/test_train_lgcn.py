@@ -184,7 +184,7 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--size", "31"], "--size 31: give 32 pixels or more"),
         (["--loss", "wing"], "unknown loss 'wing': choose one of square"),

@@ -210,7 +210,7 @@ def test_one_command_trains_each_approach_and_an_interrupted_run_goes_on(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         (["--loss", "wing"], "unknown loss 'wing': choose one of mse, normalized_l2"),
         (["--dense-layers", "0"], "0 dense layers: a network needs 1 or more"),

@@ -46,7 +46,7 @@ def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
     assert "rendered faces" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--epochs", "0"], ["--batch-size", "0"], ["--workers", "-1"]])
+@pytest.mark.parametrize("text", [["--epochs", "0"], ["--batch-size", "0"], ["--workers", "-1"]])
 def test_numbers_that_cannot_be_are_refused(text):
     with pytest.raises(ValueError, match=f"{text[0]} must be at least"):
         training.parse(parser(), ["--out", "o", *text])

@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(compare(PointPredictor(net, info.spec, context), detector, measured.correction, validation)))
     if arguments.out:
         given = sys.argv[1:] if argv is None else list(argv)
-        command = shlex.join(["tools/calibrate_detector.py", *given])
+        command = shlex.join(["python", "-m", "tools.calibrate_detector", *given])
         write_correction(Path(arguments.out), arguments.detector, measured, command)
         print(f"written: {arguments.out}")
     return 0

@@ -148,7 +148,7 @@ def what_made_it(
         "dataset": arguments.dataset,
         "subset": arguments.part,
         "title": arguments.title,
-        "command": shlex.join(["tools/evaluate_detector.py", *given]),
+        "command": shlex.join(["python", "-m", "tools.evaluate_detector", *given]),
         "weights": weights and weights.name,
         "weights_sha256": weights and file_sha256(weights),
         "nms": arguments.nms,

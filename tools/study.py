@@ -35,7 +35,7 @@ class Cell:
     """One cell of a published table: what it adds to the command, and the figure printed in it, in the study's unit."""
 
     name: str
-    words: str
+    text: str
     published: float | None = None
 
 
@@ -44,7 +44,7 @@ class Measure:
     """What the runs of a study are compared by: its name in a run's log, in words, its unit, and how many of that."""
 
     key: str
-    words: str
+    text: str
     unit: str
     factor: float
 
@@ -187,7 +187,7 @@ def folder_name(cell: Cell, seed: int) -> str:
     return (re.sub(r"\W+", "_", cell.text).strip("_") or "recipe") + f"-{seed}"
 
 
-def run_text(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
+def run_argv(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
     """The command of one run, or how it goes on where it was interrupted.
 
     A run that goes on keeps its settings, but how often it validates, in what precision and by how many workers is
@@ -218,7 +218,7 @@ def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: P
     if result_of(folder, study.measure) is None:
         if folder.exists() and not (folder / LAST).exists():
             shutil.rmtree(folder)  # it was interrupted before its first epoch ended
-        text = run_text(study, cell, seed, further, folder)
+        text = run_argv(study, cell, seed, further, folder)
         print(shlex.join(text), flush=True)
         if subprocess.run([sys.executable, *text], cwd=ROOT, check=False).returncode:
             raise ValueError(f"cell '{cell.name}' with seed {seed} failed, see above; the runs before it are kept")
@@ -254,7 +254,7 @@ def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set(xlabel=f"{study.measure.words} ({study.measure.unit}); dots: seeds, bars: means")
+    axes.set(xlabel=f"{study.measure.text} ({study.measure.unit}); dots: seeds, bars: means")
     figure.suptitle(study.title)
     axes.grid(axis="x", alpha=0.3)
     write_whole(path, lambda part: figure.savefig(part, format="png", dpi=110))
@@ -271,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [row(cell, values[cell.name], study.measure.factor) for cell in study.cells]
         seeds = arguments.seeds[:number]
         report = {"study": arguments.study, "command": study.command, "published_on": study.published_on}
-        report.update(measure=study.measure.argv, unit=study.measure.unit, seeds=seeds, rows=rows)
+        report.update(measure=study.measure.text, unit=study.measure.unit, seeds=seeds, rows=rows)
         table = study_table(report) + "\n"
         write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
         write_text(out / f"{arguments.study}.md", table)
