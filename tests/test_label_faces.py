@@ -51,3 +51,28 @@ def test_a_folder_that_is_in_use_is_left_alone(photos, tmp_path):
     with pytest.raises(ValueError, match="is not empty: name a new folder"):
         label_faces.main(["--data", str(photos), "--out", str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_networks_that_disagree_leave_a_face_out():
+    truth = np.array([face.points_image for face in RenderedFaces(2, 5, 200)])
+    eyes = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
+    moved = truth.copy()
+    moved[1, :, 0] += 0.2 * eyes[1]
+    # Two members lie half of their distance from the mean, on either side.
+    np.testing.assert_allclose(label_faces.disagreement(np.stack([truth, moved])), [0, 0.1], atol=1e-9)
+
+
+def test_two_networks_are_averaged_and_disagreement_is_counted(photos, tmp_path, capsys):
+    both = ["--model", "resnet18_slim", "--model", "resnet18_slim", "--copies", "1", "--data", str(photos)]
+    rendered = ["--weights", str(shipped_weights("resnet18_slim")), "--weights"]
+    rendered.append(str(shipped_weights("resnet18_slim_rendered")))
+    label_faces.main([*both, *rendered, "--out", str(tmp_path / "all"), "--gpus", "none"])
+    kept = [*both, *rendered, "--agreement", "1e-4", "--out", str(tmp_path / "none"), "--gpus", "none"]
+    label_faces.main(kept)
+    assert "0 faces labelled, 1 not read, 5 left out on which the networks disagree" in capsys.readouterr().out
+    points_image = []
+    for weights in rendered[1::2]:
+        net, info = load_weights(weights)
+        points_image.append(predict_dataset(PointPredictor(net, info.spec), pts_folder.load(photos))[0])
+    labelled = pts_folder.load(tmp_path / "all").points
+    np.testing.assert_allclose(labelled, np.mean(points_image, axis=0)[1:], atol=2e-3)  # .pts files have three digits

@@ -162,7 +162,8 @@ import importlib, sys
 for name in ("mxnet", "gluoncv"):
     sys.modules[name] = None  # any import of it fails
 for module in sys.argv[1:]:
-    for loaded in [name for name in sys.modules if name.split(".")[0] in ("common", "datasets", "evaluation", "report")]:
+    rooms = ("common", "datasets", "evaluation", "report")
+    for loaded in [name for name in sys.modules if name.split(".")[0] in rooms]:
         del sys.modules[loaded]
     importlib.import_module(module)
     print(module)

@@ -1,8 +1,9 @@
-"""Labels a folder of photos with a trained network's own answers, to train on them beside annotated ones.
+"""Labels a folder of photos with trained networks' own predictions, to train on them beside annotated ones.
 
-Each answer is the mean over ten turned, scaled and mirrored copies of the face, which errs less than one of them
-(data distillation, Radosavovic et al., CVPR 2018). The folder's own .pts files say where the faces are and nothing
-else: their points may be of another convention. Writes photos and .pts files that --more pts=OUT takes.
+Each network's points are the mean over turned, scaled and mirrored copies of the face, which is more accurate than one
+prediction (data distillation, Radosavovic et al., CVPR 2018); several networks are averaged in turn. The folder's own
+.pts files only say where the faces are: their points may be of another convention. Writes photos and .pts files that
+--more pts=OUT takes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Iterable, Sequence
 
+import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
@@ -20,31 +22,57 @@ from common.files import make_folder
 from datasets import pts_folder
 from datasets.annotated_photos import AnnotatedPhotos
 from datasets.ibug_300w import write_pts
+from datasets.markups import Markup
 from engine import devices
-from gluon_models import load_weights, shipped_weights
-from inference.ensembles import AugmentedPredictor
+from evaluation.metrics import nme
+from gluon_models import list_models, load_weights, shipped_weights
+from inference.ensembles import ANSWERS, AugmentedPredictor
 from inference.landmark_detector import markup_named
 from inference.pipeline import PointPredictor, predict_dataset
+
+DEFAULT_MODEL = "ffld_resnet18"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--model", default="ffld_resnet18", help="the network that labels")
-    parser.add_argument("--weights", metavar="FILE", help="its weights instead of the shipped ones")
+    model = f"network that labels; repeat it to average several (default: {DEFAULT_MODEL})"
+    parser.add_argument("--model", action="append", choices=list_models(), help=model)
+    weights = "weights instead of the shipped ones; once for each --model, in the same order"
+    parser.add_argument("--weights", action="append", metavar="FILE", help=weights)
+    parser.add_argument("--copies", type=int, default=ANSWERS, help="copies of each face that are averaged")
+    agreement = "leave out faces on which the networks disagree by more than this fraction of the inter-ocular distance"
+    parser.add_argument("--agreement", type=float, metavar="FRACTION", help=agreement)
     parser.add_argument("--data", metavar="DIR", required=True, help="photos, each with a .pts file beside it")
     parser.add_argument("--out", metavar="DIR", required=True, help="new folder for photos and labels")
     cli.add_device_arguments(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.model = arguments.model or [DEFAULT_MODEL]
+    if arguments.weights and len(arguments.weights) != len(arguments.model):
+        raise ValueError(f"{len(arguments.weights)} --weights for {len(arguments.model)} --model: name one for each")
+    if arguments.copies < 1:
+        raise ValueError(f"--copies must be at least 1, not {arguments.copies}")
+    if arguments.agreement is not None and (len(arguments.model) < 2 or not arguments.agreement > 0):
+        raise ValueError("--agreement takes a fraction above 0 and at least two --model")
+    return arguments
 
 
-def show_progress(indices: Iterable[int]) -> Iterable[int]:
-    """A bar over the faces, where there is a terminal to show it."""
-    return tqdm(indices, "labelling", unit="face", disable=None)
+def predictor_of(weights: Path, model: str, copies: int, context: mx.Context) -> tuple[AugmentedPredictor, Markup]:
+    """A network that predicts the mean over several copies of a face, and the markup of its points."""
+    net, info = load_weights(weights, model, context)
+    markup = markup_named(info.markup)
+    return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup
 
 
-def write_labels(faces: AnnotatedPhotos, points_image: np.ndarray, out: Path) -> None:
-    """Writes a copy of each photo that was read, and its points (N, K, 2), in folders as they were."""
+def disagreement(members_image: np.ndarray) -> np.ndarray:
+    """How far members' points (M, N, K, 2) lie from their mean: (N,) fractions of the inter-ocular distance."""
+    mean_image = members_image.mean(axis=0)
+    return np.mean([nme(points_image, mean_image, "outer_eye") for points_image in members_image], axis=0)
+
+
+def write_labels(faces: AnnotatedPhotos, points_image: np.ndarray, out: Path) -> int:
+    """Writes a copy of each labelled photo and its points (N, K, 2), NaN for none, in folders as they were."""
+    written = 0
     for name, photo, points in zip(faces.names, faces.image_paths, points_image):
         if np.isnan(points).any():
             continue
@@ -52,13 +80,15 @@ def write_labels(faces: AnnotatedPhotos, points_image: np.ndarray, out: Path) ->
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(photo, out / (name + photo.suffix))
         write_pts(out / f"{name}.pts", points)
+        written += 1
+    return written
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Labels all photos of the folder.
 
     Raises:
-        ValueError: the new folder is not empty.
+        ValueError: the new folder is not empty, or the networks are of different markups.
     """
     arguments = parse(argv)
     faces = pts_folder.load(arguments.data)
@@ -66,11 +96,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(out.iterdir()):
         raise ValueError(f"--out {out} is not empty: name a new folder")
     context = devices.contexts(arguments.gpus)[0]
-    net, info = load_weights(arguments.weights or shipped_weights(arguments.model), arguments.model, context)
-    predictor = AugmentedPredictor(PointPredictor(net, info.spec, context), markup_named(info.markup))
-    points_image, skipped = predict_dataset(predictor, faces, progress=show_progress)
-    write_labels(faces, points_image, out)
-    print(f"{len(faces) - len(skipped)} faces labelled, {len(skipped)} not read; train with --more pts={out}")
+    files = arguments.weights or [shipped_weights(model) for model in arguments.model]
+    members, markups, skipped = [], set(), {}
+    for model, weights in zip(arguments.model, files):
+        predictor, markup = predictor_of(Path(weights), model, arguments.copies, context)
+        markups.add(markup.name)
+
+        def show_progress(indices: Iterable[int], model: str = model) -> Iterable[int]:
+            return tqdm(indices, model, unit="face", disable=None)
+
+        points_image, skipped = predict_dataset(predictor, faces, progress=show_progress)
+        members.append(points_image)
+    if len(markups) > 1:
+        raise ValueError(f"--model: these networks place points of {' and '.join(sorted(markups))}: take one markup")
+    points_image = np.mean(members, axis=0)
+    apart = disagreement(np.stack(members)) > (arguments.agreement or np.inf)
+    points_image[apart] = np.nan
+    written = write_labels(faces, points_image, out)
+    left_out = f", {int(apart.sum())} left out on which the networks disagree" if arguments.agreement else ""
+    print(f"{written} faces labelled, {len(skipped)} not read{left_out}; train with --more pts={out}")
     return 0
 
 
