@@ -11,6 +11,17 @@ import numpy as np
 import pytest
 
 
+STARTED = time.monotonic()
+
+
+def pytest_runtest_logfinish():
+    """Ends a run that takes longer than TEST_SECONDS, in one sentence."""
+    limit = float(os.environ.get("TEST_SECONDS", "inf"))
+    if "PYTEST_XDIST_WORKER" not in os.environ and time.monotonic() - STARTED > limit:
+        message = f"not all tests were done after {limit:.0f} s: close what else runs here, or give them longer"
+        pytest.exit(f"{message}, such as make test TEST_SECONDS={2 * limit:.0f}", returncode=3)
+
+
 @pytest.fixture
 def face_data():
     """A function that finds real data below $FACE_DATA; the test is skipped where it is not there."""
