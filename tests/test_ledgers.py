@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGERS = {"F": "ffld", "H": "hourglass", "L": "lgcn", "R": "region_resnet", "D": "deeppose", "B": "face_detector"}
-ROOMS = ("gluon_models", "datasets", "inference", "evaluation", "figures", "engine", ".")
-SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
+ROOMS = ("gluon_models", "datasets", "inference", "evaluation", "figures", "engine", "training", "tools")
+SOURCES = sorted([*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))])
 
 
 def ledger(letter):
@@ -28,8 +28,9 @@ def test_every_test_that_the_ledger_names_exists(letter):
     rows = re.findall(rf"^\| {letter}\d+ \|.*\|(.*)\|$", ledger(letter), re.MULTILINE)
     assert rows
     for row in rows:
-        named = re.findall(r"(test_\w+\.py)(?:::(\w+))?", row)
+        named = re.findall(r"(test_\w+\.py)((?:::\w+)*)", row)
         assert named, row
-        for file, name in named:
+        for file, path in named:
             text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-            assert not name or re.search(rf"(def|class) {name}\b", text), f"{file}::{name}"
+            for name in path.split("::")[1:]:
+                assert re.search(rf"(def|class) {name}\b", text), f"{file}{path}"
