@@ -146,12 +146,16 @@ TABLES = {
 
 
 def rewritten(root: Path) -> dict[Path, str]:
-    """README.md and the pages of docs/ whose tables are not those on record, with the text that they should have.
+    """README.md, the pages of docs/ and the diaries of docs/runs/ whose tables are not those on record.
+
+    Returns:
+        By path, the text that each should have.
 
     Raises:
         ValueError: a mark is wrong or names what is not on record; the message starts with file and line.
     """
-    documents = [path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if path.is_file()]
+    pages = (*sorted((root / "docs").glob("*.md")), *sorted((root / "docs" / "runs").glob("*/README.md")))
+    documents = [path for path in (root / "README.md", *pages) if path.is_file()]
     texts = {path: path.read_text(encoding="utf-8") for path in documents}
     made = {path: fill(text, root, path) for path, text in texts.items()}
     return {path: text for path, text in made.items() if text != texts[path]}

@@ -151,9 +151,16 @@ def test_the_scores_on_faces_that_no_paper_reports_on():
     assert "| median, sqrt(w h) of the landmark box | 0.50 % | |" in lines
 
 
-@pytest.mark.parametrize(("document", "up"), [("README.md", "docs/"), ("docs/page.md", "")])
-def test_the_line_of_a_record_and_its_links(tree, document, up):
-    run, score = f"{up}runs/near/run.json", f"{up}results/near.json"
+@pytest.mark.parametrize(
+    ("document", "run", "score"),
+    [
+        ("README.md", "docs/runs/near/run.json", "docs/results/near.json"),
+        ("docs/page.md", "runs/near/run.json", "results/near.json"),
+        ("docs/runs/near/README.md", "run.json", "../../results/near.json"),
+    ],
+)
+def test_the_line_of_a_record_and_its_links(tree, document, run, score):
+    (tree / "docs" / "runs" / "near").mkdir(parents=True)
     assert page(tree, "record near", document) == [
         f"Seed 3, validation NME 3.01 %, SHA-256 `{16 * 'n'}...`; "
         f"record: [{run}]({run}), all figures: [{score}]({score})."
