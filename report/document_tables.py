@@ -7,7 +7,7 @@ fractions, those of studies per cent; a reader sees per cent.
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from evaluation.published import WITH_SHAPE_MODEL, Published, find
 from report.comparison import ALL_POINTS, INSIDE, NORMALIZER_WORDS
@@ -38,6 +38,7 @@ _VALIDATION = (
 )
 _SHOWN = ("outer_eye", "pupil", "box_geometric")
 _FACES = {
+    ("300w", "common"): "the {} faces of 300-W's common subset",
     ("300w", "helen_test"): "HELEN's {} test faces",
     ("helen194", "test"): "HELEN's {} test faces, 194 points",
 }
@@ -54,6 +55,11 @@ def shipped_table(index: Mapping[str, Record], records: Mapping[str, Record]) ->
     """
     names = sorted(records, key=lambda name: _eyes(records[name]).get("mean", float("inf")))
     return markdown_table(SHIPPED_HEADS, [_shipped_row(name, index[name], records[name]) for name in names])
+
+
+def faces_line(records: Iterable[Record]) -> str:
+    """Which faces the errors of `shipped_table` are measured on, as a sentence."""
+    return f"Measured on {' and '.join(dict.fromkeys(_faces(record) for record in records))}."
 
 
 def _eyes(record: Record) -> Record:

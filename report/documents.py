@@ -15,7 +15,15 @@ from typing import Any, Callable, NamedTuple
 
 from report.cost_tables import cost_table, peers_table
 from report.detector_tables import detector_table
-from report.document_tables import DETECTOR, record_line, scores_table, shipped_table, stages_table, study_table
+from report.document_tables import (
+    DETECTOR,
+    faces_line,
+    record_line,
+    scores_table,
+    shipped_table,
+    stages_table,
+    study_table,
+)
 
 INDEX = "weights/index.json"
 RESULTS = "docs/results"
@@ -72,9 +80,18 @@ class Source:
 
 
 def _shipped(source: Source) -> str:
+    return shipped_table(*_shipped_records(source))
+
+
+def _faces(source: Source) -> str:
+    return faces_line(_shipped_records(source)[1].values())
+
+
+def _shipped_records(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries of all weights that place landmarks, and the evaluation of each."""
     index = source.read(INDEX)
     placing = {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
-    return shipped_table(placing, {name: source.read(entry["metrics"]) for name, entry in placing.items()})
+    return placing, {name: source.read(entry["metrics"]) for name, entry in placing.items()}
 
 
 def _scores(source: Source) -> str:
@@ -134,6 +151,7 @@ class Table(NamedTuple):
 
 TABLES = {
     "shipped": Table(_shipped),
+    "faces": Table(_faces),
     "scores": Table(_scores, " WEIGHTS"),
     "fitted": Table(_fitted, " WEIGHTS"),
     "stages": Table(_stages, " WEIGHTS"),

@@ -105,6 +105,13 @@ def test_what_ships_smallest_error_first_and_no_detector(tree):
     ]
 
 
+def test_the_faces_that_errors_are_measured_on(tree):
+    assert page(tree, "faces") == ["Measured on HELEN's 20 test faces."]
+    record = evaluation("ffld_resnet18", 0.02, subset="common", faces={"measured": 554})
+    (tree / "docs" / "results" / "near.json").write_text(json.dumps(record))
+    assert page(tree, "faces") == ["Measured on HELEN's 20 test faces and the 554 faces of 300-W's common subset."]
+
+
 def test_what_has_no_eyes_is_last_in_the_table_of_what_ships(tree):
     record = evaluation("deeppose_resnet18", 0.02, per_landmark=dict.fromkeys(range(194), 0.0))
     del record["results"]["outer_eye"], record["results"]["pupil"]
@@ -359,7 +366,10 @@ def test_detectors_on_the_terminal():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\n<!-- table: speed -->\n{end}", "page.md:2: no table is called 'speed'; known: shipped, scores WEIGHTS, "),
+        (
+            "a\n<!-- table: speed -->\n{end}",
+            "page.md:2: no table is called 'speed'; known: shipped, faces, scores WEIGHTS, ",
+        ),
         ("<!-- table: scores -->\n{end}", "page.md:1: no table is called 'scores'"),
         ("<!-- table: cost near -->\n{end}", "page.md:1: no table is called 'cost near'"),
         ("\n<!-- table: cost -->\n", "page.md:2: the table has no <!-- end of table -->"),
