@@ -27,7 +27,13 @@ from tools import (
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUNS = ROOT / "docs" / "runs"
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "weights" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(RUNS.glob("**/README.md")),
+]
 INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 
 
@@ -74,6 +80,19 @@ def test_every_link_leads_to_a_file(document):
         assert (document.parent / target).exists(), target
 
 
+def headings(document):
+    """The anchors that GitHub gives a document's headings."""
+    text = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", each)).lower().replace(" ", "-") for each in text}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_anchor_is_a_heading(document):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text(encoding="utf-8")):
+        page = document.parent / target if target else document
+        assert page.suffix != ".md" or anchor in headings(page), f"{target}#{anchor}"
+
+
 def test_the_counts_of_300w_are_the_readers():
     data = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     for part, count in ibug_300w.PARTS.items():
@@ -92,11 +111,18 @@ def test_a_shipped_file_is_the_one_of_its_record(name):
 
 
 @pytest.mark.parametrize("name", sorted(INDEX))
-def test_the_results_page_has_the_tables_of_what_ships(name):
+def test_the_diary_has_the_tables_of_what_ships(name):
     """That their figures are those on record is test_documents.py's."""
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    section = page[page.index(f"## {name}: ") :].partition("\n## ")[0]
+    diary = (RUNS / name / "README.md").read_text(encoding="utf-8")
     kinds = ["record"] if INDEX[name].get("kind") == DETECTOR else ["record", "scores"]
     for kind in kinds:
-        assert f"\n<!-- table: {kind} {name} -->\n" in section, kind
-    assert "\n<!-- table: shipped -->\n" in README
+        assert f"\n<!-- table: {kind} {name} -->\n" in diary, kind
+
+
+@pytest.mark.parametrize("record", sorted(RUNS.glob("*/run.json")), ids=lambda path: path.parent.name)
+def test_a_diary_gives_the_commands_of_the_records(record):
+    """Records leave folders out: DIR there is a folder's name in the diary."""
+    name = re.sub("_(first|second)$", "", record.parent.name)
+    diary = (RUNS / name / "README.md").read_text(encoding="utf-8")
+    command = json.loads(record.read_text(encoding="utf-8"))["command"]
+    assert re.search(re.escape(command).replace("pts=DIR", r"pts=\w+"), diary), command
