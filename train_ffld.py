@@ -5,98 +5,106 @@ FFLD needs a baseline that is trained already: --init takes its weights.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
-import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
 from common import cli
+from common.options import option
 from datasets.faces import FaceDataset
 from datasets.markups import Markup
 from datasets.pose_balance import balanced_indices
 from datasets.render.faces import RenderedFaces
 from engine.fit import Objective
-from gluon_models import InputSpec, describe
+from gluon_models import describe
 from gluon_models.ffld.network import FFLD, RECIPES, Recipe, recipes_for
 from gluon_models.ffld.objective import RefinementObjective
 from gluon_models.points import PointLoss, PointObjective
 from gluon_models.weights import WeightsInfo, fill, read_info
-from training.landmark_training import LandmarkTraining
+from training.landmark_training import LandmarkTraining, TrainingContext
+from training.settings import LandmarkSettings
 
 BASELINES = {"ffld_resnet18": "resnet18_slim", "ffld_resnet50": "resnet50_slim"}
 MODELS = (*BASELINES.values(), *BASELINES)
 
 
-class FFLDTraining(LandmarkTraining):
-    """Training of the baselines on their points, of FFLD on those of all stages."""
+@dataclass(frozen=True)
+class FFLDSettings(LandmarkSettings):
+    """FFLD's own options; the switches are those of Table 6."""
 
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds the switches of Table 6."""
-        super().add_options(parser)
-        baseline = "FFLD: put a baseline's weights in, after those of --init"
-        parser.add_argument("--baseline", metavar="FILE", help=baseline)
-        low_level = "FFLD: let the refinements' losses train the maps they look at, the paper's low level (Table 6)"
-        parser.add_argument("--map-gradient", choices=("on", "off"), default="on", help=low_level)
-        location = "FFLD: let them train the points they start from, the paper's crop location (Table 6)"
-        parser.add_argument("--location-gradient", choices=("on", "off"), default="on", help=location)
+    baseline: str | None = option(None, "FFLD: weights of its baseline, loaded after those of --init", metavar="FILE")
+    map_gradient: bool = option(
+        True, "FFLD: the refinements' losses train the feature maps too, the paper's low level (Table 6)"
+    )
+    location_gradient: bool = option(
+        True, "FFLD: the refinements' losses train the points they start from, the paper's crop location (Table 6)"
+    )
+
+
+class FFLDTraining(LandmarkTraining):
+    """Trains a baseline on its points, FFLD on the points of all stages."""
+
+    settings_type = FFLDSettings
 
     def recipes_for(self, model: str, dataset: str) -> Mapping[str, Recipe]:
-        """The paper has other values for pre-training, AFLW and refinement."""
+        """The paper has different values for pre-training, AFLW and refinement."""
         return recipes_for(model, dataset)
 
-    def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
-        """The network that the command line asks for; FFLD has a refinement for each loss but the first."""
-        settings: dict[str, Any] = {"num_landmarks": markup.num_landmarks}
-        if arguments.model in BASELINES:
-            settings["num_stages"] = recipe.loss.count("/")
-            settings["map_gradient"] = arguments.map_gradient == "on"
-            settings["location_gradient"] = arguments.location_gradient == "on"
-        return describe(arguments.model, markup.name, **settings)
+    def describe_network(self, settings: FFLDSettings, recipe: Recipe, markup: Markup) -> WeightsInfo:
+        """The network to train; FFLD has a refinement for each loss but the first."""
+        overrides: dict[str, Any] = {"num_landmarks": markup.num_landmarks}
+        if settings.model in BASELINES:
+            overrides["num_stages"] = recipe.loss.count("/")
+            overrides["map_gradient"] = settings.map_gradient
+            overrides["location_gradient"] = settings.location_gradient
+        return describe(settings.model, markup.name, **overrides)
 
-    def fill_network(self, net: HybridBlock, arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
-        """Gives the network the weights of --init, then its baseline those of --baseline."""
-        super().fill_network(net, arguments, contexts)
-        if not arguments.baseline:
+    def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
+        """Loads the network's weights of --init, then its baseline's of --baseline."""
+        super().fill_network(net, context)
+        model, path = context.settings.model, context.settings.baseline
+        if not path:
             return
-        expected = BASELINES.get(arguments.model)
-        if read_info(arguments.baseline).model != expected:
-            wanted = f"name weights of {expected}" if expected else f"{arguments.model} is one itself, use --init"
-            raise ValueError(f"--baseline {arguments.baseline}: {wanted}")
-        fill(net.cascade.baseline, arguments.baseline, contexts)
+        expected = BASELINES.get(model)
+        if read_info(path).model != expected:
+            wanted = f"name weights of {expected}" if expected else f"{model} is a baseline itself, use --init"
+            raise ValueError(f"--baseline {path}: {wanted}")
+        fill(net.cascade.baseline, path, context.devices)
 
-    def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
-        """Fills the network from a file, which may be of FFLD's baseline alone, or of FFLD with more stages."""
+    def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
+        """Fills the network from a file of itself, of its baseline alone, or of FFLD with more stages."""
         source = read_info(path)
-        baseline_only = source.model == BASELINES.get(model)
+        baseline_only = source.model == BASELINES.get(context.settings.model)
         fewer_stages = isinstance(net, FFLD) and source.overrides.get("num_stages", 0) > net.num_stages
-        fill(net.cascade.baseline if baseline_only else net, path, contexts, whole=not fewer_stages)
+        fill(net.cascade.baseline if baseline_only else net, path, context.devices, whole=not fewer_stages)
 
-    def make_objective(
-        self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
-    ) -> Objective:
-        """Points against points, for FFLD at every stage."""
+    def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
+        """Compares points, for FFLD those of every stage."""
+        loss, eye_corners = context.recipe.loss, context.markup.outer_eye_corners
         if isinstance(net, FFLD):
-            return RefinementObjective(net, recipe.loss.split("/"), spec, markup.outer_eye_corners, contexts)
-        return PointObjective(PointLoss(recipe.loss), spec, markup.outer_eye_corners, contexts)
+            return RefinementObjective(net, loss.split("/"), context.spec, eye_corners, context.devices)
+        return PointObjective(PointLoss(loss), context.spec, eye_corners, context.devices)
 
-    def loader_order(self, faces: FaceDataset, recipe: Recipe, seed: int) -> np.ndarray | None:
+    def loader_order(self, faces: FaceDataset, context: TrainingContext) -> np.ndarray | None:
         """Rare poses as often as common ones where the recipe asks for it (Sec. 6.6)."""
-        if not recipe.balance_poses:
+        if not context.recipe.balance_poses:
             return None
         if isinstance(faces, RenderedFaces):
-            raise ValueError("--balance-poses: rendered faces are drawn one by one; take a data set of photos")
-        order = balanced_indices(faces.points, seed=seed)
+            raise ValueError("--balance-poses: rendered faces are drawn one by one; use a data set of photos")
+        order = balanced_indices(faces.points, seed=context.settings.seed)
         print(f"poses balanced: {len(order)} faces in an epoch")
         return order
 
-    def make_before_epoch(self, objective: Objective, recipe: Recipe) -> Callable[[list[dict[str, Any]]], None]:
-        """Takes Align Loss's Gaussian away once the loss stops going down (Sec. 6.6)."""
+    def make_before_epoch(
+        self, objective: Objective, context: TrainingContext
+    ) -> Callable[[list[dict[str, Any]]], None]:
+        """Removes Align Loss's Gaussian once the loss stops going down (Sec. 6.6)."""
 
         def before_epoch(history: list[dict[str, Any]]) -> None:
             smooths = isinstance(objective, RefinementObjective) and objective.smooths
-            if smooths and plateau(history, recipe.gaussian_patience):
+            if smooths and plateau(history, context.recipe.gaussian_patience):
                 objective.remove_gaussian()
                 print(f"Align Loss without its Gaussian from epoch {len(history) + 1} on")
 
@@ -107,7 +115,7 @@ TRAINING = FFLDTraining(__doc__, MODELS, RECIPES)
 
 
 def plateau(history: Sequence[dict[str, float]], patience: int) -> bool:
-    """Whether at some time `patience` epochs in a row brought no training loss below the lowest before them."""
+    """Whether the training loss ever failed, for `patience` epochs in a row, to go below its lowest value before."""
     lowest, since = float("inf"), 0
     for line in history:
         lowest, since = (line["loss"], 0) if line["loss"] < lowest else (lowest, since + 1)

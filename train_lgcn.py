@@ -1,38 +1,38 @@
 """Trains the local-global context network (gluon_models/lgcn/network.py); the defaults are the paper's, Sec. 4.
 
-Beside the weights RUN/shape.npz is written, the shape model of the training faces, that turns maps into points.
+Writes RUN/shape.npz beside the weights: the shape model of the training faces, which turns heatmaps into points.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
-import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
 from common import cli
+from common.options import option
 from datasets.background import BackgroundWindows
 from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.markups import Markup
 from engine.fit import FitOptions, Objective
 from engine.schedule import Schedule
-from gluon_models import InputSpec, describe
+from gluon_models import describe
 from gluon_models.lgcn.network import KERNELS, RECIPES, SPEC, Recipe
-from gluon_models.lgcn.objective import MapObjective
+from gluon_models.lgcn.objective import HeatmapObjective
 from gluon_models.weights import WeightsInfo
 from inference.shape_model import FILE_NAME, fit_shapes, save_shape_model, training_shapes
-from training.landmark_training import LandmarkTraining
+from training.landmark_training import LandmarkTraining, TrainingContext
+from training.settings import LandmarkSettings
 
 MODELS = ("lgcn_128", "lgcn_64")
 AUTHORS = "authors"
 BACKGROUND_SHARE = 0.59  # Sec. 4.3: 30,000, beside 18 variants of nine tenths of 3,148 faces [L34]
 SMALLEST_SIZE = 32  # of a crop in pixels; a face of this size still shows where its landmarks are
-SHAPES = 1000  # that the shape model is learned from at most [L20]
+SHAPES = 1000  # the shape model learns from at most this many faces [L20]
 
 
 @dataclass(frozen=True)
@@ -59,85 +59,81 @@ class AuthorsSchedule:
         return warmup * self.learning_rate * self.SHARES[step]
 
 
+@dataclass(frozen=True)
+class LGCNSettings(LandmarkSettings):
+    """LGCN's own options: the ablation switches, the crop and windows without a face."""
+
+    side_branch: bool = option(
+        True, "second set of maps for the global-context subnet, which the authors' code has and the paper has not"
+    )
+    kernel: str = option(
+        KERNELS[0], "kernel convolution: implicit as in the paper, in the labels alone, or none", choices=KERNELS
+    )
+    global_context: bool = option(True, "the global-context subnet; off needs --side-branch off")
+    filters: int | None = option(None, "filters per convolution (default: from the model's name)", kind=int)
+    size: int = option(
+        SPEC.size,
+        "side of the crop in pixels; smaller crops train faster, for --init of a next run",
+        least=SMALLEST_SIZE,
+    )
+    background: str | None = option(
+        None, "train on windows of this folder's photos too, as crops without a face", metavar="DIR"
+    )
+    background_share: float = option(
+        BACKGROUND_SHARE, "windows per face of an epoch, with --background (the paper's 30,000)"
+    )
+
+
 class LGCNTraining(LandmarkTraining):
-    """Training of both subnets on the maps of annotated points."""
+    """Trains both subnets on the heatmaps of annotated points."""
 
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds what the network may do without."""
-        super().add_options(parser)
-        side = "a second set of maps for the global-context subnet, which the authors' code has and the paper has not"
-        parser.add_argument("--side-branch", choices=("on", "off"), default="on", help=side)
-        kernel = "implicit as in the paper, in the labels alone, or none"
-        parser.add_argument("--kernel", choices=KERNELS, default=KERNELS[0], help=kernel)
-        context = "have the global-context subnet; off needs --side-branch off"
-        parser.add_argument("--global-context", choices=("on", "off"), default="on", help=context)
-        parser.add_argument("--filters", type=int, help="of each convolution (that of the model's name)")
-        size = "side of the crop in pixels; a run on smaller crops, for --init of a next one, sees more faces an hour"
-        parser.add_argument("--size", type=int, default=SPEC.size, help=size)
-        background = (
-            "folder of photos: train on windows of them too, as pictures without a face; see datasets/background.py"
-        )
-        parser.add_argument("--background", metavar="DIR", help=background)
-        share = "windows for each face of an epoch, with --background (the paper's 30,000)"
-        parser.add_argument("--background-share", type=float, default=BACKGROUND_SHARE, help=share)
+    settings_type = LGCNSettings
 
-    def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
-        """Training faces, as often in an epoch as they have variants, and windows without a face; validation faces."""
-        faces, validation = super().load_faces(arguments, recipe)
-        self._shape_faces, self._shape_path = faces, Path(arguments.out) / FILE_NAME
-        variants = [faces] * recipe.variants
-        if not arguments.background:
-            return Chosen(variants), validation
-        if not arguments.background_share > 0:
-            raise ValueError(f"--background-share {arguments.background_share:g}: give more than 0")
-        count = round(arguments.background_share * len(faces) * recipe.variants)
-        windows = BackgroundWindows(arguments.background, count, faces.markup, arguments.seed)
-        print(f"{len(windows)} of the training faces are windows without a face")
-        return Chosen([*variants, windows]), validation
+    def epoch_faces(self, faces: FaceDataset, context: TrainingContext) -> FaceDataset:
+        """Each face as often as it has variants, and windows without a face."""
+        settings, variants = context.settings, [faces] * context.recipe.variants
+        if not settings.background:
+            return Chosen(variants)
+        if not settings.background_share > 0:
+            raise ValueError(f"--background-share must be more than 0, not {settings.background_share:g}")
+        count = round(settings.background_share * len(faces) * len(variants))
+        windows = BackgroundWindows(settings.background, count, faces.markup, settings.seed)
+        print(f"{len(windows)} of the training crops are windows without a face")
+        return Chosen([*variants, windows])
 
-    def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
-        """The network that the command line asks for, and the crops that it is trained and asked on."""
-        if arguments.size < SMALLEST_SIZE:
-            raise ValueError(f"--size {arguments.size}: give {SMALLEST_SIZE} pixels or more")
-        settings: dict[str, Any] = {
+    def describe_network(self, settings: LGCNSettings, recipe: Recipe, markup: Markup) -> WeightsInfo:
+        """The network to train, and the crops it is trained and evaluated on."""
+        overrides: dict[str, Any] = {
             "num_landmarks": markup.num_landmarks,
-            "side_branch": arguments.side_branch == "on",
-            "kernel": arguments.kernel,
-            "global_context": arguments.global_context == "on",
+            "side_branch": settings.side_branch,
+            "kernel": settings.kernel,
+            "global_context": settings.global_context,
             "background": recipe.loss == "cross_entropy",
         }
-        if arguments.filters:
-            settings["filters"] = arguments.filters
-        info = describe(arguments.model, markup.name, **settings)
-        return replace(info, spec=replace(info.spec, size=arguments.size))
+        if settings.filters:
+            overrides["filters"] = settings.filters
+        info = describe(settings.model, markup.name, **overrides)
+        return replace(info, spec=replace(info.spec, size=settings.size))
 
-    def make_objective(
-        self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
-    ) -> Objective:
-        """Maps against maps."""
-        net.set_dropout(recipe.dropout)
-        return MapObjective(net, recipe.loss, spec, contexts)
+    def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
+        """Compares the heatmaps of both subnets."""
+        net.set_dropout(context.recipe.dropout)
+        return HeatmapObjective(net, context.recipe.loss, context.spec, context.devices)
 
-    def fit_options(self, arguments: argparse.Namespace, recipe: Recipe) -> FitOptions:
-        """How the run goes; the rates of momentum SGD are as the authors' framework counts them [L12, L14]."""
-        rate, settings = recipe.learning_rate, {"wd": recipe.weight_decay}
-        if recipe.gradient_clip:
-            settings["clip_gradient"] = recipe.gradient_clip
+    def fit_options(self, settings: LGCNSettings, recipe: Recipe) -> FitOptions:
+        """Options of the training loop; momentum SGD counts rates as the authors' framework does [L12, L14]."""
+        rate, by_authors = recipe.learning_rate, recipe.schedule == AUTHORS
         if recipe.optimizer == "sgd":
             rate *= recipe.batch_size * (1 - recipe.momentum)
-            settings["momentum"] = recipe.momentum
-        by_authors = recipe.schedule == AUTHORS
         known = replace(recipe, learning_rate=rate, schedule="constant" if by_authors else recipe.schedule)
-        options = replace(super().fit_options(arguments, known), optimizer_settings=settings)
+        options = super().fit_options(settings, known)
         if not by_authors:
             return options
         return replace(options, schedule=AuthorsSchedule(rate, recipe.epochs, recipe.warmup_epochs))
 
-    def main(self, argv: Sequence[str] | None = None) -> int:
-        """Trains one network as the command line says, then writes the shape model of its training faces."""
-        code = super().main(argv)
-        write_shape_model(self._shape_faces, self._shape_path)
-        return code
+    def finish(self, faces: FaceDataset, folder: Path) -> None:
+        """Writes the shape model of the training faces."""
+        write_shape_model(faces, folder / FILE_NAME)
 
 
 def write_shape_model(faces: FaceDataset, path: Path) -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from engine.averaging import WeightAverage
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from engine.devices import half_precision
-from engine.record import RunRecord
+from engine.record import ErrorMeasure, RunRecord
 from engine.schedule import Schedule
 
 Objective = Callable[[HybridBlock, Sequence[np.ndarray], mx.Context], "dict[str, mx.nd.NDArray]"]
@@ -72,11 +72,12 @@ class Fit:
         net: initialised on `contexts`, hybridized, and run once.
         batches: where the samples come from.
         objective: (net, arrays, context) -> {term: (N,) loss of each sample}; the terms are added.
-        validate: net -> {"nme": ..., further numbers}; lower nme is better.
+        validate: net -> numbers for the log, among them `error`.
+        error: the number that validation is judged by; lower is better.
         save_best: called with the network when validation improved.
         options: how the run goes.
         contexts: devices; a batch is divided among them.
-        before_epoch: told the log of the epochs so far before each epoch, also by a resumed run.
+        before_epoch: called before each epoch with the log of the earlier ones, by a resumed run too.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Fit:
         batches: EpochSource,
         objective: Objective,
         validate: Callable[[HybridBlock], dict[str, float]],
+        error: ErrorMeasure,
         save_best: Callable[[HybridBlock], None],
         options: FitOptions,
         contexts: list[mx.Context],
@@ -92,7 +94,7 @@ class Fit:
     ) -> None:
         self._net, self._batches, self._objective = net, batches, objective
         self._before_epoch = before_epoch
-        self._validate, self._save_best = validate, save_best
+        self._validate, self._error, self._save_best = validate, error, save_best
         self._options, self._contexts = options, contexts
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
         self._trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
@@ -120,17 +122,17 @@ class Fit:
                 if self._average is not None:
                     state.average_updates = self._average.updates
                 save_checkpoint(folder, self._net, self._trainer, self._average, state)
-                record.epoch(state.history)
+                record.epoch(state.history, self._error)
                 if bar.disable:
-                    print(_epoch_text(state, epochs, record.measure), flush=True)
-        record.finish({"best_nme": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
+                    print(_epoch_text(state, epochs, self._error), flush=True)
+        record.finish({"best_error": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
         return state
 
     def _out_of_patience(self, state: Progress) -> bool:
         return 0 < self._options.patience <= state.epoch - state.best_epoch
 
     def _one_epoch(self, state: Progress, bar: tqdm) -> None:
-        # Seeded anew each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
+        # Seeded in each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
         mx.random.seed(1_000_003 * self._options.seed + state.epoch)
         start, samples, total = monotonic(), 0, 0.0
         self._before_epoch(state.history)
@@ -195,8 +197,8 @@ class Fit:
 
     def _measure(self, state: Progress) -> dict[str, float]:
         numbers = self._validate(self._net)
-        if numbers["nme"] < state.best:
-            state.best, state.best_epoch = numbers["nme"], state.epoch
+        if numbers[self._error.key] < state.best:
+            state.best, state.best_epoch = numbers[self._error.key], state.epoch
             self._save_best(self._net)
         return numbers
 
@@ -214,8 +216,8 @@ def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
     return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or look at the data"
 
 
-def _epoch_text(state: Progress, epochs: int, measure: str) -> str:
+def _epoch_text(state: Progress, epochs: int, error: ErrorMeasure) -> str:
     line = state.history[-1]
-    measured = f", {measure} {100 * line['nme']:.2f} %" if "nme" in line else ""
+    measured = f", {error.text} {100 * line[error.key]:.2f} %" if error.key in line else ""
     left = (epochs - state.epoch) * line["seconds"] / 60
     return f"epoch {state.epoch} of {epochs}: loss {line['loss']:.4g}{measured}, about {left:.0f} minutes left"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import mxnet as mx
@@ -24,9 +24,9 @@ def git_state() -> dict[str, Any]:
     """Commit of the project and whether the checkout differs from it; None where there is no git."""
     root = Path(__file__).resolve().parent.parent
 
-    def ask(*words: str) -> str:
-        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
-        return answer.stdout.strip()
+    def ask(*command: str) -> str:
+        finished = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True)
+        return finished.stdout.strip()
 
     try:
         return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
@@ -44,6 +44,24 @@ def versions() -> dict[str, str]:
     }
 
 
+class ErrorMeasure(NamedTuple):
+    """The number that validation is judged by, a fraction.
+
+    Attributes:
+        key: its name in the log.
+        text: its name where people read it.
+    """
+
+    key: str
+    text: str
+
+
+def best_error(record: dict[str, Any]) -> float:
+    """The best validation error of a finished run, given its run.json; older runs call it best_nme."""
+    result = record["result"]
+    return result["best_error"] if "best_error" in result else result["best_nme"]
+
+
 class RunRecord:
     """Writes run.json, log.jsonl, curve.png and TensorBoard events into the folder of a run.
 
@@ -51,13 +69,10 @@ class RunRecord:
         folder: of the run; it exists.
         arguments: of the command line, as plain JSON types.
         contexts: names of the devices used.
-        measure: what the run's "nme" is called where people read it.
     """
 
-    def __init__(
-        self, folder: Path, arguments: dict[str, Any], contexts: list[str], measure: str = "validation NME"
-    ) -> None:
-        self._folder, self.measure = folder, measure
+    def __init__(self, folder: Path, arguments: dict[str, Any], contexts: list[str]) -> None:
+        self._folder = folder
         self._values = {
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "arguments": arguments,
@@ -73,7 +88,7 @@ class RunRecord:
         self._write_values()
         self._write_log(history)
 
-    def epoch(self, history: list[dict[str, Any]]) -> None:
+    def epoch(self, history: list[dict[str, Any]], error: ErrorMeasure) -> None:
         """Adds the last epoch of `history` to the log, the events and the curve."""
         line = history[-1]
         self._write_log(history)
@@ -81,7 +96,7 @@ class RunRecord:
             if key != "epoch":
                 self._events.add_scalar(key, value, line["epoch"])
         self._events.flush()
-        write_whole(self._folder / "curve.png", lambda part: _draw_curve(part, history, self.measure))
+        write_whole(self._folder / "curve.png", lambda part: _draw_curve(part, history, error))
 
     def finish(self, result: dict[str, Any]) -> None:
         """Completes run.json with the result."""
@@ -100,16 +115,17 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _draw_curve(part: str, history: list[dict[str, Any]], measure: str) -> None:
+def _draw_curve(part: str, history: list[dict[str, Any]], error: ErrorMeasure) -> None:
     epochs = [line["epoch"] for line in history]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
     left.set(xlabel="epoch", ylabel="training loss", yscale="log")
-    measured = [(line["epoch"], 100 * line["nme"]) for line in history if math.isfinite(line.get("nme", math.nan))]
+    values = [(line["epoch"], 100 * line.get(error.key, math.nan)) for line in history]
+    measured = [pair for pair in values if math.isfinite(pair[1])]
     if measured:
         right.plot(*zip(*measured), color="tab:red")
-    right.set(xlabel="epoch", ylabel=f"{measure} (%)")
+    right.set(xlabel="epoch", ylabel=f"{error.text} (%)")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.savefig(part, format="png", dpi=100)

@@ -117,7 +117,7 @@ def subnet_maps(network: TrainedNetwork, crops: np.ndarray) -> tuple[np.ndarray,
     answers = [network.net.cascade(network.input(crop)) for crop in crops]
     if len(answers[0]) < 2:
         raise ValueError(f"{network.source} has no global-context subnet to compare")
-    scored = ([network.net.scores(mx.nd, maps).asnumpy()[0] for maps in answer] for answer in answers)
+    scored = ([network.net.read_out(mx.nd, maps).asnumpy()[0] for maps in answer] for answer in answers)
     local, full = zip(*scored)
     return np.stack(local), np.stack(full)
 

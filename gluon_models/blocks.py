@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import mxnet as mx
 from mxnet.gluon import nn
 
 
@@ -63,6 +64,24 @@ def bottleneck_body(channels: int, stride: int = 1, last_scale: str = "ones") ->
 def bottleneck_block(channels: int, in_channels: int, stride: int = 1, last_scale: str = "ones") -> ResidualBlock:
     """The residual block of ResNet-50, as PyTorch ships it."""
     return ResidualBlock(bottleneck_body(channels, stride, last_scale), channels, in_channels, stride)
+
+
+class StagedNetwork(nn.HybridBlock):
+    """A network of several stages. Its attribute `cascade` returns every stage, the network itself the last one."""
+
+    cascade: nn.HybridBlock
+
+    def hybrid_forward(self, F, faces):
+        """faces (N, C, S, S) -> points (N, K, 2) or heatmaps (N, K, H, W) of the last stage."""
+        return self.read_out(F, self.cascade(faces)[-1])
+
+    def all_stages(self, faces):
+        """faces (N, C, S, S) -> the same of each stage in turn."""
+        return [self.read_out(mx.nd, stage) for stage in self.cascade(faces)]
+
+    def read_out(self, F, stage):
+        """A stage of the cascade -> its points or heatmaps."""
+        return stage
 
 
 def parameter_count(net: nn.HybridBlock) -> int:

@@ -21,6 +21,8 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
 
+from common.options import option
+from common.recipe import LandmarkRecipe
 from gluon_models.backbones import fill_features
 from gluon_models.spec import InputSpec
 
@@ -35,7 +37,7 @@ SPEC = InputSpec(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(LandmarkRecipe):
     """How the network is trained; each value has its section, or the ledger entry that chose it."""
 
     epochs: int = 100  # Sec. III
@@ -48,13 +50,17 @@ class Recipe:
     warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 1e-5  # found by random search, its value is not stated [D4]
     loss: str = "mse"  # Sec. III
-    samples: int = 8000  # Sec. III: "left with 8000 samples"
+    samples: int = option(  # Sec. III: "left with 8000 samples"
+        8000, "samples made once: each face, then augmented copies; 0 augments anew in every epoch", least=0
+    )
     rotation_degrees: float = 20.0  # Sec. III names rotation, not how much [D5]
     scale_fraction: float = 0.1  # Sec. III names cropping, not how much [D5]
     shift_fraction: float = 0.05  # likewise
     flip_probability: float = 0.0  # none is stated
     brightness_fraction: float = 0.2  # Sec. III: "adjust pixel intensities" [D5]
-    contrast_fraction: float = 0.2  # likewise
+    contrast_fraction: float = option(  # likewise
+        0.2, "augmentation: largest change of contrast, as a fraction"
+    )
     photometric: bool = False  # saturation, blur, noise and occluding boxes are not stated
     average_decay: float = 0.0  # no weight averaging is stated
 

@@ -23,8 +23,10 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, nn
 
+from common.options import option
+from common.recipe import LandmarkRecipe
 from gluon_models.backbones import BACKBONE_STAGES, BACKBONES, backbone, fill_features, layers_of_stages
-from gluon_models.blocks import bottleneck_body, conv_bn
+from gluon_models.blocks import StagedNetwork, bottleneck_body, conv_bn
 from gluon_models.spec import InputSpec, NetworkInput
 
 Encode = Callable[[np.ndarray], "tuple[np.ndarray, np.ndarray]"]
@@ -42,24 +44,29 @@ SPEC = InputSpec(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(LandmarkRecipe):
     """How the network is trained; every value has its section, or the ledger entry that chose it."""
 
     epochs: int = 50  # Sec. 4.1
     batch_size: int = 24  # Sec. 4.1
+    optimizer: str = "adam"  # Sec. 4.1
     learning_rate: float = 4e-5  # Sec. 4.1
     schedule: str = "milestones"  # Sec. 4.1
     decay_factor: float = 0.1  # Sec. 4.1
     decay_milestones: tuple[int, ...] = (20, 35)  # Sec. 4.1, epochs
     warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 1e-4  # Sec. 4.1
-    score_init: str = "xavier"  # Sec. 4.1
+    score_init: str = option(  # Sec. 4.1
+        "xavier", "initial weights of the layers that output heatmaps: xavier or zeros"
+    )
     rotation_degrees: float = 50.0  # Sec. 4.1
     smallest_scale: float = 0.5  # Sec. 4.1
     largest_scale: float = 1.2  # Sec. 4.1
     shift_fraction: float = 0.0  # none is stated
     flip_probability: float = 0.5  # Sec. 4.1 names mirroring, not how often [H6]
-    colour_jitter: bool = True  # Sec. 4.1
+    colour_jitter: bool = option(  # Sec. 4.1
+        True, "augmentation: brightness, contrast and saturation, on or off"
+    )
     photometric: bool = False  # blur, noise and occluding boxes are not stated
     average_decay: float = 0.0  # no weight averaging is stated
 
@@ -297,8 +304,8 @@ class HourglassCascade(nn.HybridBlock):
         return tuple(answers)
 
 
-class StackedHourglass(nn.HybridBlock):
-    """The facial points estimator of Fig. 3; `cascade` answers the maps of all stacks, the network itself the last's.
+class StackedHourglass(StagedNetwork):
+    """The facial points estimator of Fig. 3: faces (N, 3, 256, 256) -> heatmaps (N, K, 256 / stride, 256 / stride).
 
     Args:
         num_landmarks: K.
@@ -354,21 +361,13 @@ class StackedHourglass(nn.HybridBlock):
                 parts,
             )
 
-    def hybrid_forward(self, F, faces):
-        """faces (N, 3, 256, 256) -> score maps (N, K, 256 / stride, 256 / stride) of the last stack."""
-        return self.cascade(faces)[-1]
-
-    def all_stages(self, faces):
-        """faces (N, 3, 256, 256) -> the same of each stack in turn."""
-        return self.cascade(faces)
-
 
 def hourglass_resnet50(num_landmarks: int = 68, **settings: Any) -> StackedHourglass:
     """The paper's network. AUC at 7 % of the box: 74.6 % on the 300-W test set (Table 1)."""
     return StackedHourglass(num_landmarks, **settings)
 
 
-class MapLoss(nn.HybridBlock):
+class HeatmapLoss(nn.HybridBlock):
     """Mean square over the cells of the annotated landmarks' maps, per face [H15]."""
 
     def hybrid_forward(self, F, predicted, target, known):
@@ -390,7 +389,7 @@ class HeatmapObjective:
     def __init__(self, encode: Encode, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
         self._encode = encode
         self._input = NetworkInput(spec, contexts)
-        self._loss = MapLoss()
+        self._loss = HeatmapLoss()
         self._loss.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:

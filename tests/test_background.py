@@ -7,7 +7,7 @@ from datasets.augment import Augmentation, TrainingCrop
 from datasets.background import BackgroundWindows, marked_boxes
 from datasets.images import write_image
 from datasets.markups import IBUG_68
-from gluon_models.lgcn.objective import map_weights
+from gluon_models.lgcn.objective import heatmap_weights
 
 VOC = "<annotation><filename>photo.png</filename>{}</annotation>"
 OBJECT = "<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
@@ -64,7 +64,7 @@ def test_turned_and_moved_crops_are_filled_as_far_as_the_photo_goes(folder):
 def test_eq_3_counts_them_a_tenth(folder):
     windows = BackgroundWindows(folder, 2, IBUG_68)
     _, points = TrainingCrop(96, 0.17, IBUG_68, Augmentation())(windows[0], np.random.default_rng(0))
-    weights = map_weights(points[None], 96)
+    weights = heatmap_weights(points[None], 96)
     np.testing.assert_allclose(weights.landmarks, 0.1)
     np.testing.assert_allclose(weights.labelled, 1)
 

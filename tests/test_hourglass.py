@@ -18,11 +18,11 @@ from gluon_models.hourglass import (
     CPU_RECIPE,
     RECIPE,
     SPEC,
+    HeatmapLoss,
     HeatmapObjective,
     Hourglass,
     Lambda,
     LambdaBlock,
-    MapLoss,
     OriginalBlock,
     Parts,
     Stack,
@@ -321,7 +321,7 @@ class TestTraining:
     def test_map_loss_by_hand(self):
         predicted, target = draw((2, 3, 4, 4), seed=10), draw((2, 3, 4, 4), seed=11)
         known = np.array([[1, 1, 0], [0, 0, 0]], "float32")
-        found = MapLoss()(*map(mx.nd.array, (predicted, target, known))).asnumpy()
+        found = HeatmapLoss()(*map(mx.nd.array, (predicted, target, known))).asnumpy()
         expected = ((predicted[0, :2] - target[0, :2]) ** 2).sum() / (2 * 16)
         np.testing.assert_allclose(found, [expected, 0], rtol=1e-5)
 

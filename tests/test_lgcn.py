@@ -16,7 +16,13 @@ from scipy.special import log_softmax
 
 from gluon_models.blocks import parameter_count
 from gluon_models.lgcn.network import LGCN, SPEC, Activation, KernelConvolution, dense_kernel, lgcn_64, lgcn_128
-from gluon_models.lgcn.objective import MapCrossEntropy, MapObjective, MapSquares, PointMaps, map_weights
+from gluon_models.lgcn.objective import (
+    HeatmapCrossEntropy,
+    HeatmapObjective,
+    HeatmapSquares,
+    PointHeatmaps,
+    heatmap_weights,
+)
 from gluon_models.spec import Normalize
 
 CPU = [mx.cpu()]
@@ -289,7 +295,7 @@ def processor_seconds(run, repeats):
 class TestTargets:
     def test_a_point_is_shared_among_four_pixels(self):
         points = mx.nd.array([[[2.25, 1.5], [0.0, 3.0], [4.5, -0.25], [9.0, 9.0]]])
-        maps = PointMaps(blurs=False)(mx.nd.zeros((1, 1, 4, 5)), points, mx.nd.ones((1, 4))).asnumpy()[0]
+        maps = PointHeatmaps(blurs=False)(mx.nd.zeros((1, 1, 4, 5)), points, mx.nd.ones((1, 4))).asnumpy()[0]
         expected = np.zeros((4, 4, 5))
         expected[0, 1, 2:4] = expected[0, 2, 2:4] = 0.375, 0.125
         expected[1, 3, 0] = 1
@@ -300,8 +306,8 @@ class TestTargets:
         points = mx.nd.array(np.random.RandomState(0).uniform(-3, 40, (2, 6, 2)))
         labelled = mx.nd.array(np.random.RandomState(1).uniform(0, 1, (2, 6)) < 0.8)
         like = mx.nd.zeros((2, 6, 30, 38))
-        plain = PointMaps(blurs=False)(like, points, labelled).asnumpy()
-        blurred = PointMaps(blurs=True)
+        plain = PointHeatmaps(blurs=False)(like, points, labelled).asnumpy()
+        blurred = PointHeatmaps(blurs=True)
         blurred.hybridize()
         np.testing.assert_allclose(blurred(like, points, labelled).asnumpy(), blur_with_scipy(plain), atol=1e-5)
         assert (plain.sum((2, 3)) > 0).sum() < labelled.sum().asscalar()  # some lie outside
@@ -311,14 +317,14 @@ class TestLoss:
     def test_weights_by_hand(self):
         # Four landmarks: seen, beyond the crop, not labelled, seen on the outermost pixel.
         points = np.array([[[5.0, 5.0], [96.0, 5.0], [NAN, NAN], [95.4, -0.5]]])
-        weights = map_weights(points, 96)
+        weights = heatmap_weights(points, 96)
         # Half of the four are to be seen: 0.5 / 2 = 0.25 for each labelled one, 0.1 besides, 1 for those seen.
         np.testing.assert_allclose(weights.landmarks, [[1.35, 0.35, 0, 1.35]])
         np.testing.assert_allclose(weights.labelled, [[1, 1, 0, 1]])
         np.testing.assert_allclose(weights.background, [0.35])
 
     def test_a_picture_without_a_face_counts_a_tenth(self):
-        weights = map_weights(np.full((1, 68, 2), -1000.0), 96)
+        weights = heatmap_weights(np.full((1, 68, 2), -1000.0), 96)
         np.testing.assert_allclose(weights.landmarks, 0.1)
         np.testing.assert_allclose(weights.background, 0.1)
         assert weights.labelled.all()
@@ -328,14 +334,14 @@ class TestLoss:
         targets = mx.nd.zeros((1, 2, 1, 2))
         weights, labelled = mx.nd.array([[2.0, 0.5]]), mx.nd.array([[1.0, 1.0]])
         # Sums of squares over the cells: 0 + 1 and 4 + 9.
-        assert MapSquares()(maps, targets, weights, labelled).asscalar() == pytest.approx(0.05 * (2 + 6.5))
-        assert MapSquares(False)(maps, targets, weights, labelled).asscalar() == pytest.approx(0.05 * 14)
+        assert HeatmapSquares()(maps, targets, weights, labelled).asscalar() == pytest.approx(0.05 * (2 + 6.5))
+        assert HeatmapSquares(False)(maps, targets, weights, labelled).asscalar() == pytest.approx(0.05 * 14)
 
     def test_slopes_by_hand(self):
         errors = np.zeros((1, 1, 3, 3), "f")
         errors[0, 0, 1, 1], errors[0, 0, 0, 2] = 2.0, 1.0
         one = mx.nd.ones((1, 1))
-        loss = MapSquares(slopes=True)(mx.nd.array(errors), mx.nd.zeros((1, 1, 3, 3)), one, one)
+        loss = HeatmapSquares(slopes=True)(mx.nd.array(errors), mx.nd.zeros((1, 1, 3, 3)), one, one)
         # Heights 4 + 1; down the columns 2 steps of 2 and one of 1, along the rows the same.
         assert loss.asscalar() == pytest.approx(0.05 * (5 + 20 * (9 + 9)))
 
@@ -344,7 +350,7 @@ class TestLoss:
         logits = np.array([1.0, 2.0, 0.5])
         targets, weights = [0.9, 0.3], [1.5, 0.4]
         maps = mx.nd.array(logits.reshape(1, 3, 1, 1))
-        got = MapCrossEntropy()(
+        got = HeatmapCrossEntropy()(
             maps, mx.nd.array(targets).reshape((1, 2, 1, 1)), mx.nd.array([weights]), mx.nd.ones((1, 2)), mx.nd.ones(1)
         )
         logs = log_softmax(logits)  # the targets share the cell as 0.75 and 0.25, and nothing is left
@@ -352,7 +358,7 @@ class TestLoss:
 
         # The second one not labelled: its logit is out, the first takes 0.9, background 0.1 at weight 0.6.
         targets, labelled = mx.nd.array([0.9, 0.0]).reshape((1, 2, 1, 1)), mx.nd.array([[1.0, 0.0]])
-        got = MapCrossEntropy()(maps, targets, mx.nd.array([[1.5, 0.0]]), labelled, mx.nd.array([0.6]))
+        got = HeatmapCrossEntropy()(maps, targets, mx.nd.array([[1.5, 0.0]]), labelled, mx.nd.array([0.6]))
         logs = log_softmax(logits[[0, 2]])
         assert got.asscalar() == pytest.approx(-0.05 * (1.5 * 0.9 * logs[0] + 0.6 * 0.1 * logs[1]))
 
@@ -360,7 +366,7 @@ class TestLoss:
     def test_objective(self, loss):
         """Both terms recomputed with NumPy and SciPy from the network's own maps."""
         net = build(background=loss == "cross_entropy")
-        objective = MapObjective(net, loss, replace(SPEC, size=24), CPU)
+        objective = HeatmapObjective(net, loss, replace(SPEC, size=24), CPU)
         rng = np.random.RandomState(0)
         crops = rng.randint(0, 256, (2, 24, 24, 3)).astype(np.uint8)
         points = rng.uniform(-4, 27, (2, 5, 2))
@@ -368,7 +374,7 @@ class TestLoss:
         terms = objective(net, (crops, points.astype("f")), mx.cpu())
         gray = (crops @ [0.299, 0.587, 0.114]).astype("f")[:, None]
         answers = [each.asnumpy() for each in net.cascade(mx.nd.array((gray / 128 - 1) * 0.1))]
-        weights = map_weights(points, 24)
+        weights = heatmap_weights(points, 24)
         targets = blur_with_scipy(bilinear(points, 24))
         for name, maps in zip(("local", "full"), answers):
             each = weights.landmarks if name == "local" or loss != "square_eq4" else weights.labelled
@@ -387,7 +393,7 @@ class TestLoss:
 
     def test_a_missing_landmark_moves_nothing(self):
         net = build()
-        objective = MapObjective(net, "square", replace(SPEC, size=24), CPU)
+        objective = HeatmapObjective(net, "square", replace(SPEC, size=24), CPU)
         crops = np.random.RandomState(0).randint(0, 256, (1, 24, 24, 3)).astype(np.uint8)
         points = np.full((1, 5, 2), 12.0, "f")
         points[0, 2] = NAN
@@ -400,7 +406,7 @@ class TestLoss:
 
     def test_the_local_subnet_is_taught_by_both_terms_and_by_finite_differences(self):
         net = build(side_branch=False, num_landmarks=2, filters=4)
-        objective = MapObjective(net, "square", replace(SPEC, size=24), CPU)
+        objective = HeatmapObjective(net, "square", replace(SPEC, size=24), CPU)
         crops = np.random.RandomState(0).randint(0, 256, (2, 24, 24, 3)).astype(np.uint8)
         points = np.random.RandomState(1).uniform(2, 21, (2, 2, 2)).astype("f")
         bias = net.cascade.local_context.maps.bias
@@ -420,7 +426,7 @@ class TestLoss:
     def test_a_network_alone_has_one_term(self):
         net = build(side_branch=False, global_context=False)
         crops = np.zeros((1, 24, 24, 3), np.uint8)
-        terms = MapObjective(net, "square", replace(SPEC, size=24), CPU)(
+        terms = HeatmapObjective(net, "square", replace(SPEC, size=24), CPU)(
             net, (crops, np.ones((1, 5, 2), "f")), mx.cpu()
         )
         assert list(terms) == ["local"]
@@ -431,7 +437,7 @@ class TestLoss:
     )
     def test_faulty_losses(self, loss, background, message):
         with pytest.raises(ValueError, match=message):
-            MapObjective(LGCN(background=background), loss, SPEC, CPU)
+            HeatmapObjective(LGCN(background=background), loss, SPEC, CPU)
 
 
 def bilinear(points, size):
@@ -453,7 +459,7 @@ def test_a_few_steps_find_the_points_of_one_face():
     mx.random.seed(1)
     net = LGCN(num_landmarks=3, filters=8)
     net.initialize()
-    objective = MapObjective(net, "square", replace(SPEC, size=32), CPU)
+    objective = HeatmapObjective(net, "square", replace(SPEC, size=32), CPU)
     crops = np.random.RandomState(0).randint(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     points = np.array([[[8, 9], [20, 11], [14, 22]], [[10, 20], [16, 8], [24, 24]]], "f")
     net(mx.nd.zeros((1, 1, 32, 32)))

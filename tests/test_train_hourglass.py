@@ -16,7 +16,7 @@ from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from engine import devices
 from gluon_models import get_model, load_weights
-from gluon_models.hourglass import CPU_RECIPE, RECIPE, MapLoss
+from gluon_models.hourglass import CPU_RECIPE, RECIPE, HeatmapLoss
 from gluon_models.spec import NetworkInput
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from training import options as training
@@ -115,7 +115,7 @@ def test_every_stack_is_trained_on_the_codecs_maps(built):
     answers = net.cascade(NetworkInput(info.spec, CPU)(faces.crops, mx.cpu()))
     assert list(found) == ["stack 1", "stack 2"]
     for loss, answer in zip(found.values(), answers):
-        np.testing.assert_allclose(loss.asnumpy(), MapLoss()(answer, maps, known).asnumpy(), rtol=1e-5)
+        np.testing.assert_allclose(loss.asnumpy(), HeatmapLoss()(answer, maps, known).asnumpy(), rtol=1e-5)
 
 
 def test_validation_measures_every_stack_and_logs_the_lambdas(built):

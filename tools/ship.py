@@ -21,6 +21,7 @@ from typing import Any, Sequence
 
 from common import cli
 from common.files import make_folder, write_text
+from engine.record import best_error
 from gluon_models import file_sha256
 from gluon_models.detector.network import SETTINGS
 from gluon_models.detector.weights import detector_name
@@ -165,7 +166,7 @@ def check(run: Path, record: dict[str, Any], evaluations: Sequence[dict[str, Any
 
 def learnt(record: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What the index says of a network itself: its name and how well it did on validation data."""
-    best = record["result"]["best_nme"]
+    best = best_error(record)
     if is_detector(record):
         return {"kind": DETECTOR, "model": detector_name(weights), "validation_average_precision": 1 - best}
     return {"model": read_info(weights).model, "validation_nme": best}

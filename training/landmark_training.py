@@ -1,11 +1,10 @@
-"""What the training scripts of all landmark networks share: faces in, weights out. Not a command of its own."""
+"""What the training scripts of all landmark networks share: faces in, weights out."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
 
@@ -14,6 +13,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
+from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, training_pair
@@ -21,23 +21,54 @@ from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
 from datasets.markups import Markup
-from engine import devices
+from engine import devices as processors
 from engine.fit import Fit, FitOptions, Objective
-from engine.record import RunRecord
+from engine.record import ErrorMeasure, RunRecord
 from evaluation.metrics import nme
 from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.weights import WeightsInfo, fill
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
 from training import options as training
-from training.recipe_options import chosen_recipe
+from training.options import Command, CommandLine
+from training.recipe_options import Variants
+from training.settings import LandmarkSettings
 
-Recipe = Any  # the frozen dataclass of a paper's file
+NME = ErrorMeasure("nme", "validation NME")
 Validate = Callable[[HybridBlock], "dict[str, float]"]
 
 
+@dataclass(frozen=True)
+class TrainingContext:
+    """What the steps of one training know.
+
+    Attributes:
+        settings: of the command line, of the script's own type.
+        recipe: of the paper's type.
+        info: the network, how it was built and how it sees a face.
+        markup: of the training faces.
+        devices: that batches are divided among.
+    """
+
+    settings: Any
+    recipe: Any
+    info: WeightsInfo
+    markup: Markup
+    devices: list[mx.Context]
+
+    @property
+    def spec(self) -> InputSpec:
+        """How the network sees a face."""
+        return self.info.spec
+
+    @property
+    def normalizer(self) -> str:
+        """Of the validation error."""
+        return "outer_eye" if self.markup.outer_eye_corners else "box_geometric"
+
+
 class LandmarkTraining(ABC):
-    """One system's training; a script's subclass says what is particular to its paper.
+    """One system's training; a script's subclass defines what is particular to its paper.
 
     Args:
         description: of the command.
@@ -45,143 +76,159 @@ class LandmarkTraining(ABC):
         recipes: by name, then by what is trained; "" stands for everything else.
     """
 
-    def __init__(self, description: str, models: Sequence[str], recipes: Mapping[str, Mapping[str, Recipe]]) -> None:
-        self.description, self.models, self.recipes = description, models, recipes
+    settings_type: type[LandmarkSettings] = LandmarkSettings
 
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds options that landmark networks have and the detector has not; a system's own come on top."""
-        exclude = "train without the faces of these photos: a text file of one name a line"
-        parser.add_argument("--exclude", metavar="FILE", help=exclude)
+    def __init__(self, description: str, models: Sequence[str], recipes: Mapping[str, Variants]) -> None:
+        self.models, self.recipes = models, recipes
+        self.command_line = CommandLine(description, models, DATASETS, recipes, self.settings_type)
 
-    def recipes_for(self, model: str, dataset: str) -> Mapping[str, Recipe]:
-        """What each recipe's name means for a network and a data set."""
-        return {name: variants[""] for name, variants in self.recipes.items()}
+    def recipes_for(self, model: str, dataset: str) -> Mapping[str, LandmarkRecipe]:
+        """The recipe that each name stands for, given a network and a data set."""
+        return {name: variants[""] for name, variants in self.recipes.items()}  # type: ignore[misc]
 
-    def load_faces(self, arguments: argparse.Namespace, recipe: Recipe) -> tuple[FaceDataset, FaceDataset]:
-        """Training faces, those of --more after the others, and validation faces."""
-        train, validation = self._data_set(arguments, arguments.dataset, arguments.data)
-        further = training.further_data(arguments, DATASETS)
-        more = [self._data_set(arguments, name, root)[0] for name, root in further]
+    def load_faces(self, settings: Any, recipe: Any) -> tuple[FaceDataset, FaceDataset]:
+        """Training faces, followed by those of --more, and validation faces."""
+        train, validation = self._data_set(settings, settings.dataset, settings.data)
+        further = training.further_data(settings, DATASETS)
+        more = [self._data_set(settings, name, root)[0] for name, root in further]
         other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
         if other:
-            raise ValueError(f"--more: faces of {other} among those of {train.markup.name}: take one markup")
+            raise ValueError(
+                f"--more: it has {other} landmarks, the training faces {train.markup.name}: use one markup"
+            )
         return (Chosen([train, *more]) if more else train), validation
 
-    def _data_set(self, arguments: argparse.Namespace, name: str, root: str | None) -> tuple[FaceDataset, FaceDataset]:
+    def _data_set(self, settings: Any, name: str, root: str | None) -> tuple[FaceDataset, FaceDataset]:
         """Training and validation faces of one data set, without those of the photos that --exclude names."""
-        train, validation = training_pair(name, root, arguments.allow_missing, arguments.rendered_count, arguments.seed)
-        if not arguments.exclude:
+        train, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
+        if not settings.exclude:
             return train, validation
-        photos = read_photo_names(arguments.exclude)
+        photos = read_photo_names(settings.exclude)
         kept = [without_photos(faces, photos, name) for faces in (train, validation)]
         left_out = len(train) + len(validation) - len(kept[0]) - len(kept[1])
-        if name == arguments.dataset and not left_out:
-            raise ValueError(f"{arguments.exclude} names no photo of the training faces: give one file name a line")
-        print(f"{left_out} faces of {name} left out, of the photos in {arguments.exclude}")
+        if name == settings.dataset and not left_out:
+            raise ValueError(f"{settings.exclude} names no photo of the training faces: give one file name per line")
+        print(f"{left_out} faces of {name} left out, of the photos in {settings.exclude}")
         return kept[0], kept[1]
 
-    def describe_network(self, arguments: argparse.Namespace, recipe: Recipe, markup: Markup) -> WeightsInfo:
-        """The network that the command line asks for."""
-        return describe(arguments.model, markup.name, num_landmarks=markup.num_landmarks)
+    def epoch_faces(self, faces: FaceDataset, context: TrainingContext) -> FaceDataset:
+        """What one epoch goes through: by default, each training face once."""
+        return faces
 
-    def fill_network(self, net: HybridBlock, arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
+    def describe_network(self, settings: Any, recipe: Any, markup: Markup) -> WeightsInfo:
+        """The network to train."""
+        return describe(settings.model, markup.name, num_landmarks=markup.num_landmarks)
+
+    def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
         """Gives the initialised network the weights it starts from."""
-        if arguments.init:
-            self.start_from(net, arguments.model, arguments.init, contexts)
+        if context.settings.init:
+            self.start_from(net, context.settings.init, context)
 
-    def start_from(self, net: HybridBlock, model: str, path: str, contexts: list[mx.Context]) -> None:
+    def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the network with the weights of --init."""
-        fill(net, path, contexts)
+        fill(net, path, context.devices)
 
     @abstractmethod
-    def make_objective(
-        self, net: HybridBlock, recipe: Recipe, spec: InputSpec, markup: Markup, contexts: list[mx.Context]
-    ) -> Objective:
-        """What the network is trained on."""
+    def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
+        """The losses of a batch."""
 
-    def augmentation(self, recipe: Recipe) -> Augmentation:
+    def augmentation(self, recipe: Any) -> Augmentation:
         """The recipe's augmentation, with photometric changes where it asks for them."""
         geometry = Augmentation(
             rotation_degrees=recipe.rotation_degrees,
-            scale_fraction=recipe.scale_fraction,
+            scale_fraction=recipe.scale_fraction or 0.0,
             shift_fraction=recipe.shift_fraction,
             flip_probability=recipe.flip_probability,
         )
         return with_photometric(geometry) if recipe.photometric else geometry
 
-    def loader_order(self, faces: FaceDataset, recipe: Recipe, seed: int) -> np.ndarray | None:
-        """Which faces an epoch takes, repeats allowed; None for every face once."""
+    def loader_order(self, faces: FaceDataset, context: TrainingContext) -> np.ndarray | None:
+        """Indices of the faces that an epoch takes, repeats allowed; None for every face once."""
         return None
 
-    def make_validate(self, dataset: FaceDataset, normalizer: str, spec: InputSpec, context: mx.Context) -> Validate:
+    def make_validate(self, dataset: FaceDataset, context: TrainingContext) -> Validate:
         """NME on the validation faces, cropped once, and that of every stage where there are several."""
-        faces = crop_dataset(dataset, spec)
+        faces = crop_dataset(dataset, context.spec)
 
         def validate(net: HybridBlock) -> dict[str, float]:
-            predicted = predict_cropped(StagePredictor(PointPredictor(net, spec, context)), faces)
-            stages = np.moveaxis(predicted, 1, 0)
-            errors = [float(nme(points, faces.truth_image, normalizer).mean()) for points in stages]
+            predictor = PointPredictor(net, context.spec, context.devices[0])
+            stages = np.moveaxis(predict_cropped(StagePredictor(predictor), faces), 1, 0)
+            errors = [float(nme(points, faces.truth_image, context.normalizer).mean()) for points in stages]
             each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
             return {"nme": errors[-1], **(each if len(errors) > 1 else {})}
 
         return validate
 
-    def fit_options(self, arguments: argparse.Namespace, recipe: Recipe) -> FitOptions:
-        """How the run goes."""
-        return training.fit_options(arguments, recipe)
+    def fit_options(self, settings: Any, recipe: Any) -> FitOptions:
+        """Options of the training loop."""
+        return training.fit_options(settings, recipe)
 
-    def make_before_epoch(self, objective: Objective, recipe: Recipe) -> Callable[[list[dict[str, Any]]], None]:
-        """What is done before each epoch, told the log of those before it."""
+    def make_before_epoch(
+        self, objective: Objective, context: TrainingContext
+    ) -> Callable[[list[dict[str, Any]]], None]:
+        """A function that is called before each epoch with the log of the earlier ones."""
         return lambda history: None
 
-    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    def finish(self, faces: FaceDataset, folder: Path) -> None:  # noqa: B027
+        """Writes what a run leaves besides its weights, given its training faces and its folder."""
+
+    def parse(self, argv: Sequence[str] | None = None) -> Command:
         """Reads the command line."""
-        parser = training.make_parser(self.description, self.models, DATASETS, self.recipes)
-        self.add_options(parser)
-        return training.parse(parser, argv)
+        return self.command_line.parse(argv, self.recipes_for)
+
+    def make_context(self, settings: Any, recipe: Any, markup: Markup, devices: list[mx.Context]) -> TrainingContext:
+        """What the steps of a training know once its faces are loaded."""
+        info = self.describe_network(settings, recipe, markup)
+        if shows_profiles(settings.dataset):
+            markup = replace(markup, outer_eye_corners=None)
+        return TrainingContext(settings, recipe, info, markup, devices)
+
+    def make_crop(self, context: TrainingContext) -> TrainingCrop:
+        """Makes random training crops of faces."""
+        spec = context.spec
+        return TrainingCrop(spec.size, spec.box_margin, context.markup, self.augmentation(context.recipe))
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Trains one network as the command line says."""
-        arguments = self.parse(argv)
-        recipe = chosen_recipe(arguments, self.recipes_for(arguments.model, arguments.dataset))
-        contexts = devices.contexts(arguments.gpus)
-        training.prepare(arguments, contexts)
-        faces, validation = self.load_faces(arguments, recipe)
-        markup, normalizer = faces.markup, "outer_eye"
-        if shows_profiles(arguments.dataset):
-            markup, normalizer = replace(markup, outer_eye_corners=None), "box_geometric"
-        info = self.describe_network(arguments, recipe, markup)
-        net = get_model(info.model, **info.overrides)
-        folder = training.start_folder(arguments)
-        crop_shape = (len(info.spec.mean), info.spec.size, info.spec.size)
-        training.initialise(net, (1, *crop_shape), contexts, arguments.seed)
-        objective = self.make_objective(net, recipe, info.spec, markup, contexts)
-        self.fill_network(net, arguments, contexts)
-        print(f"{len(faces)} training faces, {len(validation)} for validation")
-        print(training.memory_text(net, crop_shape, recipe.batch_size, contexts))
-        order = self.loader_order(faces, recipe, arguments.seed)
-        if arguments.cache:
-            faces = CachedFaces(faces, arguments.workers, show_progress)
-        crop = TrainingCrop(info.spec.size, info.spec.box_margin, markup, self.augmentation(recipe))
-        with Loader(faces, crop, recipe.batch_size, arguments.seed, arguments.workers, order) as batches:
+        settings, recipe, arguments = self.parse(argv)
+        devices = processors.contexts(settings.gpus)
+        settings = training.prepare(settings, devices)
+        faces, validation = self.load_faces(settings, recipe)
+        context = self.make_context(settings, recipe, faces.markup, devices)
+        net = get_model(context.info.model, **context.info.overrides)
+        folder = training.start_folder(settings)
+        crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
+        training.initialise(net, (1, *crop_shape), devices, settings.seed)
+        objective = self.make_objective(net, context)
+        self.fill_network(net, context)
+        samples = self.epoch_faces(faces, context)
+        print(f"{len(samples)} training faces, {len(validation)} for validation")
+        print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
+        order = self.loader_order(samples, context)
+        if settings.cache:
+            samples = CachedFaces(samples, settings.workers, show_progress)
+        crop, seed = self.make_crop(context), settings.seed
+        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
             fit = Fit(
                 net,
                 batches,
                 objective,
-                self.make_validate(validation, normalizer, info.spec, contexts[0]),
-                lambda best: save_weights(best, folder / "best.params", info),
-                self.fit_options(arguments, recipe),
-                contexts,
-                self.make_before_epoch(objective, recipe),
+                self.make_validate(validation, context),
+                NME,
+                lambda best: save_weights(best, folder / "best.params", context.info),
+                self.fit_options(settings, recipe),
+                devices,
+                self.make_before_epoch(objective, context),
             )
-            record = RunRecord(folder, vars(arguments), [str(context) for context in contexts])
-            state = fit.run(folder, record, vars(arguments), resume=bool(arguments.resume))
+            record = RunRecord(folder, arguments, [str(device) for device in devices])
+            state = fit.run(folder, record, arguments, resume=bool(settings.resume))
         print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
+        self.finish(faces, folder)
         return 0
 
 
 def read_photo_names(path: str) -> set[str]:
-    """Names of photos from a text file of one a line, without folder and extension.
+    """Names of photos, without folder and extension, from a text file with one name per line.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -193,9 +240,9 @@ def read_photo_names(path: str) -> set[str]:
 
 
 def without_photos(faces: FaceDataset, photos: Collection[str], dataset: str) -> FaceDataset:
-    """Faces of a data set without those of some photos, which are named as in `read_photo_names`.
+    """Leaves out the faces of some photos, which are named as in `read_photo_names`.
 
-    A face with a number of its own behind its photo's name, as in AFW, goes with that photo.
+    A face whose name is its photo's with a number appended, as in AFW, belongs to that photo.
     """
     photo_of = CATALOG[dataset].photo_of if dataset in CATALOG else str
     stems = (PurePosixPath(photo_of(name)).name for name in faces.names)
@@ -204,10 +251,10 @@ def without_photos(faces: FaceDataset, photos: Collection[str], dataset: str) ->
 
 
 def shows_profiles(dataset: str) -> bool:
-    """Whether faces of a data set are turned so far that the distance between the eyes means nothing."""
+    """Whether faces of a data set turn so far that the distance between the eyes means nothing."""
     return dataset in CATALOG and get_protocol(dataset, CATALOG[dataset].training).has_profiles
 
 
 def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:
-    """A bar over faces that are read, where there is a terminal to show it."""
+    """Shows a progress bar over the faces being read if there is a terminal."""
     return tqdm(faces, "reading", total=count, unit="face", disable=None)

@@ -3,148 +3,191 @@
 from __future__ import annotations
 
 import argparse
-import os
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from common import cli
 from common.files import make_folder
+from common.options import add_options, from_namespace, options_of
+from common.recipe import BaseRecipe
 from engine.checkpoint import LAST, read_progress
 from engine.devices import half_precision, idle_cores_advice, use_half_precision
 from engine.fit import FitOptions
 from engine.memory import training_megabytes
 from engine.schedule import Schedule
-from training.recipe_options import add_recipe_arguments
+from training.recipe_options import Variants, add_recipe_arguments, chosen_recipe
+from training.settings import TrainingSettings
 
-AT_LEAST_1 = ("epochs", "batch_size", "rendered_count", "validate_every")
-AT_LEAST_0 = ("samples", "workers", "patience")
 MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every", "amp")
+Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
-def make_parser(
-    description: str, models: Sequence[str], datasets: Sequence[str], recipes: Mapping[str, Mapping[str, Any]]
-) -> argparse.ArgumentParser:
-    """The parser of a training script: what to train, on what, by which recipe, and where it goes."""
-    parser = cli.make_parser(description)
-    parser.add_argument("--model", choices=models, default=models[0])
-    parser.add_argument("--dataset", choices=datasets, help="300w if --data is given, else rendered faces")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
-    parser.add_argument("--out", metavar="RUN", help="folder for weights, log, checkpoint and curves")
-    parser.add_argument("--resume", metavar="RUN", help="go on with this run, by its own settings")
-    more = "train on this, too: a data set and its folder, such as 300w=DIR; may be repeated"
-    parser.add_argument("--more", action="append", default=[], metavar="NAME=DIR", help=more)
-    parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
-    parser.add_argument("--allow-missing", action="store_true", help="train on what is there of the data set")
-    parser.add_argument("--rendered-count", type=int, default=2000, help="rendered training faces")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
-    parser.add_argument("--cache", action="store_true", help="keep all photos in memory")
-    parser.add_argument("--patience", type=int, default=0, help="stop after so many epochs without progress; 0 never")
-    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient per face; 0 for none")
-    parser.add_argument("--validate-every", type=int, default=1, help="epochs between two validations")
-    parser.add_argument(
-        "--amp",
-        action="store_true",
-        help="half precision where the processor has it: float16 on GPUs, bfloat16 on CPUs",
-    )
-    cli.add_device_arguments(parser)
-    add_recipe_arguments(parser, recipes)
-    return parser
+class Command(NamedTuple):
+    """What a command line asks for.
 
-
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line; with --resume the settings are those the run was started with.
-
-    Raises:
-        ValueError: neither --out nor --resume is given, or a number is too small.
-        FileNotFoundError: there is no run to resume.
+    Attributes:
+        settings: all but the recipe, of the script's own type.
+        recipe: the chosen one with the changes that were asked for.
+        arguments: the same as plain JSON types, for the run record and the checkpoint.
     """
-    arguments = parser.parse_args(argv)
-    if arguments.resume:
-        stored = read_progress(Path(arguments.resume)).arguments
+
+    settings: Any
+    recipe: Any
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The command line of one training script.
+
+    Attributes:
+        description: for --help.
+        models: names of the networks, the default first.
+        datasets: names of the data sets.
+        recipes: by name, then by what is trained; "" stands for everything else.
+        settings_type: the script's own options.
+    """
+
+    description: str
+    models: Sequence[str]
+    datasets: Sequence[str]
+    recipes: Mapping[str, Variants]
+    settings_type: type[TrainingSettings]
+
+    def make_parser(self) -> argparse.ArgumentParser:
+        """The parser: what to train, on what, by which recipe, and where the run goes."""
+        parser = cli.make_parser(self.description)
+        add_options(parser, self.settings_type, {"model": self.models, "dataset": self.datasets})
+        parser.set_defaults(model=self.models[0])
+        add_recipe_arguments(parser, self.recipes)
+        return parser
+
+    def parse(
+        self,
+        argv: Sequence[str] | None = None,
+        recipes_for: Callable[[str, str], Mapping[str, BaseRecipe]] | None = None,
+    ) -> Command:
+        """Reads the command line; with --resume the settings are those the run was started with.
+
+        Args:
+            argv: the arguments, those of the process by default.
+            recipes_for: (model, dataset) -> the recipe for each name; by default the one for everything.
+
+        Raises:
+            ValueError: neither --out nor --resume is given, a number is too small, or --more is not NAME=DIR.
+            FileNotFoundError: there is no run to resume.
+        """
+        namespace = self.make_parser().parse_args(argv)
+        if namespace.resume:
+            namespace = self._resumed(namespace)
+        if not namespace.out:
+            raise ValueError("--out RUN is missing: name a folder for the run")
+        if namespace.dataset is None:
+            namespace.dataset = "300w" if namespace.data else "rendered"
+        recipes = {name: variants[""] for name, variants in self.recipes.items()}
+        if recipes_for:
+            recipes = dict(recipes_for(namespace.model, namespace.dataset))
+        settings, recipe = from_namespace(self.settings_type, namespace), chosen_recipe(namespace, recipes)
+        for each in (*options_of(settings), *options_of(recipe)):
+            each.check(each.default)
+        further_data(settings, self.datasets)
+        if settings.dataset == "rendered":
+            print("training on rendered faces; pass --dataset and --data for photos")
+        return Command(settings, recipe, vars(namespace))
+
+    def _resumed(self, namespace: argparse.Namespace) -> argparse.Namespace:
+        """The settings of the run to resume, but for those that may change."""
+        stored = read_progress(Path(namespace.resume)).arguments
         kept = {name: value for name, value in stored.items() if name not in MAY_CHANGE_ON_RESUME}
-        arguments = argparse.Namespace(**{**vars(arguments), **kept, "out": arguments.resume})
-    for name, least in [*((name, 1) for name in AT_LEAST_1), *((name, 0) for name in AT_LEAST_0)]:
-        if getattr(arguments, name, least) < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
-    if not arguments.out:
-        raise ValueError("--out RUN is missing: name a folder for the run")
-    if arguments.dataset is None:
-        arguments.dataset = "300w" if arguments.data else "rendered"
-    if arguments.dataset == "rendered":
-        print("training on rendered faces; pass --dataset and --data for photos")
-    return arguments
+        for each in options_of(self.settings_type):
+            # Older checkpoints hold these options as they were typed.
+            if isinstance(each.default, bool) and isinstance(kept.get(each.name), str):
+                kept[each.name] = kept[each.name] == "on"
+        return argparse.Namespace(**{**vars(namespace), **kept, "out": namespace.resume})
 
 
-def further_data(arguments: argparse.Namespace, datasets: Sequence[str]) -> list[tuple[str, str | None]]:
+def further_data(settings: TrainingSettings, datasets: Sequence[str]) -> list[tuple[str, str | None]]:
     """The data sets of --more and their folders; rendered faces need none.
 
     Raises:
         ValueError: one is not NAME=DIR of a known data set.
     """
-    pairs = [each.partition("=")[::2] for each in arguments.more]
-    for each, (name, root) in zip(arguments.more, pairs):
+    pairs = [each.partition("=")[::2] for each in settings.more]
+    for each, (name, root) in zip(settings.more, pairs):
         if name not in datasets or not (root or name == "rendered"):
             photos = [known for known in datasets if known != "rendered"]
             raise ValueError(f"--more {each}: write NAME=DIR with one of {', '.join(photos)}")
     return [(name, root or None) for name, root in pairs]
 
 
-def prepare(arguments: argparse.Namespace, contexts: list[mx.Context]) -> None:
-    """Says if cores stay idle, and turns half precision on for --amp; call it before building the network."""
-    advice = idle_cores_advice(contexts)
+def prepare(settings: Settings, devices: list[mx.Context]) -> Settings:
+    """Prints whether cores stay idle and turns on half precision for --amp; call it before building the network.
+
+    Returns:
+        The settings, without amp where the processor does not support it.
+    """
+    advice = idle_cores_advice(devices)
     if advice:
         print(advice)
-    if arguments.amp and half_precision(contexts[0]) is None:
+    if settings.amp and half_precision(devices[0]) is None:
         print("--amp: this CPU has no bfloat16, training in float32")
-        arguments.amp = False
-    if arguments.amp:
-        use_half_precision(contexts[0])
+        return replace(settings, amp=False)
+    if settings.amp:
+        use_half_precision(devices[0])
+    return settings
 
 
-def start_folder(arguments: argparse.Namespace) -> Path:
-    """The run's folder; a run that is already there is not overwritten.
+def start_folder(settings: TrainingSettings) -> Path:
+    """Creates the run's folder; never overwrites another run.
 
     Raises:
-        ValueError: another run lies there.
+        ValueError: the folder holds another run.
     """
-    folder = make_folder(arguments.out)
-    if not arguments.resume and (folder / "run.json").exists():
-        way_on = f"go on with --resume {folder}" if (folder / LAST).exists() else "it finished no epoch, remove it"
-        raise ValueError(f"{folder} already holds a run: {way_on}, or name another --out")
+    folder = make_folder(settings.out or "")
+    if not settings.resume and (folder / "run.json").exists():
+        remedy = (
+            f"continue it with --resume {folder}" if (folder / LAST).exists() else "it finished no epoch, remove it"
+        )
+        raise ValueError(f"{folder} already holds a run: {remedy}, or name another --out")
     return folder
 
 
-def initialise(net: HybridBlock, input_shape: Sequence[int], contexts: list[mx.Context], seed: int) -> None:
-    """Xavier weights from `seed`, hybridized, every parameter's shape settled by one run."""
+def initialise(net: HybridBlock, input_shape: Sequence[int], devices: list[mx.Context], seed: int) -> None:
+    """Draws Xavier weights from `seed`, hybridizes the network, and settles every parameter's shape by one run."""
     mx.random.seed(seed)
-    net.initialize(mx.init.Xavier(), ctx=contexts)
+    net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True, static_shape=True)
-    for context in contexts:
-        net(mx.nd.zeros(input_shape, ctx=context))
+    for device in devices:
+        net(mx.nd.zeros(input_shape, ctx=device))
 
 
-def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, contexts: list[mx.Context]) -> str:
-    """What a training step on crops (C, S, S) will take of each device's memory."""
-    share = -(-batch_size // len(contexts))
+def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, devices: list[mx.Context]) -> str:
+    """The memory that a training step on crops (C, S, S) takes on each device."""
+    share = -(-batch_size // len(devices))
     gigabytes = training_megabytes(net, (share, *crop_shape)) / 1024
     return f"a step takes about {gigabytes:.1f} GB for {share} faces of {crop_shape[-1]} px on each device"
 
 
-def fit_options(arguments: argparse.Namespace, recipe: Any) -> FitOptions:
-    """How the run goes, from the command line and the recipe that was chosen."""
-    values = {field.name: getattr(recipe, field.name) for field in fields(Schedule) if hasattr(recipe, field.name)}
+def fit_options(settings: TrainingSettings, recipe: BaseRecipe) -> FitOptions:
+    """The training loop's options, from the command line and the recipe."""
+    known = {each.name: getattr(recipe, each.name) for each in fields(Schedule) if hasattr(recipe, each.name)}
+    optimizer_settings = {"wd": recipe.weight_decay}
+    if recipe.gradient_clip:
+        optimizer_settings["clip_gradient"] = recipe.gradient_clip
+    if recipe.optimizer == "sgd" and recipe.momentum is not None:
+        optimizer_settings["momentum"] = recipe.momentum
     return FitOptions(
-        Schedule(kind=recipe.schedule, **values),
-        optimizer=getattr(recipe, "optimizer", "adam"),
-        optimizer_settings={"wd": recipe.weight_decay},
-        clip_norm=arguments.clip,
+        Schedule(kind=recipe.schedule, **{name: value for name, value in known.items() if value is not None}),
+        optimizer=recipe.optimizer,
+        optimizer_settings=optimizer_settings,
+        clip_norm=settings.clip,
         average_decay=recipe.average_decay,
-        patience=arguments.patience,
-        amp=arguments.amp,
-        validate_every=arguments.validate_every,
-        seed=arguments.seed,
+        patience=settings.patience,
+        amp=settings.amp,
+        validate_every=settings.validate_every,
+        seed=settings.seed,
     )

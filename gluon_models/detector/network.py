@@ -23,6 +23,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
+from common.recipe import BaseRecipe
 from gluon_models.detector.gluoncv_parts import (
     BottleneckV1,
     FasterRCNN,
@@ -69,7 +70,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(BaseRecipe):
     """How the network is trained; GluonCV's script for VOC where nothing else is said [B5]."""
 
     epochs: int = 20
@@ -79,7 +80,7 @@ class Recipe:
     learning_rate: float = 1e-3
     schedule: str = "milestones"
     decay_factor: float = 0.1
-    decay_milestones: tuple = (14, 20)
+    decay_milestones: tuple[int, ...] = (14, 20)
     warmup_epochs: float = 0.0
     weight_decay: float = 5e-4
     flip_probability: float = 0.5

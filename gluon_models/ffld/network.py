@@ -22,7 +22,9 @@ from typing import Any, Callable, Sequence
 
 from mxnet.gluon import nn
 
-from gluon_models.blocks import ResidualBlock, basic_block, bottleneck_block, conv_bn
+from common.options import option
+from common.recipe import LandmarkRecipe
+from gluon_models.blocks import ResidualBlock, StagedNetwork, basic_block, bottleneck_block, conv_bn
 from gluon_models.ffld.crop import PATCH, SELECTED, PatchCrop
 from gluon_models.spec import InputSpec
 
@@ -37,11 +39,12 @@ SPEC = InputSpec(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(LandmarkRecipe):
     """How a network is trained, by default the baseline; each value has its section, or the entry that chose it."""
 
     epochs: int = 350  # Sec. 6.6, on 300-W
     batch_size: int = 64  # Sec. 6.6
+    optimizer: str = "adam"  # Sec. 6.6
     learning_rate: float = 1e-4  # Sec. 6.6
     schedule: str = "step"  # Sec. 6.6
     decay_factor: float = 0.3  # Sec. 6.6
@@ -49,13 +52,17 @@ class Recipe:
     warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 5e-4  # Sec. 6.6
     loss: str = "normalized_l2"  # Sec. 4.1, Eq. 1
-    gaussian_patience: int = 10  # Sec. 6.6: "once the loss stops going down" [F23]
+    gaussian_patience: int = option(  # Sec. 6.6: "once the loss stops going down" [F23]
+        10, "epochs without a lower loss after which Align Loss drops its Gaussian", metavar="EPOCHS"
+    )
     rotation_degrees: float = 20.0  # Sec. 6.6, printed as a percentage [F3]
     scale_fraction: float = 0.2  # Sec. 6.6
     shift_fraction: float = 0.1  # Sec. 6.6
     flip_probability: float = 0.0  # not stated [F4]
     photometric: bool = False  # not stated [F4]
-    balance_poses: bool = False  # Sec. 6.6: on AFLW
+    balance_poses: bool = option(  # Sec. 6.6: on AFLW
+        False, "repeat faces of rare poses until all poses are equally frequent, on or off"
+    )
     average_decay: float = 0.0  # no weight averaging is stated
 
 
@@ -256,8 +263,8 @@ class Cascade(nn.HybridBlock):
         return answers, maps[: len(self.refinements)]
 
 
-class FFLD(nn.HybridBlock):
-    """The network of Fig. 1; `cascade` answers the points of all stages, the network itself the last.
+class FFLD(StagedNetwork):
+    """The network of Fig. 1: faces (N, 3, 224, 224) -> (N, K, 2) fractions of the crop.
 
     Args:
         baseline: of Sec. 3.1.
@@ -288,14 +295,6 @@ class FFLD(nn.HybridBlock):
                 for channels, size in levels
             ]
             self.cascade = Cascade(baseline, refinements)
-
-    def hybrid_forward(self, F, faces):
-        """faces (N, 3, 224, 224) -> (N, K, 2) fractions of the crop, from the last stage."""
-        return self.cascade(faces)[-1]
-
-    def all_stages(self, faces):
-        """faces (N, 3, 224, 224) -> the same of the baseline and of each refinement in turn."""
-        return self.cascade(faces)
 
 
 def ffld_resnet18(num_landmarks: int = 68, **settings: Any) -> FFLD:

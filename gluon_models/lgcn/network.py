@@ -22,6 +22,9 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
+from common.options import option
+from common.recipe import LandmarkRecipe
+from gluon_models.blocks import StagedNetwork
 from gluon_models.spec import InputSpec
 
 SPEC = InputSpec(
@@ -37,7 +40,7 @@ SPEC = InputSpec(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(LandmarkRecipe):
     """How the network is trained; each value has its section, or the ledger entry that chose it."""
 
     epochs: int = 75  # Sec. 4
@@ -45,13 +48,17 @@ class Recipe:
     optimizer: str = "sgd"  # Sec. 4, "with momentum"
     momentum: float = 0.9  # the authors' code [L12]
     learning_rate: float = 1e-3  # of each face, not of their mean; the authors' code [L12]
-    schedule: str = "authors"  # the authors' code [L13]
+    schedule: str = option(  # the authors' code [L13]
+        "authors", "learning-rate schedule: authors, milestones, cosine or constant"
+    )
     warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 0.0  # none is stated
     gradient_clip: float = 0.1  # Sec. 4: "a threshold of 10%" [L14]
     loss: str = "square"  # Eq. 4 [L9]
     dropout: float = 0.1  # Sec. 4
-    variants: int = 18  # Sec. 4 [L15]
+    variants: int = option(  # Sec. 4 [L15]
+        18, "how often each face occurs in an epoch, augmented differently every time", least=1
+    )
     rotation_degrees: float = 30.0  # Sec. 4
     scale_fraction: float = 0.125  # Sec. 4
     shift_fraction: float = 0.0  # none is stated
@@ -253,8 +260,8 @@ class LocalGlobal(nn.HybridBlock):
         return sets[0], sets[0] + self.global_context(*sets)
 
 
-class LGCN(nn.HybridBlock):
-    """The network of Fig. 1; `cascade` answers the maps of both subnets, the network itself the last.
+class LGCN(StagedNetwork):
+    """The network of Fig. 1: faces (N, 1, H, W) -> heatmaps (N, K, H, W).
 
     Args:
         num_landmarks: K.
@@ -291,16 +298,8 @@ class LGCN(nn.HybridBlock):
                 num_landmarks + background, filters, side_branch, kernel == "implicit", global_context
             )
 
-    def hybrid_forward(self, F, faces):
-        """faces (N, 1, H, W) -> score maps (N, K, H, W)."""
-        return self.scores(F, self.cascade(faces)[-1])
-
-    def all_stages(self, faces):
-        """faces (N, 1, H, W) -> the same of the local-context subnet, then of both where there is a second one."""
-        return [self.scores(mx.nd, maps) for maps in self.cascade(faces)]
-
-    def scores(self, F, maps):
-        """Maps of `cascade` as the network answers them: (N, K, H, W)."""
+    def read_out(self, F, maps):
+        """A subnet's output (N, channels, H, W) -> heatmaps (N, K, H, W)."""
         return F.softmax(maps, axis=1).slice_axis(axis=1, begin=0, end=-1) if self.background else maps
 
     def sample_dropout(self, samples: bool = True) -> None:

@@ -17,7 +17,7 @@ SLOPE_WEIGHT = 20.0  # of the squared error of slopes beside that of heights [L3
 ANSWERS = ("local", "full")
 
 
-class MapWeights(NamedTuple):
+class HeatmapWeights(NamedTuple):
     """How much each map counts.
 
     Attributes:
@@ -31,7 +31,7 @@ class MapWeights(NamedTuple):
     background: np.ndarray
 
 
-def map_weights(points_crop: np.ndarray, size: int) -> MapWeights:
+def heatmap_weights(points_crop: np.ndarray, size: int) -> HeatmapWeights:
     """Eq. 3 for points (N, K, 2) of crops of `size` pixels.
 
     NaN is not labelled. A point beyond the crop [L17] is labelled and not to be seen, so a crop without a face is one
@@ -41,10 +41,10 @@ def map_weights(points_crop: np.ndarray, size: int) -> MapWeights:
     known = np.where(labelled[..., None], points_crop, -1.0)
     visible = ((known >= -0.5) & (known < size - 0.5)).all(axis=2)
     background = 0.1 + 0.5 * visible.mean(axis=1)
-    return MapWeights(visible + labelled * background[:, None], labelled.astype(float), background)
+    return HeatmapWeights(visible + labelled * background[:, None], labelled.astype(float), background)
 
 
-class PointMaps(nn.HybridBlock):
+class PointHeatmaps(nn.HybridBlock):
     """Ground-truth maps: each point shared out bilinearly among the four pixels about it (Sec. 3.1).
 
     Pixels beyond the map's border are lost, and with them the point or a part of it [L18].
@@ -82,7 +82,7 @@ def _outer(F, down, across):
     return F.broadcast_mul(F.expand_dims(down, 3), F.expand_dims(across, 2))
 
 
-class MapSquares(nn.HybridBlock):
+class HeatmapSquares(nn.HybridBlock):
     """The squared error of one set of maps in Eq. 4, over cells and landmarks, times `SCALE`.
 
     Args:
@@ -95,7 +95,7 @@ class MapSquares(nn.HybridBlock):
         self._weighted, self._slopes = weighted, slopes
 
     def hybrid_forward(self, F, maps, targets, weights, labelled):
-        """maps, targets (N, K, H, W), weights and labelled as in MapWeights -> (N,)."""
+        """maps, targets (N, K, H, W), weights and labelled as in HeatmapWeights -> (N,)."""
         errors = maps - targets
         each = F.sum(F.square(errors), axis=(2, 3))
         if self._slopes:
@@ -109,7 +109,7 @@ def _squared_slopes(F, maps, axis):
     return F.sum(F.square(later - earlier), axis=(2, 3))
 
 
-class MapCrossEntropy(nn.HybridBlock):
+class HeatmapCrossEntropy(nn.HybridBlock):
     """Cross entropy in each cell between landmarks and background, over the cells, times `SCALE` [L11].
 
     Where the targets of several landmarks sum to more than 1 they share the cell; what is left to 1 is background's.
@@ -117,7 +117,7 @@ class MapCrossEntropy(nn.HybridBlock):
     """
 
     def hybrid_forward(self, F, maps, targets, weights, labelled, background):
-        """maps (N, K + 1, H, W) before softmax, targets (N, K, H, W), then as in MapWeights -> (N,)."""
+        """maps (N, K + 1, H, W) before softmax, targets (N, K, H, W), then as in HeatmapWeights -> (N,)."""
         shares = F.broadcast_div(targets, F.maximum(F.sum(targets, axis=1, keepdims=True), 1.0))
         rest = 1 - F.sum(shares, axis=1, keepdims=True)
         landmarks = F.slice_axis(maps, axis=1, begin=0, end=-1)
@@ -131,7 +131,7 @@ class MapCrossEntropy(nn.HybridBlock):
         return SCALE * (F.sum(weights * of_landmarks, axis=1) + background * of_background)
 
 
-class MapLosses(nn.HybridBlock):
+class HeatmapLosses(nn.HybridBlock):
     """The network and its losses in one graph.
 
     Args:
@@ -150,15 +150,15 @@ class MapLosses(nn.HybridBlock):
         if net.background != (loss == "cross_entropy"):
             raise ValueError(f"the loss {loss} does not go with a network whose background is {net.background}")
         self.net = net
-        self.targets = PointMaps(net.blurs_targets)
+        self.targets = PointHeatmaps(net.blurs_targets)
         self.losses = nn.HybridSequential()
         for answer in ANSWERS:
             weighted = answer == "local" or loss != "square_eq4"
-            squares = MapSquares(weighted, slopes=loss == "square_slopes")
-            self.losses.add(MapCrossEntropy() if net.background else squares)
+            squares = HeatmapSquares(weighted, slopes=loss == "square_slopes")
+            self.losses.add(HeatmapCrossEntropy() if net.background else squares)
 
     def hybrid_forward(self, F, faces, points, weights, labelled, *background):
-        """faces (N, 1, H, W), points (N, K, 2) in pixels, 0 where not labelled, MapWeights -> the (N,) of each term.
+        """faces (N, 1, H, W), points (N, K, 2) in pixels, 0 where not labelled, HeatmapWeights -> the (N,) of each term.
 
         The background's weight is left out where it has no map: MXNet warns of inputs that nothing reads.
         """
@@ -168,28 +168,28 @@ class MapLosses(nn.HybridBlock):
         return tuple(loss(maps, targets, weights, labelled, *background) for loss, maps in terms)
 
 
-class MapObjective:
+class HeatmapObjective:
     """Compares the maps of both subnets with those of the annotated points.
 
     Args:
         net: what will be trained.
-        loss: see MapLosses, which also says what is refused.
+        loss: see HeatmapLosses, which also says what is refused.
         spec: how the network sees a face.
         contexts: devices that batches will come on.
     """
 
     def __init__(self, net: LGCN, loss: str, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
         self._input, self._size = NetworkInput(spec, contexts), spec.size
-        self._losses = MapLosses(net, loss)
+        self._losses = HeatmapLosses(net, loss)
         self._losses.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, net: LGCN, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
-        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), see map_weights -> {"local": (N,), "full": (N,)}.
+        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), see heatmap_weights -> {"local": (N,), "full": (N,)}.
 
         The network is the one that the objective was made for; one without a global-context subnet has the first alone.
         """
         crops, points_crop = arrays
-        weights = map_weights(points_crop, self._size)
+        weights = heatmap_weights(points_crop, self._size)
         known = np.where(weights.labelled[..., None] > 0, points_crop, 0)
         used = (known, *weights) if net.background else (known, *weights[:2])
         terms = self._losses(self._input(crops, context), *(mx.nd.array(each, context) for each in used))

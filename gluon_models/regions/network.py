@@ -23,6 +23,8 @@ from typing import Any, Sequence
 import mxnet as mx
 from mxnet.gluon import nn
 
+from common.options import option
+from common.recipe import LandmarkRecipe
 from gluon_models.backbones import another_network, read_classifier
 from gluon_models.blocks import bottleneck_block, conv_bn
 from gluon_models.regions.crop import PartCut, gather, landmark_boxes, put_back, widen
@@ -41,7 +43,7 @@ CHANNELS = (256, 512, 1024)  # Sec. 5.2: "from 64 to 1024" [R2]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(LandmarkRecipe):
     """How a network is trained; each value has its section, or the ledger entry that chose it."""
 
     epochs: int = 50  # Sec. 5.2
@@ -56,7 +58,9 @@ class Recipe:
     loss: str = "mse"  # Sec. 5.2
     dropout: float = 0.5  # Sec. 5.2
     rotation_degrees: float = 15.0  # Sec. 5.2 names rotation, not how much [R3]
-    shear_fraction: float = 0.1  # likewise
+    shear_fraction: float = option(  # likewise
+        0.1, "augmentation: largest shear, pixels to the side for each pixel down"
+    )
     scale_fraction: float = 0.0  # none is stated
     shift_fraction: float = 0.0  # none is stated
     flip_probability: float = 0.5  # Sec. 5.2 names flips, not how often [R3]

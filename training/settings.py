@@ -1,0 +1,40 @@
+"""What a training script is told, besides the recipe: typed, with the help text of each option beside it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from common.options import option, repeated, switch
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Options of every training script."""
+
+    model: str = option("", "network to train")
+    dataset: str | None = option(None, "data set (default: 300w with --data, else rendered faces)")
+    data: str | None = option(None, "folder of the data set; rendered faces need none", metavar="DIR")
+    out: str | None = option(None, "folder for weights, log, checkpoint and curves", metavar="RUN")
+    resume: str | None = option(None, "continue this run with its own settings", metavar="RUN")
+    more: tuple[str, ...] = repeated("train on this data set too, such as 300w=DIR; may be repeated", "NAME=DIR")
+    init: str | None = option(None, "start from these weights instead of random ones", metavar="FILE")
+    allow_missing: bool = switch("train on the part of the data set that is there")
+    rendered_count: int = option(2000, "number of rendered training faces", least=1)
+    workers: int = option(os.cpu_count() or 1, "processes that prepare samples", least=0)
+    cache: bool = switch("keep all photos in memory")
+    patience: int = option(0, "stop after this many epochs without improvement; 0 never stops early", least=0)
+    clip: float = option(0.0, "largest norm of the gradient per sample; 0 turns clipping off")
+    validate_every: int = option(1, "epochs between two validations", metavar="EPOCHS", least=1)
+    amp: bool = switch("half precision where the processor supports it: float16 on GPUs, bfloat16 on CPUs")
+    gpus: str | None = option(None, "GPU numbers such as 0,1, or none for the CPU (default: GPU 0 if there is one)")
+    seed: int = option(0, "seed of all random numbers")
+
+
+@dataclass(frozen=True)
+class LandmarkSettings(TrainingSettings):
+    """Options of every training script of landmark networks."""
+
+    exclude: str | None = option(
+        None, "leave out the faces of these photos: a text file with one name per line", metavar="FILE"
+    )
