@@ -69,7 +69,7 @@ lint: $(READY) ## style, format and types
 	$(RUN) -m mypy
 
 bench: $(READY) ## faces per second and memory of data, training and prediction
-	$(RUN) tools/benchmark.py
+	$(RUN) -m tools.benchmark
 
 check-gpu: $(READY) ## say what is missing before a GPU can be used; exit code 0 if nothing is
 	@$(RUN) -m tools.install_cuda check

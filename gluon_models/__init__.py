@@ -1,6 +1,6 @@
 """The networks of the five papers and their losses, by name."""
 
-from gluon_models.registry import get_model, get_spec, list_models
+from gluon_models.registry import get_model, get_spec, list_models, register
 from gluon_models.spec import InputSpec, NetworkInput, Normalize
 from gluon_models.weights import WeightsInfo, describe, file_sha256, load_weights, save_weights, shipped_weights
 
@@ -15,6 +15,7 @@ __all__ = [
     "get_spec",
     "list_models",
     "load_weights",
+    "register",
     "save_weights",
     "shipped_weights",
 ]

@@ -34,6 +34,22 @@ _MODELS = {
 }
 
 
+def register(name: str, build: Callable[..., nn.HybridBlock], spec: InputSpec) -> None:
+    """Adds a network of your own.
+
+    Args:
+        name: for `get_model` and the command lines.
+        build: returns the network, not initialised; takes at least num_landmarks.
+        spec: how it sees a face.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _MODELS:
+        raise ValueError(f"there is a model '{name}' already: choose another name")
+    _MODELS[name] = _Entry(build, spec)
+
+
 def list_models() -> list[str]:
     """Names that `get_model` and `get_spec` take."""
     return sorted(_MODELS)
@@ -59,6 +75,6 @@ def get_model(name: str, **overrides: Any) -> nn.HybridBlock:
 
 
 def get_spec(name: str, **overrides: Any) -> InputSpec:
-    """How the named network sees a face and what it answers, when built with `overrides`; ValueError as get_model."""
+    """How the named network, built with `overrides`, sees a face and what it returns; ValueError as get_model."""
     spec = _entry(name).spec
     return replace(spec, stride=overrides.get("backbone_stride", spec.stride))

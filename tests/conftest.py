@@ -58,7 +58,7 @@ class Trainings:
             return SimpleNamespace(returncode=2)
         folder.mkdir(exist_ok=True)
         nme = self._nme_of(folder.name)
-        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": nme, "best_epoch": 2}}))
+        (folder / "run.json").write_text(json.dumps({"result": {"best_error": nme, "best_epoch": 2}}))
         (folder / "log.jsonl").write_text("".join(json.dumps({"nme": error}) + "\n" for error in (1.0, nme, 1.0)))
         return SimpleNamespace(returncode=0)
 

@@ -15,12 +15,13 @@ from gluon_models import list_models
 from tools import benchmark
 from tools.benchmark import Setting
 from tools.peers.compare import describe_peers, summarise_peer, summarise_rounds
+from training.discovery import find_trainings
 
 SETTING = Setting(seconds=0.1, workers=1, gpus="none", seed=0)
 
 
 def test_every_network_can_be_trained_here():
-    assert sorted(benchmark.TRAININGS) == list_models()
+    assert sorted(find_trainings()) == list_models()
 
 
 def test_rate_leaves_the_first_step_out(monkeypatch):
@@ -64,7 +65,7 @@ def costs(monkeypatch):
         "milliseconds_90": 7.0,
         "faces_per_second": 100.0,
         "memory_megabytes": 300.0,
-        "pipeline": {"photos_per_second": 20.0, "faces_per_photo": 0.75, "looks": 2},
+        "pipeline": {"photos_per_second": 20.0, "faces_per_photo": 0.75, "passes": 2},
     }
     trained = {
         "batch_size": 32,
@@ -91,7 +92,7 @@ def test_the_share_of_the_peak_by_hand(costs):
     lines = benchmark.describe_cost("resnet18_slim", values).splitlines()
     assert "  int8: no int8 form" in lines
     assert re.search(r"one face +5.00 ms, 80 % of them 4.00 to 7.00$", lines[1])
-    assert re.search(r"20.0 photos/s, 0.75 faces found in each, 2 looks$", lines[5])
+    assert re.search(r"20.0 photos/s, 0.75 faces found in each, 2 passes$", lines[5])
 
 
 def test_a_short_run(monkeypatch, tmp_path, capsys):
@@ -111,7 +112,7 @@ def test_a_short_run(monkeypatch, tmp_path, capsys):
         each = cost[precision]
         assert 0 < each["milliseconds_10"] <= each["milliseconds"] <= each["milliseconds_90"]
         assert min(each["faces_per_second"], each["pipeline"]["photos_per_second"], each["gflops"]) > 0
-        assert each["pipeline"]["looks"] == 2  # its weights ship
+        assert each["pipeline"]["passes"] == 2  # its weights ship
         assert each["memory_megabytes"] > 100
     assert min(cost["training"].values()) > 0
 

@@ -19,7 +19,6 @@ from gluon_models import InputSpec, get_model, get_spec
 from gluon_models.deeppose import CPU_RECIPE, RECIPE, RECIPES, load_features
 from gluon_models.points import POINT_LOSSES, make_point_loss
 from training.landmark_training import LandmarkTraining
-from training.recipe_options import chosen_recipe
 from untrained import draw
 
 SPEC = get_spec("deeppose_resnet18")
@@ -232,8 +231,7 @@ class TestFixedSamples:
 
 class TestCommand:
     def recipe_of(self, *text):
-        arguments = train_deeppose.TRAINING.parse(["--out", "run", *text])
-        return arguments, chosen_recipe(arguments, train_deeppose.TRAINING.recipes_for(arguments.model, "rendered"))
+        return train_deeppose.TRAINING.parse(["--out", "run", *text])[:2]
 
     def test_the_defaults_are_the_papers(self):
         _, recipe = self.recipe_of()
@@ -264,14 +262,16 @@ class TestCommand:
     def test_imagenets_weights_are_filled_in_and_what_lacks_is_said(self, zoo, net, tmp_path, capsys):
         stored = {name: value for name, value in mx.nd.load(str(zoo[1])).items() if name < "features.7.1"}
         mx.nd.save(str(tmp_path / "first.params"), stored)
-        arguments, _ = self.recipe_of("--imagenet", str(tmp_path / "first.params"))
-        train_deeppose.TRAINING.fill_network(net, arguments, [mx.cpu()])
-        assert "has all layers but features.7.1.body.0, features.7.1.body.1" in capsys.readouterr().out
+        chosen = self.recipe_of("--imagenet", str(tmp_path / "first.params"))
+        train_deeppose.TRAINING.fill_network(net, train_deeppose.TRAINING.make_context(*chosen, IBUG_68, [mx.cpu()]))
+        assert "holds all layers but features.7.1.body.0, features.7.1.body.1" in capsys.readouterr().out
 
     def test_validation_measures_nme_and_the_mean_squared_error(self, net):
         faces = RenderedFaces(2, seed=4, size=96)
         spec = replace(SPEC, size=64)
-        validate = train_deeppose.TRAINING.make_validate(faces, "outer_eye", spec, mx.cpu())
+        context = train_deeppose.TRAINING.make_context(*self.recipe_of(), IBUG_68, [mx.cpu()])
+        context = replace(context, info=replace(context.info, spec=spec))
+        validate = train_deeppose.TRAINING.make_validate(faces, context)
         numbers = validate(lambda x: mx.nd.full((2, 68, 2), 0.5))
         centre = 31.5
         plain = TrainingCrop(64, spec.box_margin, IBUG_68, Augmentation())

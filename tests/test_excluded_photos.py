@@ -13,8 +13,7 @@ HELD_OUT = ("afw/42_1", "helen/trainset/42_2")
 
 
 def arguments_for(*text):
-    arguments = train_lgcn.TRAINING.parse(["--out", "run", "--allow-missing", *map(str, text)])
-    return arguments, train_lgcn.TRAINING.recipes["cpu"][""]
+    return train_lgcn.TRAINING.parse(["--out", "run", "--allow-missing", *map(str, text)])[:2]
 
 
 @pytest.fixture

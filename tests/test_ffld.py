@@ -7,7 +7,7 @@ from mxnet import autograd
 from scipy.ndimage import map_coordinates
 
 from engine.fit import Fit, FitOptions
-from engine.record import RunRecord
+from engine.record import ErrorMeasure, RunRecord
 from engine.schedule import Schedule
 from gluon_models import describe, get_model, get_spec, save_weights
 from gluon_models.blocks import parameter_count
@@ -530,6 +530,7 @@ def test_a_step_lowers_the_loss(losses, tmp_path):
         OneBatch(),
         objective(net, losses),
         lambda each: {"nme": 1.0},
+        ErrorMeasure("nme", "NME"),
         lambda each: None,
         options,
         [mx.cpu()],

@@ -17,7 +17,7 @@ from common.files import write_text
 from engine.averaging import WeightAverage
 from engine.checkpoint import LAST, read_progress
 from engine.fit import Fit, FitOptions, NotFinite
-from engine.record import RunRecord
+from engine.record import ErrorMeasure, RunRecord, best_error
 from engine.schedule import Schedule
 
 
@@ -67,8 +67,9 @@ CPU = (mx.cpu(),)
 def run(folder, net, batches, options, contexts=CPU, resume=False, validate=None, objective=squared_error):
     folder.mkdir(exist_ok=True)
     saved = []
-    validate = validate or (lambda each: {"nme": 1.0})
-    fit = Fit(net, batches, objective, validate, lambda each: saved.append(1), options, list(contexts))
+    validate = validate or (lambda each: {"distance": 1.0})
+    error = ErrorMeasure("distance", "validation distance")
+    fit = Fit(net, batches, objective, validate, error, lambda each: saved.append(1), options, list(contexts))
     state = fit.run(folder, RunRecord(folder, {"seed": 0}, ["cpu(0)"]), {"seed": 0}, resume)
     return state, saved
 
@@ -79,7 +80,7 @@ def weights(net):
 
 def scripted(values=(0.5, 0.4, 0.6, 0.3, 0.2)):
     remaining = iter(values)
-    return lambda net: {"nme": next(remaining)}
+    return lambda net: {"distance": next(remaining)}
 
 
 def sgd(rate, epochs, **settings):
@@ -169,7 +170,8 @@ def test_best_is_saved_only_when_validation_improves_and_patience_ends_the_run(t
     )
     assert (state.epoch, state.best_epoch, state.best, len(saved)) == (5, 3, 0.4, 2)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["result"] == {"best_nme": 0.4, "best_epoch": 3, "epochs": 5}
+    assert record["result"] == {"best_error": 0.4, "best_epoch": 3, "epochs": 5}
+    assert best_error(record) == best_error({"result": {"best_nme": 0.4}}) == 0.4  # as older runs call it
     assert record["arguments"] == {"seed": 0}
     assert {"commit", "dirty"} == set(record["git"])
     assert (tmp_path / "run" / "curve.png").read_bytes().startswith(b"\x89PNG")

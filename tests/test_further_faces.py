@@ -1,11 +1,13 @@
 """Training on the faces of several data sets, and FFLD from two files."""
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 import train_ffld
 from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
+from datasets.markups import IBUG_68
 from gluon_models import describe, get_model, save_weights
 from training.options import initialise
 
@@ -13,10 +15,8 @@ NAMES = ("12", "42", "123", "7")
 
 
 def load(*text):
-    arguments = train_ffld.TRAINING.parse(
-        ["--out", "run", "--recipe", "cpu", "--rendered-count", "20", *map(str, text)]
-    )
-    return train_ffld.TRAINING.load_faces(arguments, None)
+    settings, recipe, _ = train_ffld.TRAINING.parse(["--out", "run", "--rendered-count", "20", *map(str, text)])
+    return train_ffld.TRAINING.load_faces(settings, recipe)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_data_sets_of_other_points_do_not_join(folder, monkeypatch):
     real = train_ffld.TRAINING._data_set
     other = lambda arguments, name, root: (Other(), None) if name == "pts" else real(arguments, name, root)  # noqa: E731
     monkeypatch.setattr(train_ffld.TRAINING, "_data_set", other)
-    with pytest.raises(ValueError, match="faces of cofw_29 among those of ibug_68"):
+    with pytest.raises(ValueError, match="it has cofw_29 landmarks, the training faces ibug_68"):
         load("--more", f"pts={folder}")
 
 
@@ -77,9 +77,14 @@ def test_what_more_does_not_know(text):
 
 def stored(model, folder, seed):
     net = get_model(model, num_landmarks=68)
-    initialise(net, (1, 3, 64, 64), [train_ffld.mx.cpu()], seed)
+    initialise(net, (1, 3, 64, 64), [mx.cpu()], seed)
     save_weights(net, folder / f"{model}.params", describe(model, "ibug_68", num_landmarks=68))
     return net
+
+
+def context_of(text):
+    settings, recipe, _ = train_ffld.TRAINING.parse(list(text))
+    return train_ffld.TRAINING.make_context(settings, recipe, IBUG_68, [mx.cpu()])
 
 
 def first_weight(net):
@@ -90,9 +95,8 @@ def test_a_baseline_takes_the_place_of_the_one_in_the_file_and_the_refinements_s
     whole, baseline = stored("ffld_resnet18", tmp_path, 1), stored("resnet18_slim", tmp_path, 2)
     text = ["--model", "ffld_resnet18", "--out", "run", "--init", tmp_path / "ffld_resnet18.params"]
     text += ["--baseline", tmp_path / "resnet18_slim.params"]
-    arguments = train_ffld.TRAINING.parse([str(word) for word in text])
     net = get_model("ffld_resnet18", num_landmarks=68)
-    train_ffld.TRAINING.fill_network(net, arguments, [train_ffld.mx.cpu()])
+    train_ffld.TRAINING.fill_network(net, context_of(map(str, text)))
     np.testing.assert_array_equal(first_weight(net.cascade.baseline), first_weight(baseline))
     found, expected = (each._collect_params_with_prefix() for each in (net, whole))
     refinements = [name for name in found if "baseline" not in name]
@@ -103,10 +107,13 @@ def test_a_baseline_takes_the_place_of_the_one_in_the_file_and_the_refinements_s
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("ffld_resnet50", "name weights of resnet50_slim"), ("resnet18_slim", "resnet18_slim is one itself, use --init")],
+    [
+        ("ffld_resnet50", "name weights of resnet50_slim"),
+        ("resnet18_slim", "resnet18_slim is a baseline itself, use --init"),
+    ],
 )
 def test_a_baseline_of_another_network(tmp_path, model, message):
     stored("resnet18_slim", tmp_path, 0)
     text = ["--model", model, "--out", "run", "--baseline", str(tmp_path / "resnet18_slim.params")]
     with pytest.raises(ValueError, match=message):
-        train_ffld.TRAINING.fill_network(None, train_ffld.TRAINING.parse(text), [])
+        train_ffld.TRAINING.fill_network(None, context_of(text))

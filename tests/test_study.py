@@ -14,9 +14,7 @@ from common import cli
 from datasets.markups import get_markup
 from gluon_models import get_model
 from gluon_models.__main__ import summarize
-from gluon_models.ffld.network import recipes_for
 from tools import study
-from training.recipe_options import chosen_recipe
 
 CELLS = (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
 TINY = study.Study(
@@ -83,7 +81,7 @@ def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(tr
     study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
     assert "--resume" not in trainings.commands[0]
     assert trainings.commands[0][-1] == str(begun)
-    assert json.loads((begun / "run.json").read_text())["result"]["best_nme"] == 0.04
+    assert json.loads((begun / "run.json").read_text())["result"]["best_error"] == 0.04
 
 
 def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
@@ -120,18 +118,17 @@ def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
     found = study.STUDIES[name]
     budgets = set()
     for cell in found.cells:
-        script, *text = study.run_argv(found, cell, 0, ["--data", "d"], Path("nowhere"))
+        script, *text = study.run_command(found, cell, 0, ["--data", "d"], Path("nowhere"))
         assert script == "train_ffld.py"
-        arguments = train_ffld.TRAINING.parse(text)
-        recipe = chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
+        settings, recipe, _ = train_ffld.TRAINING.parse(text)
         budgets.add(
             (
                 recipe.epochs,
                 recipe.batch_size,
                 recipe.learning_rate,
                 recipe.rotation_degrees,
-                arguments.init,
-                arguments.baseline,
+                settings.init,
+                settings.baseline,
             )
         )
     assert len(budgets) == 1
@@ -144,12 +141,11 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
     budgets, networks = set(), []
     for cell in found.cells:
         further = ["--data", "d", "--backbone-weights", "zoo.params"]
-        script, *text = study.run_argv(found, cell, 0, further, Path("nowhere"))
+        script, *text = study.run_command(found, cell, 0, further, Path("nowhere"))
         assert script == "train_hourglass.py"
-        arguments = train_hourglass.TRAINING.parse(text)
-        recipe = chosen_recipe(arguments, train_hourglass.TRAINING.recipes_for(arguments.model, arguments.dataset))
-        budgets.add((recipe, arguments.backbone_weights))
-        networks.append(train_hourglass.TRAINING.describe_network(arguments, recipe, get_markup(68)).overrides)
+        settings, recipe, _ = train_hourglass.TRAINING.parse(text)
+        budgets.add((recipe, settings.backbone_weights))
+        networks.append(train_hourglass.TRAINING.describe_network(settings, recipe, get_markup(68)).overrides)
     assert len(budgets) == 1
     switched = [(each.pop("block"), each.pop("skip")) for each in networks]
     assert switched == [("lambda", "conv"), ("lambda_fixed", "conv"), ("original", "conv"), ("lambda", "residual")]
@@ -176,11 +172,10 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
 def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, switched):
     found, settings = study.STUDIES[name], []
     for cell in found.cells:
-        script, *text = study.run_argv(found, cell, 0, ["--data", "d"], Path("same"))
+        script, *text = study.run_command(found, cell, 0, ["--data", "d"], Path("same"))
         assert script == f"{type(training).__module__}.py"
-        arguments = training.parse(text)
-        recipe = chosen_recipe(arguments, training.recipes_for(arguments.model, arguments.dataset))
-        settings.append({**vars(arguments), **vars(recipe)})
+        chosen, recipe, _ = training.parse(text)
+        settings.append({**vars(chosen), **vars(recipe)})
     differing = {key for one in settings for key in one if one[key] != settings[0].get(key)}
     assert differing == switched
     assert len({study.folder_name(cell, 0) for cell in found.cells}) == len(found.cells)

@@ -13,10 +13,10 @@ from datasets.detection.boxed_photos import BoxedPhoto, part_of
 from datasets.images import write_image
 from datasets.render.faces import RenderedFaces
 from gluon_models.detector import network as face_detector
-from gluon_models.detector.network import RECIPES, Setting
+from gluon_models.detector.network import Setting
 from inference.detectors import Detection, FasterRcnnDetector
 from tools import evaluate_detector
-from training.recipe_options import chosen_recipe
+from training import options as training
 
 SMALL = "--model faster_rcnn_fpn --rendered-count 3 --max-photos 2 --workers 0 --gpus none --lr 0.001".split()
 
@@ -30,14 +30,13 @@ def small_setting(monkeypatch):
 
 
 def chosen(*text):
-    arguments = train_detector.parse(["--out", "run", *text])
-    return arguments, chosen_recipe(arguments, {name: each[""] for name, each in RECIPES.items()})
+    return train_detector.COMMAND_LINE.parse(["--out", "run", *text])[:2]
 
 
 def test_the_defaults_are_gluoncvs():
     arguments, recipe = chosen()
     assert (arguments.model, arguments.dataset) == ("faster_rcnn", "rendered")
-    options = train_detector.fit_options(arguments, recipe)
+    options = training.fit_options(arguments, recipe)
     assert (options.optimizer, options.optimizer_settings) == ("sgd", {"wd": 5e-4, "momentum": 0.9})
     rates = [options.schedule.rate(epoch) for epoch in (0, 13, 14, 19)]
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4])
@@ -47,7 +46,7 @@ def test_the_defaults_are_gluoncvs():
 def test_the_cpu_recipe_varies_sizes_and_ends_at_zero():
     arguments, recipe = chosen("--recipe", "cpu")
     assert (recipe.smallest_scale, recipe.largest_scale) == (0.7, 1.3)
-    schedule = train_detector.fit_options(arguments, recipe).schedule
+    schedule = training.fit_options(arguments, recipe).schedule
     assert schedule.rate(recipe.epochs) == pytest.approx(0)
 
 
@@ -113,8 +112,8 @@ def test_a_run_resumes_bit_for_bit_and_its_weights_find_boxes(tmp_path, small_se
     log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log] == [1, 2]
     assert all(math.isfinite(line["loss"]) for line in log)
-    assert log[1]["nme"] == 1 - log[1]["average_precision"]
-    assert f"validation 1 - AP {100 * log[1]['nme']:.2f} %" in capsys.readouterr().out
+    assert log[1]["one_minus_ap"] == 1 - log[1]["average_precision"]
+    assert f"validation 1 - AP {100 * log[1]['one_minus_ap']:.2f} %" in capsys.readouterr().out
 
     class Stopped(Exception):
         pass

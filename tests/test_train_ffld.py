@@ -1,7 +1,5 @@
 """What train_ffld.py makes of a command line: recipe, network, losses, starting weights, balance of poses."""
 
-from dataclasses import replace
-
 import mxnet as mx
 import numpy as np
 import pytest
@@ -10,29 +8,27 @@ import train_ffld
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.ffld.network import RECIPE, recipes_for
+from gluon_models.ffld.network import recipes_for
 from gluon_models.ffld.objective import RefinementObjective
 from gluon_models.points import PointLoss, PointObjective
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from training import landmark_training as train_landmarks
 from training import options as training
-from training.recipe_options import chosen_recipe
 
 SPEC = get_spec("ffld_resnet18")
 CPU = [mx.cpu()]
 
 
-def recipe_of(*text):
-    arguments = train_ffld.TRAINING.parse(["--out", "run", *text])
-    return arguments, chosen_recipe(arguments, recipes_for(arguments.model, arguments.dataset))
+def context_of(*text, num_landmarks=68):
+    settings, recipe, _ = train_ffld.TRAINING.parse(["--out", "run", *text])
+    return train_ffld.TRAINING.make_context(settings, recipe, get_markup(num_landmarks), CPU)
 
 
-def network(*text, num_landmarks=68):
-    arguments, recipe = recipe_of("--model", "ffld_resnet18", *text)
-    info = train_ffld.TRAINING.describe_network(arguments, recipe, get_markup(num_landmarks))
-    net = get_model(info.model, **info.overrides)
+def network(*text):
+    context = context_of("--model", "ffld_resnet18", *text)
+    net = get_model(context.info.model, **context.info.overrides)
     training.initialise(net, (1, 3, 224, 224), CPU, seed=0)
-    return net, info, recipe
+    return net, context
 
 
 @pytest.mark.parametrize(
@@ -54,9 +50,9 @@ def test_the_recipe_follows_what_is_trained(model, dataset, expected):
 
 
 def test_the_number_of_losses_is_that_of_the_stages_and_both_switches_reach_the_network():
-    net, info, _ = network("--loss", "l2/l2/align", "--map-gradient", "off")
+    net, context = network("--loss", "l2/l2/align", "--map-gradient", "off")
     assert net.num_stages == 2
-    assert info.overrides == {
+    assert context.info.overrides == {
         "num_landmarks": 68,
         "num_stages": 2,
         "map_gradient": False,
@@ -65,12 +61,12 @@ def test_the_number_of_losses_is_that_of_the_stages_and_both_switches_reach_the_
 
 
 def test_a_baseline_is_trained_on_its_points_and_ffld_on_those_of_all_stages():
-    net, info, recipe = network()
-    objective = train_ffld.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+    net, context = network()
+    objective = train_ffld.TRAINING.make_objective(net, context)
     assert isinstance(objective, RefinementObjective)
     assert list(objective(net, *_faces(2))) == ["stage 0 normalized_l2", "stage 1 l2", "stage 2 l1", "stage 3 align"]
-    _, plain = recipe_of("--model", "resnet18_slim")
-    objective = train_ffld.TRAINING.make_objective(net.cascade.baseline, plain, info.spec, get_markup(68), CPU)
+    plain = context_of("--model", "resnet18_slim")
+    objective = train_ffld.TRAINING.make_objective(net.cascade.baseline, plain)
     assert isinstance(objective, PointObjective)
     assert list(objective(net.cascade.baseline, *_faces(2))) == ["points"]
 
@@ -84,26 +80,26 @@ def test_the_weights_of_a_baseline_fill_that_of_ffld(tmp_path):
     baseline = get_model("resnet18_slim", num_landmarks=68)
     training.initialise(baseline, (1, 3, 224, 224), CPU, seed=5)
     save_weights(baseline, tmp_path / "base.params", describe("resnet18_slim", "ibug_68", num_landmarks=68))
-    net, info, _ = network()
-    train_ffld.TRAINING.start_from(net, "ffld_resnet18", str(tmp_path / "base.params"), CPU)
+    net, context = network()
+    train_ffld.TRAINING.start_from(net, str(tmp_path / "base.params"), context)
     faces = mx.nd.random.uniform(-1, 1, (2, 3, 224, 224))
     expected = baseline(faces).asnumpy()
     # The CropNets' last layers start at zero (Sec. 6.6), so every stage answers what the baseline does.
     for points in net.cascade(faces):
         np.testing.assert_allclose(points.asnumpy(), expected, atol=1e-6)
 
-    save_weights(net, tmp_path / "whole.params", info)
-    again, _, _ = network()
-    train_ffld.TRAINING.start_from(again, "ffld_resnet18", str(tmp_path / "whole.params"), CPU)
+    save_weights(net, tmp_path / "whole.params", context.info)
+    again, _ = network()
+    train_ffld.TRAINING.start_from(again, str(tmp_path / "whole.params"), context)
     np.testing.assert_allclose(again(faces).asnumpy(), expected, atol=1e-6)
-    shorter, _, _ = network("--loss", "l2/l2")
-    train_ffld.TRAINING.start_from(shorter, "ffld_resnet18", str(tmp_path / "whole.params"), CPU)
+    shorter, _ = network("--loss", "l2/l2")
+    train_ffld.TRAINING.start_from(shorter, str(tmp_path / "whole.params"), context)
     np.testing.assert_array_equal(
         shorter.cascade.refinements[0].crop.selection.data().asnumpy(),
         net.cascade.refinements[0].crop.selection.data().asnumpy(),
     )
     with pytest.raises(ValueError, match="belongs to another network"):
-        train_ffld.TRAINING.start_from(again, "ffld_resnet50", str(tmp_path / "base.params"), CPU)
+        train_ffld.TRAINING.start_from(again, str(tmp_path / "base.params"), context_of("--model", "ffld_resnet50"))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +119,7 @@ def test_the_gaussian_goes_once_the_loss_stops_falling(losses, patience, expecte
     assert train_ffld.plateau(history, patience) is expected
     net = get_model("ffld_resnet18", num_landmarks=3, num_stages=1)
     objective = RefinementObjective(net, ("l1", "l1+align"), SPEC, (0, 1), CPU)
-    before_epoch = train_ffld.TRAINING.make_before_epoch(objective, replace(RECIPE, gaussian_patience=patience))
+    before_epoch = train_ffld.TRAINING.make_before_epoch(objective, context_of("--gaussian-patience", str(patience)))
     before_epoch(history)
     before_epoch(history)
     assert objective.smooths is not expected
@@ -134,29 +130,27 @@ def test_nothing_is_removed_where_nothing_is_smoothed(capsys):
     net = get_model("ffld_resnet18", num_landmarks=3, num_stages=1)
     objective = RefinementObjective(net, ("l1", "l2"), SPEC, (0, 1), CPU)
     for each in (objective, PointObjective(PointLoss("l2"), SPEC, (0, 1), CPU)):
-        before_epoch = train_ffld.TRAINING.make_before_epoch(each, replace(RECIPE, gaussian_patience=1))
+        before_epoch = train_ffld.TRAINING.make_before_epoch(each, context_of("--gaussian-patience", "1"))
         before_epoch([{"loss": 1}, {"loss": 1}])
     assert capsys.readouterr().out == ""
 
 
 def test_validation_measures_every_stage():
-    net, info, _ = network("--loss", "l2/l2/l2")
+    net, context = network("--loss", "l2/l2/l2")
     for refinement in net.cascade.refinements:
         refinement.cropnet.offsets.bias.set_data(mx.nd.ones(136))
     faces = RenderedFaces(3, 0, 128)
-    measured = train_ffld.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
+    measured = train_ffld.TRAINING.make_validate(faces, context)(net)
     assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1", "nme_stage_2"]
     assert len(set(measured.values())) == 3
     assert measured["nme"] == measured["nme_stage_2"]
-    cropped = crop_dataset(faces, info.spec)
-    points = predict_cropped(PointPredictor(net, info.spec), cropped)
+    cropped = crop_dataset(faces, context.spec)
+    points = predict_cropped(PointPredictor(net, context.spec), cropped)
     corners = cropped.truth_image[:, [36, 45]]
     eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
     expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
     assert measured["nme"] == pytest.approx(expected)
-    assert list(train_ffld.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net.cascade.baseline)) == [
-        "nme"
-    ]
+    assert list(train_ffld.TRAINING.make_validate(faces, context)(net.cascade.baseline)) == ["nme"]
 
 
 class Posed:
@@ -174,13 +168,13 @@ def test_poses_are_balanced_where_the_recipe_says_so(capsys):
     turned = upright[:1].copy()
     turned[..., 0] = 64 + 0.3 * (turned[..., 0] - 64) + 0.1 * np.abs(turned[..., 0] - 64)
     faces = Posed(np.concatenate([upright, turned]))
-    order = train_ffld.TRAINING.loader_order(faces, replace(RECIPE, balance_poses=True), seed=0)
+    order = train_ffld.TRAINING.loader_order(faces, context_of("--balance-poses", "on"))
     # One face of a rare pose is repeated until it stands beside the five of the common one as often.
     assert sorted(order) == [0, 1, 2, 3, 4, 5, 5, 5, 5, 5]
     assert "10 faces in an epoch" in capsys.readouterr().out
-    assert train_ffld.TRAINING.loader_order(faces, RECIPE, seed=0) is None
+    assert train_ffld.TRAINING.loader_order(faces, context_of()) is None
     with pytest.raises(ValueError, match="rendered faces are drawn"):
-        train_ffld.TRAINING.loader_order(RenderedFaces(2, 0, 64), replace(RECIPE, balance_poses=True), seed=0)
+        train_ffld.TRAINING.loader_order(RenderedFaces(2, 0, 64), context_of("--balance-poses", "on"))
 
 
 @pytest.mark.parametrize(

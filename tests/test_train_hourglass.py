@@ -20,7 +20,6 @@ from gluon_models.hourglass import CPU_RECIPE, RECIPE, HeatmapLoss
 from gluon_models.spec import NetworkInput
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from training import options as training
-from training.recipe_options import chosen_recipe
 
 CPU = [mx.cpu()]
 TINY = "--stacks 2 --channels 16 --depth 1 --backbone-stride 16".split()
@@ -28,17 +27,19 @@ TRAINING = train_hourglass.TRAINING
 
 
 def chosen(*text):
-    arguments = TRAINING.parse(["--out", "run", *text])
-    return arguments, chosen_recipe(arguments, TRAINING.recipes_for(arguments.model, arguments.dataset))
+    return TRAINING.parse(["--out", "run", *text])[:2]
+
+
+def context_of(*text):
+    return TRAINING.make_context(*chosen(*text), get_markup(68), CPU)
 
 
 def network(*text):
     """A small network of the command line's kind, seeded."""
-    arguments, recipe = chosen(*TINY, *text)
-    info = TRAINING.describe_network(arguments, recipe, get_markup(68))
-    net = get_model(info.model, **info.overrides)
+    context = context_of(*TINY, *text)
+    net = get_model(context.info.model, **context.info.overrides)
     training.initialise(net, (1, 3, 256, 256), CPU, seed=0)
-    return net, info, recipe
+    return net, context
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,7 @@ def test_rotation_colour_flip_and_scale_are_the_augmentation():
 
 def test_switches_reach_the_network():
     text = "--stacks 1 --channels 32 --depth 2 --backbone-stride 16 --backbone v2 --block original --skip residual"
-    arguments, recipe = chosen(*text.split(), "--merge-lambda", "on", "--score-init", "zeros")
-    info = TRAINING.describe_network(arguments, recipe, get_markup(68))
+    info = context_of(*text.split(), "--merge-lambda", "on", "--score-init", "zeros").info
     assert info.overrides == {
         "num_landmarks": 68,
         "stacks": 1,
@@ -105,32 +105,32 @@ def test_switches_reach_the_network():
 
 
 def test_every_stack_is_trained_on_the_codecs_maps(built):
-    net, info, recipe = built
-    objective = TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
-    faces = crop_dataset(RenderedFaces(2, 0, 96), info.spec)
+    net, context = built
+    objective = TRAINING.make_objective(net, context)
+    faces = crop_dataset(RenderedFaces(2, 0, 96), context.spec)
     points = np.random.RandomState(0).uniform(10, 240, (2, 68, 2)).astype(np.float32)
     points[0, 5] = np.nan
     found = objective(net, (faces.crops, points), mx.cpu())
     maps, known = map(mx.nd.array, HeatmapCodec(16, 16, 1.0).encode(points))
-    answers = net.cascade(NetworkInput(info.spec, CPU)(faces.crops, mx.cpu()))
+    answers = net.cascade(NetworkInput(context.spec, CPU)(faces.crops, mx.cpu()))
     assert list(found) == ["stack 1", "stack 2"]
     for loss, answer in zip(found.values(), answers):
         np.testing.assert_allclose(loss.asnumpy(), HeatmapLoss()(answer, maps, known).asnumpy(), rtol=1e-5)
 
 
 def test_validation_measures_every_stack_and_logs_the_lambdas(built):
-    net, info, _ = built
+    net, context = built
     faces = RenderedFaces(2, 0, 96)
     factor = net.cascade.stacks[0].block.scale.factor
     factor.set_data(mx.nd.full((1, 1, 1, 1), 3))
-    measured = TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
+    measured = TRAINING.make_validate(faces, context)(net)
     # Of depth 1: a block before, in and after the hourglass and one behind it, (3 + 1 + 1 + 1) / 4.
     assert (measured["lambda_stack_0"], measured["lambda_stack_1"]) == (1.5, 1.0)
-    cropped = crop_dataset(faces, info.spec)
+    cropped = crop_dataset(faces, context.spec)
     corners = cropped.truth_image[:, [36, 45]]
     eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
     for stage in (0, 1):
-        points = predict_cropped(PointPredictor(lambda x, k=stage: net.cascade(x)[k], info.spec), cropped)
+        points = predict_cropped(PointPredictor(lambda x, k=stage: net.cascade(x)[k], context.spec), cropped)
         expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
         assert measured[f"nme_stage_{stage}"] == pytest.approx(expected)
     assert measured["nme"] == measured["nme_stage_1"] != measured["nme_stage_0"]
@@ -139,7 +139,7 @@ def test_validation_measures_every_stack_and_logs_the_lambdas(built):
 
 @pytest.mark.parametrize("block", ["original", "lambda_fixed"])
 def test_no_lambda_is_logged_where_none_is_trained(block):
-    net, _, _ = network("--block", block)
+    net, _ = network("--block", block)
     assert train_hourglass.mean_lambdas(net) == {}
 
 
@@ -151,11 +151,11 @@ def zoo_of(net, path, value):
 
 
 def test_the_backbone_starts_from_the_zoos_weights(tmp_path, capsys):
-    net, _, _ = network()
+    net, _ = network()
     score = net.cascade.stacks[0].score.weight.data().asnumpy()
-    arguments, _ = chosen("--backbone-weights", zoo_of(net, tmp_path / "zoo.params", 0.25))
+    context = context_of("--backbone-weights", zoo_of(net, tmp_path / "zoo.params", 0.25))
     capsys.readouterr()
-    TRAINING.fill_network(net, arguments, CPU)
+    TRAINING.fill_network(net, context)
     for parameter in net.cascade.backbone.collect_params().values():
         assert (parameter.data().asnumpy() == 0.25).all()
     np.testing.assert_array_equal(net.cascade.stacks[0].score.weight.data().asnumpy(), score)
@@ -163,21 +163,21 @@ def test_the_backbone_starts_from_the_zoos_weights(tmp_path, capsys):
 
 
 def test_what_the_zoos_weights_lack_is_said(tmp_path, capsys):
-    net, _, _ = network("--backbone", "v2")
+    net, _ = network("--backbone", "v2")
     path = zoo_of(net, tmp_path / "zoo.params", 0.25)
     stored = mx.nd.load(path)
     last = max(int(name.split(".")[1]) for name in stored)
     mx.nd.save(path, {name: value for name, value in stored.items() if name.split(".")[1] != str(last)})
-    arguments, _ = chosen("--backbone-weights", path)
-    TRAINING.fill_network(net, arguments, CPU)
+    context = context_of("--backbone-weights", path)
+    TRAINING.fill_network(net, context)
     assert f"has no features.{last}.gamma, features.{last}.beta" in capsys.readouterr().out
 
 
 def test_frozen_stages_stay_frozen():
-    net, _, _ = network("--frozen-stages", "2", "--init", "any")
+    net, _ = network("--frozen-stages", "2", "--init", "any")
     kinds = {each.grad_req for layer in list(net.cascade.backbone)[:5] for each in layer.collect_params().values()}
     assert kinds == {"null"}
-    with pytest.raises(ValueError, match="keeps what is learnt already: name --backbone-weights or --init too"):
+    with pytest.raises(ValueError, match="needs trained weights: pass --backbone-weights or --init too"):
         network("--frozen-stages", "2")
 
 
@@ -217,9 +217,9 @@ def test_a_run_in_half_precision(tmp_path):
         (["--depth", "7"], "depth 7"),
         (["--stacks", "0"], "0 stacks"),
         (["--smallest-scale", "1.5"], "--smallest-scale 1.5 --largest-scale 1.2: give two numbers above 0"),
-        (["--lr-decay-epoch", "a"], "'a' is no list of numbers such as 20,35"),
+        (["--lr-decay-epoch", "a"], "'a' is not a list of integers such as 20,35"),
         (["--backbone-weights", "{new}.params"], "there is no such file; name parameters of Gluon's resnet50_v1"),
-        (["--frozen-stages", "1"], "name --backbone-weights or --init too"),
+        (["--frozen-stages", "1"], "pass --backbone-weights or --init too"),
         (["--dataset", "300w_lp", "--data", "{new}"], "there is no such folder"),
     ],
 )

@@ -17,23 +17,20 @@ from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
 from training import options as training
-from training.recipe_options import chosen_recipe
 
 CPU = [mx.cpu()]
 TINY = "--filters 4 --variants 1 --rendered-count 14 --batch-size 7 --workers 0 --gpus none --recipe cpu".split()
 
 
 def chosen(*text):
-    arguments = train_lgcn.TRAINING.parse(["--out", "run", *text])
-    return arguments, chosen_recipe(arguments, train_lgcn.TRAINING.recipes_for(arguments.model, arguments.dataset))
+    return train_lgcn.TRAINING.parse(["--out", "run", *text])[:2]
 
 
 def network(*text):
-    arguments, recipe = chosen("--filters", "4", *text)
-    info = train_lgcn.TRAINING.describe_network(arguments, recipe, get_markup(68))
-    net = get_model(info.model, **info.overrides)
+    context = train_lgcn.TRAINING.make_context(*chosen("--filters", "4", *text), get_markup(68), CPU)
+    net = get_model(context.info.model, **context.info.overrides)
     training.initialise(net, (1, 1, 96, 96), CPU, seed=0)
-    return net, info, recipe
+    return net, context
 
 
 def test_the_defaults_are_the_papers():
@@ -92,8 +89,8 @@ def test_the_cpu_recipe_is_adam_on_the_mean():
 def test_the_papers_dropout_and_that_of_the_cpu_recipe():
     shares = []
     for text in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
-        net, info, recipe = network(*text)
-        train_lgcn.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+        net, context = network(*text)
+        train_lgcn.TRAINING.make_objective(net, context)
         first = net.cascade.local_context.layers[1]
         shares.append(first.dropout)
     assert shares == [0.1, 0.0, 0.3]
@@ -101,8 +98,8 @@ def test_the_papers_dropout_and_that_of_the_cpu_recipe():
 
 
 def test_switches_reach_the_network():
-    _, info, _ = network("--side-branch", "off", "--kernel", "none", "--global-context", "off", "--model", "lgcn_64")
-    assert info.overrides == {
+    _, context = network("--side-branch", "off", "--kernel", "none", "--global-context", "off", "--model", "lgcn_64")
+    assert context.info.overrides == {
         "num_landmarks": 68,
         "side_branch": False,
         "kernel": "none",
@@ -110,23 +107,28 @@ def test_switches_reach_the_network():
         "background": False,
         "filters": 4,
     }
-    net, info, recipe = network("--loss", "cross_entropy")
+    net, context = network("--loss", "cross_entropy")
     assert net.background
-    objective = train_lgcn.TRAINING.make_objective(net, recipe, info.spec, get_markup(68), CPU)
+    objective = train_lgcn.TRAINING.make_objective(net, context)
     crops, points = np.zeros((1, 96, 96, 3), np.uint8), np.full((1, 68, 2), 50, "f")
     assert list(objective(net, (crops, points), mx.cpu())) == ["local", "full"]
 
 
 def test_smaller_crops_are_of_the_same_network():
-    _, smaller, _ = network("--size", "48")
-    _, usual, _ = network()
+    smaller, usual = network("--size", "48")[1].info, network()[1].info
     assert smaller == replace(usual, spec=replace(usual.spec, size=48))
     assert usual.spec.size == 96  # Sec. 3.1
 
 
+def load(*text):
+    settings, recipe = chosen(*text)
+    faces, validation = train_lgcn.TRAINING.load_faces(settings, recipe)
+    context = train_lgcn.TRAINING.make_context(settings, recipe, faces.markup, CPU)
+    return train_lgcn.TRAINING.epoch_faces(faces, context), validation
+
+
 def test_every_face_comes_as_often_as_it_has_variants():
-    arguments, recipe = chosen("--rendered-count", "5", "--variants", "3")
-    faces, validation = train_lgcn.TRAINING.load_faces(arguments, recipe)
+    faces, validation = load("--rendered-count", "5", "--variants", "3")
     assert len(faces) == 15
     assert len(validation) == 16
     assert sorted(faces.names) == sorted(3 * list(RenderedFaces(5, 0, 320).names))
@@ -135,19 +137,19 @@ def test_every_face_comes_as_often_as_it_has_variants():
 def test_windows_without_a_face_come_beside_the_faces(tmp_path):
     write_image(tmp_path / "a.png", np.full((90, 120, 3), 77, np.uint8))
     text = ("--rendered-count", "5", "--variants", "2", "--background", str(tmp_path))
-    faces, validation = train_lgcn.TRAINING.load_faces(*chosen(*text))
+    faces, validation = load(*text)
     # Sec. 4.3: 30,000 windows beside 18 variants of 90 % of 3,148 faces.
     assert round(30000 / (18 * 0.9 * 3148), 2) == 0.59
     assert len(faces) == 10 + 6
     assert len(validation) == 16
     assert [np.isfinite(faces[k].points_image).all() and faces[k].points_image.min() > -1000 for k in (9, 10)] == [1, 0]
-    assert len(train_lgcn.TRAINING.load_faces(*chosen(*text, "--background-share", "0.2"))[0]) == 12
-    with pytest.raises(ValueError, match="give more than 0"):
-        train_lgcn.TRAINING.load_faces(*chosen(*text, "--background-share", "0"))
+    assert len(load(*text, "--background-share", "0.2")[0]) == 12
+    with pytest.raises(ValueError, match="must be more than 0"):
+        load(*text, "--background-share", "0")
 
 
 def test_validation_measures_both_subnets():
-    net, info, _ = network()
+    net, context = network()
     net.cascade.local_context.maps.bias.set_data(mx.nd.arange(68))
     net.cascade.global_context.maps.bias.set_data(-mx.nd.arange(68))
     mx.random.seed(0)
@@ -156,13 +158,13 @@ def test_validation_measures_both_subnets():
             inputs = np.prod(parameter.shape[1:])
             parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
     faces = RenderedFaces(2, 0, 96)
-    measured = train_lgcn.TRAINING.make_validate(faces, "outer_eye", info.spec, CPU[0])(net)
+    measured = train_lgcn.TRAINING.make_validate(faces, context)(net)
     assert list(measured) == ["nme", "nme_stage_0", "nme_stage_1"]
-    cropped = crop_dataset(faces, info.spec)
+    cropped = crop_dataset(faces, context.spec)
     corners = cropped.truth_image[:, [36, 45]]
     eyes = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)
     for name, answer in (("nme_stage_0", lambda x: net.cascade(x)[0]), ("nme_stage_1", net)):
-        points = predict_cropped(PointPredictor(answer, info.spec), cropped)
+        points = predict_cropped(PointPredictor(answer, context.spec), cropped)
         expected = (np.linalg.norm(points - cropped.truth_image, axis=2).mean(axis=1) / eyes).mean()
         assert measured[name] == pytest.approx(expected)
     assert measured["nme_stage_0"] != measured["nme_stage_1"]
@@ -186,7 +188,7 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["--size", "31"], "--size 31: give 32 pixels or more"),
+        (["--size", "31"], "--size must be at least 32"),
         (["--loss", "wing"], "unknown loss 'wing': choose one of square"),
         (["--global-context", "off"], "leave both out or neither"),
         (["--schedule", "step2"], "unknown schedule 'step2'"),

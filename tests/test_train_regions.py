@@ -18,7 +18,6 @@ from gluon_models.regions.objective import RegionObjective
 from inference.pipeline import crop_dataset
 from inference.region_bound import predict_with_true_boxes
 from training import options as training
-from training.recipe_options import chosen_recipe
 
 CPU = [mx.cpu()]
 SPEC = get_spec("region_direct")
@@ -26,8 +25,11 @@ SMALL = {"num_landmarks": 68, "channels": [8, 8, 16], "dropout": 0.5, "dense_lay
 
 
 def recipe_of(*text):
-    arguments = train_regions.TRAINING.parse(["--out", "run", *text])
-    return arguments, chosen_recipe(arguments, train_regions.TRAINING.recipes_for(arguments.model, "300w"))
+    return train_regions.TRAINING.parse(["--out", "run", *text])[:2]
+
+
+def context_of(*text):
+    return train_regions.TRAINING.make_context(*recipe_of(*text), get_markup(68), CPU)
 
 
 def network(model, seed=0, **settings):
@@ -77,8 +79,7 @@ def test_the_optimizer_and_its_settings_reach_the_run():
 
 @pytest.mark.parametrize("model", train_regions.MODELS)
 def test_the_network_that_is_asked_for(model):
-    arguments, recipe = recipe_of("--model", model, "--dense-layers", "2", "--dropout", "0.25", "--jaw-network", "on")
-    info = train_regions.TRAINING.describe_network(arguments, recipe, get_markup(68))
+    info = context_of("--model", model, "--dense-layers", "2", "--dropout", "0.25", "--jaw-network", "on").info
     jaw = {} if model == "region_direct" else {"jaw_network": True}
     assert info.overrides == {"num_landmarks": 68, "dropout": 0.25, "dense_layers": 2, **jaw}
     get_model(info.model, **info.overrides)
@@ -86,7 +87,7 @@ def test_the_network_that_is_asked_for(model):
 
 def test_each_network_is_trained_on_its_own_points():
     def objective(net):
-        return train_regions.TRAINING.make_objective(net, RECIPE, SPEC, get_markup(68), CPU)
+        return train_regions.TRAINING.make_objective(net, context_of())
 
     assert isinstance(objective(network("region_direct")), PointObjective)
     assert isinstance(objective(network("region_boxes")), RegionObjective)
@@ -94,7 +95,7 @@ def test_each_network_is_trained_on_its_own_points():
 
 class TestStart:
     def start(self, net, model, path):
-        train_regions.TRAINING.start_from(net, model, path, CPU)
+        train_regions.TRAINING.start_from(net, path, context_of("--model", model))
 
     def test_parts_take_the_direct_network_and_leave_it(self, tmp_path):
         net, direct = network("region_parts"), network("region_direct", seed=3)
@@ -127,7 +128,7 @@ class TestStart:
         assert not is_frozen(net.direct)
 
     def test_networks_of_another_shape_or_kind_are_refused(self, tmp_path):
-        with pytest.raises(ValueError, match="belongs to networks of other landmarks or layers"):
+        with pytest.raises(ValueError, match="belongs to networks with other landmarks or layers"):
             self.start(network("region_parts"), "region_parts", saved(tmp_path, "region_direct", 0, num_landmarks=51))
         with pytest.raises(ValueError, match="belongs to another network"):
             self.start(network("region_direct"), "region_direct", saved(tmp_path, "region_parts", 0))
@@ -138,8 +139,8 @@ class TestStart:
         stored["features.1.running_var"] = mx.nd.ones(64)
         mx.nd.save(str(tmp_path / "zoo.params"), stored)
         net = network("region_boxes")
-        arguments, _ = recipe_of("--model", "region_boxes", "--imagenet", str(tmp_path / "zoo.params"))
-        train_regions.TRAINING.fill_network(net, arguments, CPU)
+        context = context_of("--model", "region_boxes", "--imagenet", str(tmp_path / "zoo.params"))
+        train_regions.TRAINING.fill_network(net, context)
         for each in (net.direct, net.boxes.net, *(part.net for part in net.parts)):
             # One over ImageNet's deviation of each colour.
             np.testing.assert_allclose(
@@ -150,10 +151,10 @@ class TestStart:
 def test_validation_measures_the_cascade_the_direct_network_and_the_bound():
     faces = RenderedFaces(2, 0, 128)
     net = network("region_boxes", seed=2)
-    measured = train_regions.TRAINING.make_validate(faces, "outer_eye", SPEC, CPU[0])(net)
+    measured = train_regions.TRAINING.make_validate(faces, context_of())(net)
     assert list(measured) == ["nme", "nme_true_boxes", "nme_direct"]
     assert len(set(measured.values())) == 3
-    alone = train_regions.TRAINING.make_validate(faces, "outer_eye", SPEC, CPU[0])(net.direct)
+    alone = train_regions.TRAINING.make_validate(faces, context_of())(net.direct)
     assert alone == {"nme": measured["nme_direct"]}
 
 

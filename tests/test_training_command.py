@@ -1,25 +1,30 @@
 """What every training script shares on its command line."""
 
 import json
+from dataclasses import dataclass, replace
 
 import mxnet as mx
 import pytest
 
+from common.options import option
+from common.recipe import LandmarkRecipe
 from engine.checkpoint import Progress
 from gluon_models.ffld.network import AFLW_RECIPE, CPU_RECIPE, RECIPE
 from training import options as training
-from training.recipe_options import chosen_recipe
+from training.settings import LandmarkSettings
 
 RECIPES = {"paper": {"": RECIPE, "aflw": AFLW_RECIPE}, "cpu": {"": CPU_RECIPE}}
-CHOICES = {"paper": RECIPE, "cpu": CPU_RECIPE}
 
 
-def parser():
-    return training.make_parser("", ["resnet18_slim"], ["rendered", "300w"], RECIPES)
+LINE = training.CommandLine("", ["resnet18_slim"], ["rendered", "300w"], RECIPES, LandmarkSettings)
+
+
+def parse(*text):
+    return LINE.parse(["--out", "o", *text])
 
 
 def test_the_defaults_are_the_papers():
-    recipe = chosen_recipe(parser().parse_args([]), CHOICES)
+    recipe = parse().recipe
     # FFLD, Sec. 6.6.
     assert (recipe.epochs, recipe.learning_rate, recipe.decay_factor, recipe.decay_epochs) == (350, 1e-4, 0.3, 50)
     assert (recipe.batch_size, recipe.weight_decay, recipe.schedule) == (64, 5e-4, "step")
@@ -27,59 +32,87 @@ def test_the_defaults_are_the_papers():
 
 
 def test_an_option_changes_one_value_of_the_named_recipe():
-    arguments = parser().parse_args(["--recipe", "cpu", "--lr", "0.5", "--photometric", "off"])
-    recipe = chosen_recipe(arguments, CHOICES)
-    assert (recipe.learning_rate, recipe.photometric) == (0.5, False)
-    assert (recipe.epochs, recipe.loss) == (CPU_RECIPE.epochs, CPU_RECIPE.loss)
+    recipe = parse("--recipe", "cpu", "--lr", "0.5", "--photometric", "off").recipe
+    assert recipe == replace(CPU_RECIPE, learning_rate=0.5, photometric=False)
 
 
 def test_help_shows_every_recipes_value_and_unit():
-    text = " ".join(parser().format_help().split())
-    assert "--lr RATE at the start (paper 0.0001, cpu 0.001)" in text
+    text = " ".join(LINE.make_parser().format_help().split())
+    assert "--lr RATE initial learning rate (paper 0.0001, cpu 0.001)" in text
     assert "in degrees (paper 20.0, cpu 30.0)" in text
-    assert "--epochs EPOCHS passes over the training faces (paper 350 [aflw 56], cpu 240)" in text
+    assert "--epochs EPOCHS passes over the training set (paper 350 [aflw 56], cpu 240)" in text
+
+
+def test_a_new_field_of_a_recipe_is_an_option_and_a_field_that_is_none_has_none():
+    @dataclass(frozen=True)
+    class Invented(LandmarkRecipe):
+        epochs: int = 3  # its help is the base's
+        taps: tuple[int, ...] = option((1, 2), "filter taps", flag="tap")
+
+    line = training.CommandLine("", ["m"], ["rendered"], {"paper": {"": Invented()}}, LandmarkSettings)
+    text = " ".join(line.make_parser().format_help().split())
+    assert "--tap TAPS filter taps (paper 1,2)" in text
+    assert "passes over the training set (paper 3)" in text
+    assert "--momentum" not in text
+    assert line.parse(["--out", "o", "--tap", "4,5"]).recipe == Invented(taps=(4, 5))
 
 
 def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
-    assert training.parse(parser(), ["--data", "d", "--out", "o"]).dataset == "300w"
-    assert training.parse(parser(), ["--out", "o"]).dataset == "rendered"
+    assert parse("--data", "d").settings.dataset == "300w"
+    assert parse().settings.dataset == "rendered"
     assert "rendered faces" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", [["--epochs", "0"], ["--batch-size", "0"], ["--workers", "-1"]])
 def test_numbers_that_cannot_be_are_refused(text):
     with pytest.raises(ValueError, match=f"{text[0]} must be at least"):
-        training.parse(parser(), ["--out", "o", *text])
+        parse(*text)
 
 
 def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
     with pytest.raises(ValueError, match="--out RUN is missing"):
-        training.parse(parser(), [])
+        LINE.parse([])
+    settings = LandmarkSettings(out=str(tmp_path))
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="it finished no epoch, remove it"):
-        training.start_folder(training.parse(parser(), ["--out", str(tmp_path)]))
+        training.start_folder(settings)
     (tmp_path / "last.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="go on with --resume"):
-        training.start_folder(training.parse(parser(), ["--out", str(tmp_path)]))
+    with pytest.raises(ValueError, match="continue it with --resume"):
+        training.start_folder(settings)
 
 
 def test_resume_takes_the_runs_own_settings_but_for_the_machine(tmp_path, monkeypatch):
-    stored = vars(training.parse(parser(), ["--out", "first", "--lr", "0.25", "--seed", "7", "--workers", "9"]))
+    stored = parse(
+        "--lr", "0.25", "--photometric", "on", "--seed", "7", "--workers", "9", "--more", "rendered"
+    ).arguments
     state = Progress(epoch=3, arguments=json.loads(json.dumps(stored)))
     monkeypatch.setattr(training, "read_progress", lambda folder: state)
-    resumed = training.parse(parser(), ["--resume", str(tmp_path), "--workers", "1", "--lr", "9"])
-    assert (resumed.learning_rate, resumed.seed, resumed.workers) == (0.25, 7, 1)
-    assert resumed.out == resumed.resume == str(tmp_path)
+    resumed = LINE.parse(["--resume", str(tmp_path), "--workers", "1", "--lr", "9"])
+    assert resumed.recipe == replace(RECIPE, learning_rate=0.25, photometric=True)
+    assert (resumed.settings.seed, resumed.settings.workers, resumed.settings.more) == (7, 1, ("rendered",))
+    assert resumed.settings.out == resumed.settings.resume == str(tmp_path)
+
+
+def test_older_checkpoints_hold_switches_as_they_were_typed(tmp_path, monkeypatch):
+    @dataclass(frozen=True)
+    class Switched(LandmarkSettings):
+        first: bool = option(True, "")
+        second: bool = option(False, "")
+
+    state = Progress(arguments={**parse().arguments, "first": "off", "second": "on"})
+    monkeypatch.setattr(training, "read_progress", lambda folder: state)
+    settings = replace(LINE, settings_type=Switched).parse(["--resume", str(tmp_path)]).settings
+    assert (settings.first, settings.second) == (False, True)
 
 
 def test_amp_is_turned_on_where_the_processor_has_it_and_else_declined(monkeypatch, capsys):
     turned_on = []
     monkeypatch.setattr(training, "use_half_precision", turned_on.append)
-    arguments = parser().parse_args(["--amp"])
+    settings = LandmarkSettings(amp=True)
     monkeypatch.setattr(training, "half_precision", lambda context: "bfloat16")
-    training.prepare(arguments, [mx.cpu()])
-    assert (turned_on, arguments.amp) == ([mx.cpu()], True)
+    assert training.prepare(settings, [mx.cpu()]) == settings
+    assert turned_on == [mx.cpu()]
     monkeypatch.setattr(training, "half_precision", lambda context: None)
-    training.prepare(arguments, [mx.cpu()])
-    assert (turned_on, arguments.amp) == ([mx.cpu()], False)
+    assert training.prepare(settings, [mx.cpu()]) == LandmarkSettings()
+    assert turned_on == [mx.cpu()]
     assert "no bfloat16" in capsys.readouterr().out

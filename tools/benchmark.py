@@ -1,10 +1,10 @@
-"""Measures what networks cost on this machine: their size, time and memory, and how much of the machine they use.
+"""Measures the cost of networks on this machine: size, time, memory, and the share of the machine's peak they reach.
 
 The photos are rendered faces of 490 pixels, saved as JPEG in a temporary folder: the size of 300-W's photos cropped to
-twice the face. Training is that of the cpu recipe. Weights are random where none ship. Prediction and training each run
-in a process of their own, whose memory is what is reported. Run it while nothing else does.
+twice the face. Training uses the cpu recipe. Weights are random where none ship. Prediction and training each run in a
+process of their own, whose memory is reported. Run it on an idle machine.
 
---peers measures others' networks in turn with ours, each in a process of its own, and prints ratios.
+--peers measures other people's networks in turn with ours, each in a process of its own, and prints ratios.
 """
 
 from __future__ import annotations
@@ -26,16 +26,10 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import HybridBlock, Trainer
 
-import train_deeppose
-import train_ffld
-import train_hourglass
-import train_lgcn
-import train_regions
 from common import cli
 from common.files import write_text
 from datasets import pts_folder
 from datasets.annotated_photos import AnnotatedPhotos
-from datasets.augment import TrainingCrop
 from datasets.cache import CachedFaces
 from datasets.faces import FaceDataset
 from datasets.images import read_image, write_image
@@ -43,7 +37,7 @@ from datasets.loader import Batch, Loader
 from datasets.markups import IBUG_68
 from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
-from engine import devices
+from engine import devices as processors
 from engine.fit import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
@@ -55,10 +49,9 @@ from inference.pipeline import PointPredictor, crop_dataset
 from inference.quantized import NotQuantizable, int8_twin
 from tools.peers.compare import check_peers, compare_with_peers, describe_peers
 from training import options as training
-from training.landmark_training import LandmarkTraining, Recipe
+from training.discovery import find_trainings
+from training.landmark_training import LandmarkTraining, TrainingContext
 
-SCRIPTS = (train_deeppose, train_ffld, train_hourglass, train_lgcn, train_regions)
-TRAININGS: dict[str, LandmarkTraining] = {name: each.TRAINING for each in SCRIPTS for name in each.TRAINING.models}
 ALL = "all"
 PRECISIONS = ("float32", "int8")
 PHOTOS, PHOTO_SIZE = 64, 490
@@ -68,7 +61,7 @@ MATRIX_SIDE = 2048  # of the product that the machine's peak is measured with
 
 @dataclass(frozen=True)
 class Setting:
-    """How to measure, on what.
+    """How to measure.
 
     Attributes:
         seconds: length of each measurement.
@@ -90,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=(*list_models(), ALL), default="resnet18_slim", metavar="NAME", help=models)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file, too")
     parser.add_argument("--peers", action="store_true", help="compare with PyTorch, FAN and dlib instead")
     cli.add_device_arguments(parser)
     return parser
@@ -105,7 +98,7 @@ def write_photos(folder: Path, seed: int) -> AnnotatedPhotos:
 
 
 def make_network(model: str, ctx: mx.Context, seed: int) -> tuple[HybridBlock, bool]:
-    """A network of 68 landmarks with the weights that ship, and whether any do."""
+    """A network of 68 landmarks and whether weights ship for it; else they are random."""
     try:
         return load_weights(shipped_weights(model), model, ctx)[0], True
     except (ValueError, FileNotFoundError):
@@ -129,15 +122,20 @@ def peak_gflops(ctx: mx.Context, seconds: float) -> float:
     return 2 * MATRIX_SIDE**3 / best / 1e9
 
 
+class HaarDetector:
+    """OpenCV's cascade, followed by another number of passes of the network than usual."""
+
+    def __init__(self, passes: int) -> None:
+        self.passes, self._detect = passes, get_detector("haar")
+
+    def __call__(self, image: np.ndarray, name: str) -> list[Detection]:
+        """The faces of an image, see `inference.detectors.FaceDetector`."""
+        return self._detect(image, name)
+
+
 def photo_rate(predictor: PointPredictor, photos: AnnotatedPhotos, passes: int, seconds: float) -> dict[str, float]:
-    """Photos per second from the file to points of the image, boxes by OpenCV's cascade, and the faces it found."""
-    found_by = get_detector("haar")
-
-    def detect(image: np.ndarray, name: str) -> list[Detection]:
-        return found_by(image, name)
-
-    detect.passes = passes  # type: ignore[attr-defined]
-    locate_faces = LandmarkDetector(predictor, detect, photos.markup)
+    """Photos per second from the file to points in the image, with the boxes of OpenCV's cascade; faces it found."""
+    locate_faces = LandmarkDetector(predictor, HaarDetector(passes), photos.markup)
     found = []
 
     def each_photo() -> Iterator[int]:
@@ -146,12 +144,12 @@ def photo_rate(predictor: PointPredictor, photos: AnnotatedPhotos, passes: int, 
             yield 1
 
     photos_per_second = rate(each_photo(), seconds)
-    return {"photos_per_second": photos_per_second, "faces_per_photo": float(np.mean(found)), "looks": passes}
+    return {"photos_per_second": photos_per_second, "faces_per_photo": float(np.mean(found)), "passes": passes}
 
 
 def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, setting: Setting) -> dict[str, Any]:
-    """Prediction by a network, and the whole way from photos to points; {"missing": why} where it has no int8 form."""
-    ctx, spec = devices.contexts(setting.gpus)[0], get_spec(model)
+    """Cost of prediction, and of the whole way from photos to points; {"missing": why} without an int8 form."""
+    ctx, spec = processors.contexts(setting.gpus)[0], get_spec(model)
     int8 = precision == "int8"
     ctx = mx.cpu() if int8 else ctx
     net, trained = make_network(model, ctx, setting.seed)
@@ -160,7 +158,7 @@ def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, sett
         predictor = PointPredictor(int8_twin(net, spec, crops) if int8 else net, spec, ctx)
     except NotQuantizable as error:
         return {"missing": str(error)}
-    # A second look is at the box of the first points, which is none where the weights are random.
+    # A second pass takes the box of the first points, which is none where the weights are random.
     passes = get_detector("haar").passes if trained else 1
     try:
         cost = asdict(time_prediction(predictor, crops, setting.seconds))
@@ -168,16 +166,24 @@ def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, sett
     except ValueError:
         if trained or not int8:
             raise
-        # Random weights in eight bits may answer flat maps, in which there are no points to read.
+        # Random weights in eight bits may give flat heatmaps, in which there are no points to find.
         return {**asdict(time_prediction(predictor.answer, crops, setting.seconds)), "pipeline": None}
 
 
-def make_loader(faces: FaceDataset, model: str, recipe: Recipe, setting: Setting) -> Loader:
-    """Batches as in training with the recipe."""
-    spec = get_spec(model)
-    crop = TrainingCrop(spec.size, spec.box_margin, faces.markup, TRAININGS[model].augmentation(recipe))
-    order = np.resize(np.arange(len(faces)), EPOCH)
-    return Loader(faces, crop, recipe.batch_size, setting.seed, setting.workers, order)
+def training_of(model: str, setting: Setting) -> tuple[LandmarkTraining, TrainingContext]:
+    """The training of a network by its cpu recipe, or by its first one where it has none."""
+    script = find_trainings()[model]
+    recipes = script.recipes_for(model, "300w")
+    recipe = recipes.get("cpu") or next(iter(recipes.values()))
+    settings = script.settings_type(model=model, seed=setting.seed, workers=setting.workers)
+    return script, script.make_context(settings, recipe, IBUG_68, processors.contexts(setting.gpus)[:1])
+
+
+def make_loader(faces: FaceDataset, script: LandmarkTraining, context: TrainingContext) -> Loader:
+    """Batches as in training."""
+    order, settings = np.resize(np.arange(len(faces)), EPOCH), context.settings
+    crop, size = script.make_crop(context), context.recipe.batch_size
+    return Loader(faces, crop, size, settings.seed, settings.workers, order)
 
 
 def len_of(batch: Batch) -> int:
@@ -204,20 +210,20 @@ def updates(net: HybridBlock, batches: Iterator[Batch], objective: Objective, ct
 
 def measure_training(model: str, photos: AnnotatedPhotos, setting: Setting) -> dict[str, float]:
     """Loading of training crops, and training with the photos in memory; faces per second."""
-    ctx, spec = devices.contexts(setting.gpus)[0], get_spec(model)
-    recipe = TRAININGS[model].recipes_for(model, "300w")["cpu"]
-    with make_loader(photos, model, recipe, setting) as loader:
+    script, context = training_of(model, setting)
+    with make_loader(photos, script, context) as loader:
         from_files = rate(map(len_of, endless(loader)), setting.seconds)
     faces = CachedFaces(photos)
-    with make_loader(faces, model, recipe, setting) as loader:
+    with make_loader(faces, script, context) as loader:
         from_memory = rate(map(len_of, endless(loader)), setting.seconds)
-    net = get_model(model, num_landmarks=faces.markup.num_landmarks)
-    training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [ctx], setting.seed)
-    objective = TRAININGS[model].make_objective(net, recipe, spec, faces.markup, [ctx])
-    with make_loader(faces, model, recipe, setting) as loader:
-        trained = rate(updates(net, endless(loader), objective, ctx), setting.seconds)
+    spec, device = context.spec, context.devices[0]
+    net = get_model(model, **context.info.overrides)
+    training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [device], setting.seed)
+    objective = script.make_objective(net, context)
+    with make_loader(faces, script, context) as loader:
+        trained = rate(updates(net, endless(loader), objective, device), setting.seconds)
     return {
-        "batch_size": recipe.batch_size,
+        "batch_size": context.recipe.batch_size,
         "loader_from_files": from_files,
         "loader_from_memory": from_memory,
         "faces_per_second": trained,
@@ -226,7 +232,7 @@ def measure_training(model: str, photos: AnnotatedPhotos, setting: Setting) -> d
 
 
 def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What a function answers in a process that does nothing else; {"missing": why} where that was ended."""
+    """Calls a function in a process that does nothing else; {"missing": why} where the system ended it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(measure, *arguments).result()
@@ -235,7 +241,7 @@ def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> d
 
 
 def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: float) -> dict[str, Any]:
-    """All that is measured of one network, as plain JSON types."""
+    """Measures one network; plain JSON types."""
     spec = get_spec(model)
     net = get_model(model, num_landmarks=IBUG_68.num_landmarks)
     total = add_up(summarize(net, (1, len(spec.mean), spec.size, spec.size), depth=1))
@@ -251,7 +257,7 @@ def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: f
 
 def measure_models(models: Sequence[str], photos: AnnotatedPhotos, setting: Setting) -> dict[str, Any]:
     """The machine's peak and each network's figures, printed as they come."""
-    peak = peak_gflops(devices.contexts(setting.gpus)[0], setting.seconds)
+    peak = peak_gflops(processors.contexts(setting.gpus)[0], setting.seconds)
     print(f"the machine's peak: {peak:.0f} GFLOP/s in float32, by a product of large matrices")
     values = {}
     for model in models:
@@ -289,7 +295,7 @@ def _prediction_lines(precision: str, cost: dict[str, Any]) -> list[str]:
     middle, low, high = (cost[key] for key in ("milliseconds", "milliseconds_10", "milliseconds_90"))
     pipeline, whole = cost["pipeline"], "flat maps: the weights are random"
     if pipeline:
-        found = f"{pipeline['faces_per_photo']:.2f} faces found in each, {pipeline['looks']} looks"
+        found = f"{pipeline['faces_per_photo']:.2f} faces found in each, {pipeline['passes']} passes"
         whole = f"{pipeline['photos_per_second']:.1f} photos/s, {found}"
     return [
         _line(f"{precision}, one face", f"{middle:.2f} ms, 80 % of them {low:.2f} to {high:.2f}"),
@@ -305,11 +311,11 @@ def _line(what: str, figure: str) -> str:
 
 
 def machine(setting: Setting) -> dict[str, Any]:
-    """Where the figures are from."""
+    """The machine and versions that were measured."""
     return {
         "processors": os.cpu_count(),
         "load_average_at_start": round(os.getloadavg()[0], 2),
-        "device": str(devices.contexts(setting.gpus)[0]),
+        "device": str(processors.contexts(setting.gpus)[0]),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
         "versions": versions(),
         "git": git_state(),
@@ -318,15 +324,15 @@ def machine(setting: Setting) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures what the command line names."""
+    """Measures the networks that the command line names."""
     arguments = make_parser().parse_args(argv)
     if arguments.workers < 0 or not arguments.seconds > 0:
         raise ValueError("--workers must be at least 0 and --seconds more than 0")
     setting = Setting(arguments.seconds, arguments.workers, arguments.gpus, arguments.seed)
-    ctx, values = devices.contexts(setting.gpus)[0], machine(setting)
+    ctx, values = processors.contexts(setting.gpus)[0], machine(setting)
     if arguments.peers:
         check_peers()
-    print(devices.idle_cores_advice([ctx]) or "MXNet works on all cores")
+    print(processors.idle_cores_advice([ctx]) or "MXNet works on all cores")
     load = values["load_average_at_start"]
     print(f"{os.cpu_count()} processors, load average {load} at the start, {setting.workers} workers, network on {ctx}")
     with tempfile.TemporaryDirectory() as folder:

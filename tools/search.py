@@ -1,8 +1,8 @@
-"""Random search of learning rate and weight decay, each drawn evenly from a logarithmic range (DeepPose, Sec. III).
+"""Random search of learning rate and weight decay, each drawn log-uniformly from a range (DeepPose, Sec. III).
 
-Each trial is an ordinary training run in OUT/trial-000 and so on; one that was interrupted goes on, one that is done is
-not repeated, and a larger --trials adds to those before. Options that are not listed here, such as --data, go to the
-training script. Trials are judged on the validation faces. Writes search.json, search.md and search.png.
+Each trial is an ordinary training run in OUT/trial-000 and so on. Interrupted trials are resumed, finished ones are not
+repeated, and a larger --trials adds to the earlier ones. Options not listed here, such as --data, go to the training
+script. Trials are judged on the validation faces. Writes search.json, search.md and search.png.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from matplotlib.figure import Figure
 from common import cli
 from common.files import make_folder, write_text, write_whole
 from engine.checkpoint import LAST
-from tools.study import ROOT, result_of
+from tools.study import result_of
+from training.discovery import ROOT, training_scripts
 
-SCRIPTS = tuple(sorted(path.name for path in ROOT.glob("train_*.py") if path.name != "training/landmark_training.py"))
+SCRIPTS = tuple(path.name for path in training_scripts(ROOT))
 
 
 class Trial(NamedTuple):
-    """One pair of values, and what came of it.
+    """One pair of values and its result.
 
     Attributes:
         learning_rate: of the optimizer.
@@ -42,16 +43,16 @@ class Trial(NamedTuple):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line; what it does not know goes to the training script."""
+    """Reads the command line; unknown options go to the training script."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("script", choices=SCRIPTS, help="what is trained")
+    parser.add_argument("script", choices=SCRIPTS, help="training script")
     parser.add_argument(
-        "--trials", type=int, default=20, help="pairs of values to try, of which the paper says nothing"
+        "--trials", type=int, default=20, help="pairs of values to try; the paper does not state how many"
     )
-    parser.add_argument("--epochs", type=int, default=10, help="of each trial, the paper's by default")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of each trial, the paper's by default")
     parser.add_argument("--lr-range", nargs=2, type=float, default=[1e-5, 1e-2], metavar=("LOW", "HIGH"))
     parser.add_argument("--wd-range", nargs=2, type=float, default=[1e-6, 1e-2], metavar=("LOW", "HIGH"))
-    parser.add_argument("--search-seed", type=int, default=0, help="of the values that are drawn")
+    parser.add_argument("--search-seed", type=int, default=0, help="seed of the drawn values")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
@@ -65,15 +66,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def draw_trial(number: int, seed: int, rates: Sequence[float], decays: Sequence[float]) -> Trial:
-    """The values of one trial, which depend on the seed and its number alone."""
+    """The values of one trial; they depend on the seed and its number alone."""
     rng = np.random.default_rng((seed, number))
     drawn = (math.exp(rng.uniform(math.log(low), math.log(high))) for low, high in (rates, decays))
-    # What the command line says and what was drawn are the same number.
+    # Rounded, so that the command line holds exactly the number that was drawn.
     return Trial(*(float(f"{value:.3g}") for value in drawn))
 
 
-def trial_text(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> list[str]:
-    """The command of one trial, or how it goes on where it was interrupted, see `study.run_text`."""
+def trial_command(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> list[str]:
+    """The command of one trial, or the one that resumes it, see `study.run_command`."""
     values = ["--lr", f"{trial.learning_rate:g}", "--wd", f"{trial.weight_decay:g}", "--epochs", str(epochs)]
     place = ["--resume" if (folder / LAST).exists() else "--out", str(folder)]
     return [script, *further, *values, *place]
@@ -82,9 +83,9 @@ def trial_text(script: str, trial: Trial, epochs: int, further: Sequence[str], f
 def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> Trial:
     """Trains one trial unless that is done already."""
     if result_of(folder) is None:
-        text = trial_text(script, trial, epochs, further, folder)
-        print(shlex.join(text), flush=True)
-        subprocess.run([sys.executable, *text], cwd=ROOT, check=False)
+        command = trial_command(script, trial, epochs, further, folder)
+        print(shlex.join(command), flush=True)
+        subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
     return trial._replace(nme=result_of(folder))
 
 
@@ -99,12 +100,12 @@ def markdown(trials: Sequence[Trial]) -> str:
 
 
 def ranked(trials: Sequence[Trial]) -> list[int]:
-    """Numbers of the trials, the best first, those that failed last."""
+    """Numbers of the trials, the best first, failed ones last."""
     return sorted(range(len(trials)), key=lambda k: math.inf if trials[k].nme is None else trials[k].nme)
 
 
 def draw(path: Path, trials: Sequence[Trial]) -> None:
-    """Both values of every trial, its error as colour; a cross where the training failed."""
+    """Draws both values of every trial, the error as colour, a cross where the training failed."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     done = [trial for trial in trials if trial.nme is not None]

@@ -1,8 +1,8 @@
-"""Runs one of the papers' ablation studies: every cell trained with several seeds at the same small budget.
+"""Runs one of the papers' ablation studies: trains every cell with several seeds at the same small budget.
 
-Each run is an ordinary training run in OUT/<options>-<seed>; one that was interrupted goes on, one that is finished is
-not repeated, so that studies with a cell in common may share OUT. Options that are not listed here, such as --data, go
-to the training script. All runs are judged on the validation faces. Writes STUDY.json, STUDY.md and STUDY.png.
+Each run is an ordinary training run in OUT/<options>-<seed>. Interrupted runs are resumed and finished ones are not
+repeated, so studies with a cell in common can share OUT. Options not listed here, such as --data, go to the training
+script. All runs are judged on the validation faces. Writes STUDY.json, STUDY.md and STUDY.png.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from common import cli
 from common.files import make_folder, write_text, write_whole
 from engine.checkpoint import LAST
 from report.document_tables import study_table
+from training.discovery import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a published table: what it adds to the command, and the figure printed in it, in the study's unit."""
+    """One cell of a published table: the options it adds to the command, and its printed figure in the study's unit."""
 
     name: str
-    text: str
+    options: str
     published: float | None = None
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What the runs of a study are compared by: its name in a run's log, in words, its unit, and how many of that."""
+    """The number that a study compares: its key in the log, its name, its unit, and the factor to that unit."""
 
     key: str
     text: str
@@ -58,11 +58,11 @@ class Study:
     """An ablation study.
 
     Attributes:
-        title: what is compared, and where the paper does.
-        published_on: what the printed figures were measured on.
+        title: what is compared, and the place in the paper.
+        published_on: faces that the printed figures were measured on.
         command: script and options of every run.
-        cells: what is compared.
-        measure: by what.
+        cells: the variants.
+        measure: the number that is compared.
     """
 
     title: str
@@ -108,7 +108,7 @@ STUDIES = {
             Cell("both", _BEST, 3.66),
         ),
     ),
-    # It wants --backbone-weights, as the backbone is not trained; with weight decay lambda would fall by itself.
+    # Needs --backbone-weights, as the backbone is not trained. With weight decay, lambda would fall by itself.
     "hourglass": Study(
         "blocks and branches of 2 stacks of 128 channels (modified stacked hourglass, Sec. 3)",
         "none is printed",
@@ -168,10 +168,10 @@ STUDIES = {
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line; what it does not know goes to the training script."""
+    """Reads the command line; unknown options go to the training script."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("study", choices=sorted(STUDIES))
-    parser.add_argument("--seeds", default="0,1,2", help="of the runs of each cell")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds of each cell's runs")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
@@ -183,23 +183,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def folder_name(cell: Cell, seed: int) -> str:
-    """Where a cell's run with one seed lies."""
-    return (re.sub(r"\W+", "_", cell.text).strip("_") or "recipe") + f"-{seed}"
+    """The folder of a cell's run with one seed."""
+    return (re.sub(r"\W+", "_", cell.options).strip("_") or "recipe") + f"-{seed}"
 
 
-def run_argv(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
-    """The command of one run, or how it goes on where it was interrupted.
+def run_command(study: Study, cell: Cell, seed: int, further: Sequence[str], folder: Path) -> list[str]:
+    """The command of one run, or the one that resumes it.
 
-    A run that goes on keeps its settings, but how often it validates, in what precision and by how many workers is
-    asked for anew.
+    A resumed run keeps its settings, except how often it validates, its precision and its workers.
     """
     script, *common = shlex.split(study.command)
     place = ["--resume" if (folder / LAST).exists() else "--out", str(folder)]
-    return [script, *common, *shlex.split(cell.text), *further, "--seed", str(seed), *place]
+    return [script, *common, *shlex.split(cell.options), *further, "--seed", str(seed), *place]
 
 
 def result_of(folder: Path, measure: Measure = NME) -> float | None:
-    """What a finished run measured on the validation faces in its best epoch, else None."""
+    """The validation result of a finished run in its best epoch, else None."""
     path = folder / "run.json"
     result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
     if not result:
@@ -209,18 +208,18 @@ def result_of(folder: Path, measure: Measure = NME) -> float | None:
 
 
 def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
-    """Trains one cell with one seed unless that is done already; what the study measures of it.
+    """Trains one cell with one seed unless that is done already, and returns the number that is compared.
 
     Raises:
-        ValueError: the training failed; its own message stands above.
+        ValueError: the training failed; its message is above.
     """
     folder = out / folder_name(cell, seed)
     if result_of(folder, study.measure) is None:
         if folder.exists() and not (folder / LAST).exists():
             shutil.rmtree(folder)  # it was interrupted before its first epoch ended
-        text = run_argv(study, cell, seed, further, folder)
-        print(shlex.join(text), flush=True)
-        if subprocess.run([sys.executable, *text], cwd=ROOT, check=False).returncode:
+        command = run_command(study, cell, seed, further, folder)
+        print(shlex.join(command), flush=True)
+        if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
             raise ValueError(f"cell '{cell.name}' with seed {seed} failed, see above; the runs before it are kept")
     found = result_of(folder, study.measure)
     assert found is not None
@@ -228,11 +227,11 @@ def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: P
 
 
 def row(cell: Cell, measured: Sequence[float], factor: float) -> dict:
-    """What the table says of one cell, in the study's unit."""
+    """The table's row of one cell, in the study's unit."""
     values = [factor * value for value in measured]
     return {
         "cell": cell.name,
-        "options": cell.text,
+        "options": cell.options,
         "values": values,
         "mean": statistics.mean(values),
         "deviation": statistics.stdev(values) if len(values) > 1 else None,
@@ -241,7 +240,7 @@ def row(cell: Cell, measured: Sequence[float], factor: float) -> dict:
 
 
 def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
-    """One line per cell: a dot for each seed, a bar at their mean."""
+    """Draws one line per cell: a dot for each seed, a bar at their mean."""
     figure = Figure(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, each in enumerate(rows):
@@ -261,7 +260,7 @@ def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the study, seed by seed, so that an early look already compares all cells."""
+    """Runs the study seed by seed, so that early results already compare all cells."""
     arguments = parse(argv)
     study, out = STUDIES[arguments.study], make_folder(arguments.out)
     values: dict[str, list[float]] = {cell.name: [] for cell in study.cells}

@@ -32,7 +32,8 @@ def _load(path: Path) -> object:
     if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() == path.resolve():
         return loaded
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)

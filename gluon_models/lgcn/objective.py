@@ -158,7 +158,7 @@ class HeatmapLosses(nn.HybridBlock):
             self.losses.add(HeatmapCrossEntropy() if net.background else squares)
 
     def hybrid_forward(self, F, faces, points, weights, labelled, *background):
-        """faces (N, 1, H, W), points (N, K, 2) in pixels, 0 where not labelled, HeatmapWeights -> the (N,) of each term.
+        """faces (N, 1, H, W), points (N, K, 2) in pixels, 0 where not labelled, HeatmapWeights -> (N,) of each term.
 
         The background's weight is left out where it has no map: MXNet warns of inputs that nothing reads.
         """

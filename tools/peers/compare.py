@@ -1,4 +1,4 @@
-"""Others' networks measured in turn with ours, for tools/benchmark.py --peers. Not a command of its own."""
+"""Other people's networks measured in turn with ours, for python -m tools.benchmark --peers."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ class Peer(NamedTuple):
     """Someone else's network, and the one of ours that it is compared with.
 
     Attributes:
-        words: the script that measures it, and its arguments.
+        command: the module that measures it, and its arguments.
         ours: a network of ours.
         package: what must be installed.
     """
 
-    words: tuple[str, ...]
+    command: tuple[str, ...]
     ours: str
     package: str
 
 
 PEERS = {
-    "PyTorch's resnet18_slim": Peer(("tools/peers/torch_twin.py", "twin"), "resnet18_slim", "torch"),
-    "the same through torch.compile": Peer(
-        ("tools/peers/torch_twin.py", "twin", "--compile"), "resnet18_slim", "torch"
-    ),
-    "FAN in PyTorch": Peer(("tools/peers/torch_twin.py", "fan"), "hourglass_resnet50", "torch"),
-    "dlib's predictor": Peer(("tools/peers/dlib_twin.py",), "resnet18_slim", "dlib"),
+    "PyTorch's resnet18_slim": Peer(("tools.peers.torch_twin", "twin"), "resnet18_slim", "torch"),
+    "the same through torch.compile": Peer(("tools.peers.torch_twin", "twin", "--compile"), "resnet18_slim", "torch"),
+    "FAN in PyTorch": Peer(("tools.peers.torch_twin", "fan"), "hourglass_resnet50", "torch"),
+    "dlib's predictor": Peer(("tools.peers.dlib_twin",), "resnet18_slim", "dlib"),
 }
 
 
@@ -50,28 +48,28 @@ def check_peers() -> None:
 
 
 def measure_peer(peer: Peer, seconds: float, seed: int) -> dict[str, Any]:
-    """What someone else's network costs, on as many cores as MXNet takes; {"missing": why} where it fails."""
-    words = [*peer.words, "--seconds", str(seconds), "--seed", str(seed)]
+    """Cost of someone else's network on as many cores as MXNet takes; {"missing": why} where it fails."""
+    command = ["-m", *peer.command, "--seconds", str(seconds), "--seed", str(seed)]
     cores = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // 2))
     done = subprocess.run(
-        [sys.executable, *words],
+        [sys.executable, *command],
         cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "OMP_NUM_THREADS": cores},
         capture_output=True,
         text=True,
         check=False,
     )
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["it was ended"]
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["the system ended it"]
     return {"missing": lines[-1]} if done.returncode else json.loads(lines[-1])
 
 
 def compare_with_peers(
     measure_ours: Callable[[str], dict[str, Any]], seconds: float, seed: int, rounds: int = PEER_ROUNDS
 ) -> dict[str, Any]:
-    """Ours and the peers in turn, as often as there are rounds; figures and ratios are medians over the rounds.
+    """Measures ours and the peers in turn; figures and ratios are medians over the rounds.
 
     Args:
-        measure_ours: what prediction by a network of ours costs, by the network's name.
+        measure_ours: cost of prediction by a network of ours, given its name.
         seconds: length of each measurement.
         seed: of the peers' weights and crops.
         rounds: how often all are measured.

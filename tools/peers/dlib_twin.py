@@ -1,4 +1,4 @@
-"""Measures dlib's landmark predictor on this machine, for tools/benchmark.py --peers; prints one line of JSON.
+"""Measures dlib's landmark predictor on this machine, for python -m tools.benchmark --peers; prints one line of JSON.
 
 Its time depends on the number and depth of its trees, not on what they have learnt: it is trained here for a moment on
 rendered faces, with as many trees as the predictor of 68 points that dlib's author shares.

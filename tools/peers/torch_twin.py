@@ -1,4 +1,4 @@
-"""Measures networks in PyTorch on this machine, for tools/benchmark.py --peers; prints one line of JSON.
+"""Measures networks in PyTorch on this machine, for python -m tools.benchmark --peers; prints one line of JSON.
 
 "twin" is resnet18_slim of gluon_models layer by layer; "fan" is the network of A. Bulat and G. Tzimiropoulos, "How
 far are we from solving the 2D & 3D face alignment problem?", ICCV 2017. Their weights are random: time does not depend
