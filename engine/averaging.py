@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights, validated and kept in place of the last ones."""
+"""Exponential moving average of a network's weights, which is validated and saved instead of the last weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mxnet.gluon import Block
 
 
 class WeightAverage:
-    """Keeps decay * average + (1 - decay) * weights, running statistics of batch normalisation included.
+    """Keeps decay * average + (1 - decay) * weights, including the running statistics of batch normalization.
 
-    The decay grows with the number of updates as (1 + n) / (10 + n) up to its final value, so that early averages do
-    not stick to the random start.
+    The decay grows with the number of updates n as (1 + n) / (10 + n) up to its final value, so that early averages
+    forget the random start.
     """
 
     def __init__(self, net: Block, decay: float) -> None:
@@ -23,7 +23,7 @@ class WeightAverage:
         self.values = {name: p.data(p.list_ctx()[0]).copy() for name, p in self._parameters.items()}
 
     def update(self) -> None:
-        """Takes the network's present weights into the average."""
+        """Adds the network's current weights to the average."""
         self.updates += 1
         keep = min(self._decay, (1 + self.updates) / (10 + self.updates))
         for name, parameter in self._parameters.items():
@@ -32,7 +32,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Lends the averaged weights to the network for the length of a with block."""
+        """Sets the averaged weights within a with block."""
         present = {name: p.data(p.list_ctx()[0]).copy() for name, p in self._parameters.items()}
         self._set(self.values)
         try:

@@ -1,4 +1,4 @@
-"""One file that holds everything a run needs to go on: weights, their average, optimizer, progress."""
+"""One file with everything a run needs to resume: weights, their average, optimizer, progress."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LAST = "last.npz"
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         epoch: epochs done.
         best: the best validation value so far, lower is better.
-        best_epoch: when it was reached; 0 for never.
-        average_updates: of the weight average.
+        best_epoch: its epoch; 0 for none yet.
+        average_updates: updates of the weight average.
         arguments: of the command line.
         history: one dict per epoch, as in log.jsonl.
     """
@@ -46,7 +46,7 @@ def save_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightA
     """Writes RUN/last.npz whole or not at all.
 
     Raises:
-        OSError: it could not be written; the one before is untouched.
+        OSError: it could not be written; the previous one is untouched.
     """
     arrays: dict[str, Any] = {
         f"weights/{i}": p.data(p.list_ctx()[0]).asnumpy() for i, p in enumerate(net.collect_params().values())
@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightA
         arrays.update({f"average/{i}": value.asnumpy() for i, value in enumerate(average.values.values())})
     arrays["optimizer"] = np.frombuffer(_optimizer_bytes(trainer), np.uint8)
     arrays["progress"] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
-    # Into memory first: a zip file that a full disk cut short complains once more when it is collected.
+    # Into memory first: a zip file cut short by a full disk raises again when it is garbage-collected.
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_whole(folder / LAST, lambda part: _write_bytes(part, buffer.getvalue()))
@@ -83,16 +83,16 @@ def _set_optimizer(trainer: Trainer, states: bytes) -> None:
 def _open(folder: Path) -> Iterator[dict[str, np.ndarray]]:
     path = folder / LAST
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: --resume takes the folder of a run that finished an epoch")
+        raise FileNotFoundError(f"{path} is missing: --resume takes the folder of a run that finished an epoch")
     try:
         with open(path, "rb") as file, np.load(file) as arrays:
             yield arrays
     except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): start the run again, --init takes its best.params") from error
+        raise ValueError(f"{path} is damaged ({error}): start a new run from its best.params with --init") from error
 
 
 def read_progress(folder: Path) -> Progress:
-    """Where the run in `folder` stands.
+    """Reads the progress of the run in `folder`.
 
     Raises:
         FileNotFoundError: it has no checkpoint.
@@ -103,7 +103,7 @@ def read_progress(folder: Path) -> Progress:
 
 
 def load_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightAverage | None) -> Progress:
-    """Puts the state of RUN/last.npz back; the network must be the one that was saved.
+    """Restores the state of RUN/last.npz; the network must be the one that was saved.
 
     Raises:
         FileNotFoundError, ValueError: no checkpoint, a damaged one, or one of another network.
@@ -114,7 +114,7 @@ def load_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightA
         for i, parameter in enumerate(parameters):
             stored = arrays[f"weights/{i}"]
             if stored.shape != parameter.shape:
-                raise ValueError(f"{folder / LAST} is of another network: resume with the model it was started with")
+                raise ValueError(f"{folder / LAST} is of another network: resume with the run's own model")
             parameter.set_data(mx.nd.array(stored, dtype=stored.dtype))
         if average is not None:
             average.updates = state.average_updates

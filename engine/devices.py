@@ -1,4 +1,4 @@
-"""Which processors a script runs on."""
+"""The processors that a script runs on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def contexts(gpus: str | None) -> list[mx.Context]:
     """Contexts for `--gpus`.
 
     Args:
-        gpus: numbers such as "0,1", "none" for the CPU, or None for GPU 0 where one answers, else the CPU.
+        gpus: numbers such as "0,1", "none" for the CPU, or None for GPU 0 if there is one, else the CPU.
 
     Raises:
         ValueError: a GPU that is not there, or text that is no number.
@@ -35,15 +35,15 @@ def contexts(gpus: str | None) -> list[mx.Context]:
 
 
 def idle_cores_advice(contexts: list[mx.Context]) -> str | None:
-    """What to do where MXNet leaves cores idle: it takes half of the processors, as if each core were two of them."""
+    """Advice if MXNet leaves cores idle: it uses half of the processors, as if each core had two hyperthreads."""
     used, cores = max(1, (os.cpu_count() or 1) // 2), physical_cores()
     if contexts[0].device_type != "cpu" or "OMP_NUM_THREADS" in os.environ or used >= cores:
         return None
-    return f"MXNet works on {used} of {cores} cores; with OMP_NUM_THREADS={cores} in the environment it works on all"
+    return f"MXNet uses {used} of {cores} cores; set OMP_NUM_THREADS={cores} in the environment to use all"
 
 
 def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> int:
-    """Cores among the processors that this process may use, two hyperthreads counting as one."""
+    """Number of cores that this process may use; two hyperthreads count as one."""
     processors = os.sched_getaffinity(0)
     siblings = [topology / f"cpu{number}" / "topology" / "thread_siblings_list" for number in processors]
     if not all(path.is_file() for path in siblings):
@@ -52,7 +52,7 @@ def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> int:
 
 
 def half_precision(context: mx.Context, processor: Path = Path("/proc/cpuinfo")) -> str | None:
-    """The type of half precision that a device multiplies faster than float32, if any.
+    """The half-precision type that a device multiplies faster than float32, if any.
 
     A CPU without such instructions emulates bfloat16, which is slow.
     """
@@ -63,10 +63,10 @@ def half_precision(context: mx.Context, processor: Path = Path("/proc/cpuinfo"))
 
 
 def use_half_precision(context: mx.Context) -> None:
-    """Turns half precision on for every network that is built from now on; weights stay float32.
+    """Turns on half precision for every network built afterwards; weights stay float32.
 
-    On a CPU for convolutions alone: a dense layer's landmarks would be rounded to a pixel of 256 (8 bits), and MXNet's
-    ReLU is seven times as slow on bfloat16 as on float32.
+    On a CPU only convolutions use it: in a dense layer it would round landmarks to 1/256 of the crop (8 bits), and
+    MXNet's ReLU is seven times as slow on bfloat16 as on float32.
     """
     if half_precision(context) == "bfloat16":
         kept = [*symbol_bf16.FP32_FUNCS, "FullyConnected", "relu", "dot"]

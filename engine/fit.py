@@ -30,13 +30,13 @@ class EpochSource(Protocol):
     def __len__(self) -> int: ...
 
     def epoch(self, epoch: int) -> Iterator[Sequence[np.ndarray]]:
-        """The batches of one epoch, which depend on nothing but its number."""
+        """The batches of one epoch; they depend on its number alone."""
         ...
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a run goes.
+    """Options of a run.
 
     Attributes:
         schedule: learning rate and number of epochs.
@@ -47,7 +47,7 @@ class FitOptions:
         patience: epochs without a better validation before the run stops; 0 for never.
         amp: half precision, which `engine.devices.use_half_precision` has turned on.
         validate_every: epochs between validations; the last epoch is always validated.
-        seed: of what is random inside the network, such as dropout.
+        seed: of randomness inside the network, such as dropout.
     """
 
     schedule: Schedule
@@ -62,7 +62,7 @@ class FitOptions:
 
 
 class NotFinite(ValueError):
-    """The loss is no longer a number; the text holds every term."""
+    """The loss is no longer finite; the message holds every term."""
 
 
 class Fit:
@@ -70,12 +70,12 @@ class Fit:
 
     Args:
         net: initialised on `contexts`, hybridized, and run once.
-        batches: where the samples come from.
+        batches: source of the samples.
         objective: (net, arrays, context) -> {term: (N,) loss of each sample}; the terms are added.
         validate: net -> numbers for the log, among them `error`.
         error: the number that validation is judged by; lower is better.
-        save_best: called with the network when validation improved.
-        options: how the run goes.
+        save_best: called with the network whenever validation improved.
+        options: of the run.
         contexts: devices; a batch is divided among them.
         before_epoch: called before each epoch with the log of the earlier ones, by a resumed run too.
     """
@@ -107,8 +107,8 @@ class Fit:
         """Trains to the last epoch or until patience ends, writing a checkpoint after each epoch.
 
         Raises:
-            NotFinite: the loss is no longer a number.
-            OSError: a file could not be written; the checkpoint before is intact.
+            NotFinite: the loss is no longer finite.
+            OSError: a file could not be written; the previous checkpoint is intact.
         """
         state = Progress(arguments=arguments)
         if resume:
@@ -177,8 +177,8 @@ class Fit:
         if self._options.clip_norm:
             self._clip(count)
         self._trainer.update(count)
-        # A hybridized backward pass writes the running statistics of batch normalisation without telling the engine
-        # that orders reads after writes, so whoever reads them next must wait for everything.
+        # A hybridized backward pass writes the running statistics of batch normalization without telling the engine
+        # that orders reads after writes, so everything must finish before they are read.
         mx.nd.waitall()
         if self._average is not None:
             self._average.update()
@@ -204,7 +204,7 @@ class Fit:
 
 
 def _shares(arrays: Sequence[np.ndarray], devices: int) -> list[tuple[list[np.ndarray], float]]:
-    """Divides a batch among devices; one that nothing is left for gets the first sample at weight 0."""
+    """Divides a batch among devices; a device without samples gets the first one at weight 0."""
     used = min(devices, len(arrays[0]))
     parts = zip(*(np.array_split(array, used) for array in arrays))
     idle = [([array[:1] for array in arrays], 0.0)] * (devices - used)
@@ -213,7 +213,7 @@ def _shares(arrays: Sequence[np.ndarray], devices: int) -> list[tuple[list[np.nd
 
 def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
     values = "; ".join(f"{name} {float(term.mean().asscalar()):.4g}" for each in terms for name, term in each.items())
-    return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or look at the data"
+    return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or check the data"
 
 
 def _epoch_text(state: Progress, epochs: int, error: ErrorMeasure) -> str:

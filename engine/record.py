@@ -1,4 +1,4 @@
-"""The run record: what was run, on what, and a line for every epoch."""
+"""The run record: the command, its environment, and a line for every epoch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def git_state() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Versions of the libraries that results depend on."""
     return {
         "python": platform.python_version(),
         "mxnet": mx.__version__,
@@ -84,7 +84,7 @@ class RunRecord:
         self._events = SummaryWriter(str(folder))
 
     def start(self, history: list[dict[str, Any]]) -> None:
-        """Writes run.json, and the log of the epochs that are already done."""
+        """Writes run.json and the log of the epochs done so far."""
         self._write_values()
         self._write_log(history)
 

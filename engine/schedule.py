@@ -1,4 +1,4 @@
-"""Learning rates as a function of the epochs done, so that a resumed run needs no state of its own."""
+"""Learning rates as a function of the epochs done, so that a resumed run needs no further state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a step takes that is repeated, and how much memory this process took for it."""
+"""Times repeated steps and measures the memory of this process."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True)
 class PredictionCost:
-    """What prediction by a network costs.
+    """The cost of prediction by a network.
 
     Attributes:
-        milliseconds: of one face by itself, the median.
+        milliseconds: for one face alone, the median.
         milliseconds_10: its 10th percentile.
         milliseconds_90: its 90th percentile.
         faces_per_second: of batches of `PREDICTION_BATCH`.
-        memory_megabytes: this process had at most, libraries included.
+        memory_megabytes: peak of this process, libraries included.
     """
 
     milliseconds: float
@@ -41,7 +41,7 @@ def rate(counts: Iterator[int], seconds: float) -> float:
 
 
 def durations(run: Callable[[], Any], seconds: float) -> np.ndarray:
-    """Seconds that each run took, (n,) for as many as fit in and at least one; the first is not counted."""
+    """Seconds of each run, (n,), as many as fit and at least one; the first does not count."""
     run()
     taken, start = [], monotonic()
     while not taken or monotonic() - start < seconds:
@@ -60,5 +60,5 @@ def time_prediction(predict: Callable[[np.ndarray], Any], crops: np.ndarray, sec
 
 
 def peak_memory_megabytes() -> float:
-    """The most that this process has had in memory, of the machine's, not of a GPU's."""
+    """Peak memory of this process, without that on GPUs."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

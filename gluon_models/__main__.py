@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds of a network, part by part: python -m gluon_models NAME; without a name, lists them.
+"""Prints parameters and multiply-adds of a network, part by part: python -m gluon_models NAME; lists all without NAME.
 
-Counted are the products of convolutions, dense layers and matrix products, for one face; additions of a bias,
-normalisation, activations, pooling and products element by element are not. Running statistics are no parameters.
+It counts the products of convolutions, dense layers and matrix products for one face, but no biases, normalization,
+activations, pooling or element-wise products. Running statistics are not parameters.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def summarize(net: HybridBlock, input_shape: Sequence[int], depth: int) -> list[
     Args:
         net: initialised or not.
         input_shape: of one face, (1, C, H, W).
-        depth: names in a part's path at most; what lies deeper is added up.
+        depth: names in a part's path at most; deeper parts are added up.
 
     Returns:
-        Parts in the order in which the network runs them; a number that several parts use counts with the first.
+        Parts in the order in which the network runs them; shared parameters count with the first part.
     """
     nodes, shapes = _trace(net, tuple(input_shape))
     paths = {parameter.name: path for path, parameter in net._collect_params_with_prefix().items()}
@@ -78,7 +78,7 @@ def add_up(rows: Sequence[Row]) -> Row:
 
 
 def _trace(net: HybridBlock, input_shape: tuple[int, ...]) -> tuple[list[_Node], dict[str, tuple[int, ...]]]:
-    """The operations of a network in order, and the shape of each parameter, with nothing computed."""
+    """The operations of a network in order, and the shape of each parameter, without running it."""
     outputs = net(mx.sym.var("data"))
     internals = (mx.sym.Group(list(outputs)) if isinstance(outputs, (list, tuple)) else outputs).get_internals()
     _, found, _ = internals.infer_shape(data=input_shape)
@@ -95,7 +95,7 @@ def _trace(net: HybridBlock, input_shape: tuple[int, ...]) -> tuple[list[_Node],
 
 
 def _shape_of(shapes: dict[str, tuple[int, ...]], node: dict[str, Any], output: int) -> tuple[int, ...]:
-    """Shape of a node's answer: MXNet lists it by the node's name, and by "_output" or "_output0" behind that."""
+    """Shape of a node's output, which MXNet lists by the node's name plus "_output" or "_output0"."""
     name = node["name"]
     for key in (name,) if node["op"] == "null" else (f"{name}_output", f"{name}_output{output}"):
         if key in shapes:
@@ -144,8 +144,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m gluon_models", description=__doc__)
     parser.add_argument("model", nargs="?", metavar="NAME", help="one of: " + ", ".join(list_models()))
-    parser.add_argument("--num-landmarks", type=int, default=68, help="landmarks of the markup (68)")
-    parser.add_argument("--depth", type=int, default=3, help="names in a part's path at most (3)")
+    parser.add_argument("--num-landmarks", type=int, default=68, help="number of landmarks (default: 68)")
+    parser.add_argument("--depth", type=int, default=3, help="names in a part's path at most (default: 3)")
     return parser
 
 

@@ -10,14 +10,14 @@ from mxnet.gluon.model_zoo.vision import BottleneckV1, BottleneckV2, ResNetV1, R
 
 from gluon_models.parameter_files import read_parameters
 
-BACKBONE_STAGES = {4: 1, 8: 2, 16: 3}  # residual stages of ResNet-50 by the stride of their answer
+BACKBONE_STAGES = {4: 1, 8: 2, 16: 3}  # residual stages of ResNet-50 by the stride of their output
 BACKBONES = ("v1", "v2")
 
 
 def backbone(version: str, stride: int) -> nn.HybridSequential:
-    """ResNet-50 as far as its maps have this stride, from Gluon's model zoo: 256 channels at 4, 512 at 8, 1,024 at 16.
+    """ResNet-50 from Gluon's model zoo up to this stride: 256 channels at 4, 512 at 8, 1,024 at 16.
 
-    Version 2 ends on the normalisation and ReLU that its blocks leave to whatever comes next [H8].
+    Version 2 ends with the normalization and ReLU that its blocks leave to the next layer [H8].
     """
     stages = BACKBONE_STAGES[stride]
     layers, channels = [3, 4, 6][:stages], [64, 256, 512, 1024][: stages + 1]
@@ -31,7 +31,7 @@ def backbone(version: str, stride: int) -> nn.HybridSequential:
 
 
 def layers_of_stages(features: nn.HybridSequential, stages: int) -> int:
-    """Layers of a backbone that its first stages take: up to the pooling, then one layer for each further stage."""
+    """Number of layers of a backbone's first stages: up to the pooling, then one layer per further stage."""
     pooling = next(index for index, layer in enumerate(features, start=1) if isinstance(layer, nn.MaxPool2D))
     return pooling + stages - 1 if stages else 0
 
@@ -50,7 +50,7 @@ def read_classifier(path: str | os.PathLike[str], classifier: str) -> dict[str, 
 
 
 def another_network(path: str | os.PathLike[str], classifier: str) -> ValueError:
-    """What to raise for a file of another network than was asked for."""
+    """The error for a file of another network than asked for."""
     return ValueError(f"{path} does not hold {classifier}: name parameters of that network of Gluon's model zoo")
 
 
@@ -63,7 +63,7 @@ def fill_features(layers: nn.HybridSequential, path: str | os.PathLike[str], cla
         classifier: name in Gluon's model zoo.
 
     Returns:
-        Names of parameters that the file does not have, which stay as they are.
+        Names of parameters that the file lacks; they stay unchanged.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of another network.
@@ -71,7 +71,7 @@ def fill_features(layers: nn.HybridSequential, path: str | os.PathLike[str], cla
     stored = read_classifier(path, classifier)
     wanted = {f"features.{name}": each for name, each in layers._collect_params_with_prefix().items()}
     found = {name: each for name, each in wanted.items() if name in stored}
-    # The first layer tells the versions of ResNet apart: the second one normalises the crops before all else.
+    # The first layer tells the versions of ResNet apart: version 2 starts by normalizing the crops.
     lacks_first = any(name.startswith("features.0.") and name not in found for name in wanted)
     if lacks_first or any(stored[name].shape != each.shape for name, each in found.items()):
         raise another_network(path, classifier)

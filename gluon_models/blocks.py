@@ -10,9 +10,9 @@ from mxnet.gluon import nn
 
 
 def conv_bn(channels: int, kernel: int, stride: int = 1, relu: bool = True, scale: str = "ones") -> nn.HybridSequential:
-    """Convolution without bias that keeps the size (but for its stride), batch normalisation, ReLU if asked.
+    """Convolution without bias, padded to keep the size at stride 1, batch normalization, and a ReLU if asked.
 
-    `scale` names what the normalisation's scales start from.
+    `scale` names the initializer of the normalization's scales.
     """
     block = nn.HybridSequential(prefix="")
     block.add(nn.Conv2D(channels, kernel, stride, kernel // 2, use_bias=False), nn.BatchNorm(gamma_initializer=scale))
@@ -48,12 +48,12 @@ def basic_block(channels: int, in_channels: int, stride: int = 1) -> ResidualBlo
 
 
 def bottleneck_body(channels: int, stride: int = 1, last_scale: str = "ones") -> nn.HybridSequential:
-    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back, each normalised, ReLU between them.
+    """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back, each normalized, ReLU between them.
 
     Args:
         channels: of the output.
         stride: of the 3x3 convolution.
-        last_scale: what the scales of the last normalisation start from, "ones" or "zeros".
+        last_scale: initializer of the last normalization's scales, "ones" or "zeros".
     """
     body = nn.HybridSequential(prefix="")
     narrow = channels // 4
@@ -85,5 +85,5 @@ class StagedNetwork(nn.HybridBlock):
 
 
 def parameter_count(net: nn.HybridBlock) -> int:
-    """Trained numbers of an initialised network; running statistics do not count."""
+    """Number of trained values of an initialized network, without running statistics."""
     return sum(math.prod(p.shape) for p in net.collect_params().values() if p.grad_req != "null")

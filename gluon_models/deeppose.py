@@ -1,10 +1,10 @@
-"""DeepPose on faces: a ResNet-18, pre-trained on ImageNet, whose last layer answers the coordinates of all landmarks.
+"""DeepPose on faces: a ResNet-18, pre-trained on ImageNet, whose last layer outputs the coordinates of all landmarks.
 
 M. Zupancic, "Facial Landmarks Detection with ResNet18", CS231n 22/23, Stanford; after A. Toshev and C. Szegedy,
 "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014.
 
-Maps a face crop (N, 3, 256, 256), RGB less ImageNet's mean over its deviation, to K landmarks (N, K, 2) as fractions of
-the crop, x then y.
+Maps a face crop (N, 3, 256, 256), RGB normalized by ImageNet's mean and deviation, to K landmarks (N, K, 2) as
+fractions of the crop, x then y.
 Paper: 100 epochs on HELEN's 194 points, hardware and time not stated; mean squared error 27.84 on the 330 test faces.
 Here:  python -m tools.search train_deeppose.py --dataset helen194 --data DIR --imagenet FILE --out SEARCH
        python train_deeppose.py --dataset helen194 --data DIR --imagenet FILE --lr RATE --wd DECAY --out RUN
@@ -51,7 +51,7 @@ class Recipe(LandmarkRecipe):
     weight_decay: float = 1e-5  # found by random search, its value is not stated [D4]
     loss: str = "mse"  # Sec. III
     samples: int = option(  # Sec. III: "left with 8000 samples"
-        8000, "samples made once: each face, then augmented copies; 0 augments anew in every epoch", least=0
+        8000, "samples made once: each face, then augmented copies; 0 augments faces in every epoch", least=0
     )
     rotation_degrees: float = 20.0  # Sec. III names rotation, not how much [D5]
     scale_fraction: float = 0.1  # Sec. III names cropping, not how much [D5]
@@ -85,7 +85,7 @@ RECIPES = {"paper": {"": RECIPE}, "cpu": {"": CPU_RECIPE}}
 
 
 class DeepPose(nn.HybridBlock):
-    """ResNet-18 as far as its pooling, and "a new regression layer" (Sec. III, Fig. 2).
+    """ResNet-18 up to its pooling, and "a new regression layer" (Sec. III, Fig. 2).
 
     Args:
         num_landmarks: K.
@@ -117,7 +117,7 @@ def load_features(net: DeepPose, path: str | os.PathLike[str]) -> list[str]:
         path: parameters of `resnet18_v1` or of its first stages, as `save_parameters` names them; float16 will do.
 
     Returns:
-        Names of the layers' parameters that the file does not have, which stay as they are.
+        Names of the layers' parameters that the file lacks; they stay unchanged.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of another network.

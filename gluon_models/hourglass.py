@@ -3,9 +3,9 @@
 V.-T. Hoang and K.-H. Jo, "Modified Stacked Hourglass Networks for Facial Landmarks Detection", Asian Conference on
 Intelligent Information and Database Systems (ACIIDS), 2019.
 
-Maps a face crop (N, 3, 256, 256), RGB less ImageNet's mean over its deviation, to one score map for each landmark,
-(N, K, 32, 32) of eight pixels a cell; `datasets.heatmaps` turns maps into points. Every stack answers such maps, is
-trained on them, and hands them on; the network's answer is the last one's.
+Maps a face crop (N, 3, 256, 256), RGB normalized by ImageNet's mean and deviation, to one heatmap per landmark,
+(N, K, 32, 32) with cells of eight pixels; `datasets.heatmaps` turns heatmaps into points. Every stack outputs heatmaps,
+is trained on them, and passes them on; the network returns the last stack's.
 Paper: 50 epochs on 300W-LP on one GTX 1080 Ti, time not stated; AUC at 7 % of the box 74.6 % on the 300-W test set and
 68.2 % on Menpo-3D (Table 1).
 Here:  python train_hourglass.py --dataset 300w_lp_3d --data DIR --out RUN
@@ -158,10 +158,10 @@ class LambdaBlock(nn.HybridBlock):
 
 @dataclass(frozen=True)
 class Parts:
-    """What hourglasses are made of.
+    """The building blocks of an hourglass.
 
     Attributes:
-        channels: of all their maps.
+        channels: of all feature maps.
         block: of the main stream: "lambda", "lambda_fixed" (lambda stays 1) or "original".
         skip: of the branch stream: "conv" (1x1 convolution, Sec. 3) or "residual" (the same block as the main stream).
         merge_lambda: multiply the branch by a lambda where it joins the main stream.
@@ -187,11 +187,11 @@ class Parts:
         return LambdaBlock(self.channels, trainable=self.block == "lambda")
 
     def make_skip(self) -> nn.HybridBlock:
-        """What stands in the branch stream of one level [H10]."""
+        """The branch stream of one level [H10]."""
         return conv_bn(self.channels, 1, relu=False) if self.skip == "conv" else self.make_block()
 
     def make_merge(self) -> Lambda | None:
-        """What multiplies the branch before it is added, if anything [H11]."""
+        """The factor of the branch where it joins the main stream, if any [H11]."""
         return Lambda(self.channels) if self.merge_lambda else None
 
 
@@ -216,13 +216,13 @@ class Hourglass(nn.HybridBlock):
 
 
 class Stack(nn.HybridBlock):
-    """One hourglass, then a block and a 1x1 convolution, from which a linear one reads the score maps [H13].
+    """One hourglass, then a block and a 1x1 convolution, from which a linear one computes the heatmaps [H13].
 
     Args:
         num_landmarks: K.
         depth: of the hourglass.
-        parts: what it is made of.
-        score_init: "xavier", or "zeros" for maps that start at 0.
+        parts: its building blocks.
+        score_init: "xavier", or "zeros" for heatmaps that start at 0.
     """
 
     def __init__(self, num_landmarks: int, depth: int, parts: Parts, score_init: str, **kwargs: Any):
@@ -234,13 +234,13 @@ class Stack(nn.HybridBlock):
             self.score = nn.Conv2D(num_landmarks, 1, weight_initializer="zeros" if score_init == "zeros" else None)
 
     def hybrid_forward(self, F, x):
-        """x (N, channels, H, W) -> features of that shape, and score maps (N, K, H, W)."""
+        """x (N, channels, H, W) -> features of that shape, and heatmaps (N, K, H, W)."""
         features = self.features(self.block(self.hourglass(x)))
         return features, self.score(features)
 
 
 class StackMerge(nn.HybridBlock):
-    """What the next stack starts from: a stack's features, its maps, and the backbone's features, added [H14]."""
+    """Input of the next stack: the sum of a stack's features, its heatmaps and the backbone's features [H14]."""
 
     def __init__(self, parts: Parts, **kwargs: Any):
         super().__init__(**kwargs)
@@ -249,20 +249,20 @@ class StackMerge(nn.HybridBlock):
             self.maps = conv_bn(parts.channels, 1, relu=False)
             self.merge = parts.make_merge()
 
-    def hybrid_forward(self, F, start, features, maps):
-        """The backbone's features and a stack's (N, channels, H, W), its maps (N, K, H, W) -> (N, channels, H, W)."""
-        return self.features(features) + self.maps(maps) + (self.merge(start) if self.merge else start)
+    def hybrid_forward(self, F, start, features, heatmaps):
+        """Features of the backbone and of a stack (N, channels, H, W), heatmaps (N, K, H, W) -> (N, channels, H, W)."""
+        return self.features(features) + self.maps(heatmaps) + (self.merge(start) if self.merge else start)
 
 
 class HourglassCascade(nn.HybridBlock):
-    """Backbone and stacks, which answer the maps of every stack; the last one hands nothing on.
+    """Backbone and stacks; returns the heatmaps of every stack.
 
     Args:
         features: the backbone.
-        frozen: its first layers that are not trained.
+        frozen: number of its first layers that are not trained.
         make_stack: builds one stack.
         stacks: how many.
-        parts: what joins them is made of.
+        parts: building blocks of what joins them.
     """
 
     def __init__(
@@ -289,19 +289,19 @@ class HourglassCascade(nn.HybridBlock):
                 self.stacks.add(make_stack())
 
     def hybrid_forward(self, F, faces):
-        """faces (N, 3, S, S) -> the maps (N, K, S / stride, S / stride) of each stack in turn."""
+        """faces (N, 3, S, S) -> heatmaps (N, K, S / stride, S / stride) of each stack in turn."""
         features = faces
         for index, layer in enumerate(self.backbone, start=1):
             features = layer(features)
             if index == self._frozen:
                 features = F.BlockGrad(features)
         start = self.reduce(features)
-        features, maps = self.stacks[0](start)
-        answers = [maps]
+        features, heatmaps = self.stacks[0](start)
+        outputs = [heatmaps]
         for merge, stack in zip(self.merges, list(self.stacks)[1:]):
-            features, maps = stack(merge(start, features, maps))
-            answers.append(maps)
-        return tuple(answers)
+            features, heatmaps = stack(merge(start, features, heatmaps))
+            outputs.append(heatmaps)
+        return tuple(outputs)
 
 
 class StackedHourglass(StagedNetwork):
@@ -310,9 +310,9 @@ class StackedHourglass(StagedNetwork):
     Args:
         num_landmarks: K.
         stacks: hourglasses in a row (Sec. 3: four).
-        channels: of their maps.
-        depth: how often an hourglass halves the map.
-        backbone_stride: 4, 8 or 16, the crop's pixels per cell of the maps.
+        channels: of their feature maps.
+        depth: how often an hourglass halves its feature maps.
+        backbone_stride: 4, 8 or 16, pixels of the crop per heatmap cell.
         backbone_version: "v1" or "v2" of ResNet-50.
         block: see Parts.
         skip: see Parts.
@@ -321,7 +321,7 @@ class StackedHourglass(StagedNetwork):
         frozen_stages: of the backbone that are not trained: 1 is conv1, 2 conv2_x as well, and so on [H16].
 
     Raises:
-        ValueError: there is no such backbone, block or start, or the maps cannot be halved so often.
+        ValueError: there is no such backbone, block or start, or the feature maps cannot be halved so often.
     """
 
     def __init__(
@@ -348,7 +348,7 @@ class StackedHourglass(StagedNetwork):
             raise ValueError(f"a backbone of stride {backbone_stride} has no {frozen_stages} stages to freeze")
         side = SPEC.size // backbone_stride
         if stacks < 1 or depth < 1 or side % 2**depth:
-            raise ValueError(f"{stacks} stacks of depth {depth}: take 1 or more of each; maps of {side} halve so often")
+            raise ValueError(f"{stacks} stacks of depth {depth}: give 1 or more of each, {side} divisible by 2**depth")
         self.backbone_version = backbone_version
         parts = Parts(channels, block, skip, merge_lambda)
         with self.name_scope():
@@ -368,7 +368,7 @@ def hourglass_resnet50(num_landmarks: int = 68, **settings: Any) -> StackedHourg
 
 
 class HeatmapLoss(nn.HybridBlock):
-    """Mean square over the cells of the annotated landmarks' maps, per face [H15]."""
+    """Mean squared error over the cells of the annotated landmarks' heatmaps, per face [H15]."""
 
     def hybrid_forward(self, F, predicted, target, known):
         """predicted, target (N, K, H, W), known (N, K) of 0 or 1 -> (N,); 0 for a face without annotated landmarks."""
@@ -377,10 +377,10 @@ class HeatmapLoss(nn.HybridBlock):
 
 
 class HeatmapObjective:
-    """Compares the maps of every stack with those of the annotated points.
+    """Compares the heatmaps of every stack with those of the annotated points.
 
     Args:
-        encode: points_crop (N, K, 2), NaN where not annotated -> target maps (N, K, H, W) and whether each landmark
+        encode: points_crop (N, K, 2), NaN where not annotated -> target heatmaps (N, K, H, W) and whether each landmark
             counts (N, K), as `datasets.heatmaps.HeatmapCodec.encode`.
         spec: how the network sees a face.
         contexts: devices that batches will come on.
@@ -395,12 +395,12 @@ class HeatmapObjective:
     def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"stack 1": (N,), ...}.
 
-        `net.cascade` answers the maps of every stack, as `gluon_models.hourglass.StackedHourglass`'s.
+        `net.cascade` returns the heatmaps of every stack, as that of `StackedHourglass` does.
         """
         crops, points_crop = arrays
         target, known = (mx.nd.array(each, context) for each in self._encode(points_crop))
-        answers = net.cascade(self._input(crops, context))
-        return {f"stack {i}": self._loss(maps, target, known) for i, maps in enumerate(answers, start=1)}
+        outputs = net.cascade(self._input(crops, context))
+        return {f"stack {i}": self._loss(each, target, known) for i, each in enumerate(outputs, start=1)}
 
 
 def load_backbone(net: StackedHourglass, path: str | os.PathLike[str]) -> list[str]:

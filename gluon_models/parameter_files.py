@@ -1,4 +1,4 @@
-"""Files of parameters as MXNet writes them, whatever network they are of."""
+"""Reads and writes MXNet's parameter files, of any network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def read_parameters(path: str | os.PathLike[str], remedy: str = "check the path"
 
     Args:
         path: of the .params file.
-        remedy: what to do where there is no such file.
+        remedy: advice for the message if there is no such file.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is damaged.

@@ -1,4 +1,4 @@
-"""Losses on points, and what a network that answers points is trained on: crops in, the loss of each face out."""
+"""Losses on points, and the objective of networks that output points: crops in, the loss of each face out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PointLoss(nn.HybridBlock):
     def hybrid_forward(self, F, predicted, truth, known, eye_distance=None):
         """predicted, truth (N, K, 2), known (N, K, 1) of 0 or 1, eye_distance (N,), all in one unit -> (N,).
 
-        Only a normalised loss needs the distance.
+        Only a normalized loss needs the distance.
         """
         error = F.broadcast_mul(predicted - truth, known)
         each = F.square(error) if self._squared else F.abs(error)
@@ -70,7 +70,7 @@ def make_point_loss(kind: str, **kwargs: Any) -> nn.HybridBlock:
 
 
 class PointTargets(NamedTuple):
-    """What points are compared with.
+    """The annotation that points are compared with.
 
     Attributes:
         truth: (N, K, 2) in pixels of the crop, 0 where not annotated.
@@ -87,7 +87,7 @@ class PointTargets(NamedTuple):
 def point_targets(
     points_crop: np.ndarray, eye_corners: Sequence[int] | None, normalized: bool, context: mx.Context
 ) -> PointTargets:
-    """Annotated points (N, K, 2), NaN where not annotated, as a loss takes them.
+    """Prepares annotated points (N, K, 2), NaN where not annotated, for a loss.
 
     Args:
         points_crop: in pixels of the crop.
@@ -96,7 +96,7 @@ def point_targets(
         context: device of the loss.
 
     Raises:
-        ValueError: the loss is `normalized`, and a face has no eye corners to normalise by.
+        ValueError: the loss is `normalized`, and a face has no eye corners to normalize by.
     """
     known = np.isfinite(points_crop).all(axis=2, keepdims=True)
     eye_distance = _box_size(points_crop) if eye_corners is None else _distance(points_crop, eye_corners)
@@ -123,7 +123,7 @@ class PointObjective:
         loss: (predicted, truth, known, eye_distance) -> (N,), as `PointLoss`; its `normalized` says
             whether it divides by that distance.
         spec: how the network sees a face.
-        eye_corners: the outer corners of right and left eye, whose distance normalises the loss; None for the size of
+        eye_corners: the outer corners of right and left eye, whose distance normalizes the loss; None for the size of
             the box of the landmarks.
         contexts: devices that batches will come on.
     """

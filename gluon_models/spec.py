@@ -1,4 +1,4 @@
-"""How a network sees a face and what it answers: the one place where these numbers stand."""
+"""How a network sees a face and what it outputs: the one place for these numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class InputSpec:
     Attributes:
         size: side of the square crop in pixels.
         colour: "rgb" or "gray".
-        mean: grey level (0 to 255) taken off each channel.
+        mean: grey level (0 to 255) subtracted from each channel.
         scale: factor on each channel after that; network input = (pixel - mean) * scale.
         box_margin: the crop is a square of side (1 + box_margin) * max(width, height) of the face box.
         output: "points", (N, K, 2) as fractions of the crop with x_crop = fraction * size - 0.5, or "heatmaps".
@@ -72,7 +72,7 @@ class NetworkInput:
 
     Args:
         spec: how the network sees a face.
-        contexts: devices that inputs will be asked for on.
+        contexts: devices of the inputs.
     """
 
     def __init__(self, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:

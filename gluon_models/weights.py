@@ -1,4 +1,4 @@
-"""Weights files: PARAMS beside a JSON that says which network they belong to, and the files that ship."""
+"""Weights files, each a .params with a JSON that describes its network, and the files that ship."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _AS_THE_NETWORK = {"cast_dtype": True, "dtype_source": "current"}
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What the JSON beside a weights file says.
+    """The JSON beside a weights file.
 
     Attributes:
         model: name in the registry.
-        overrides: what the network was built with, such as num_landmarks.
+        overrides: arguments the network was built with, such as num_landmarks.
         spec: how the network sees a face.
         markup: name of the landmark markup.
     """
@@ -67,9 +67,9 @@ def save_weights(net: nn.HybridBlock, path: str | os.PathLike[str], info: Weight
 
 
 def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
-    """Writes a copy of a weights file whose matrices are float16, half as large; scripts read it like any other.
+    """Writes a copy of a weights file with matrices in float16, half as large; scripts read it like any other.
 
-    Biases, scales and running statistics stay float32: they weigh nothing, and a running variance may exceed float16.
+    Biases, scales and running statistics stay float32: they are small, and a running variance may exceed float16.
 
     Args:
         path: of the .params file, its .json beside it.
@@ -78,7 +78,7 @@ def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     Raises:
         FileNotFoundError, ValueError: the file or its JSON is missing, or the file is damaged.
     """
-    # A face detector's JSON holds other words than a landmark network's; the copy is described by the same ones.
+    # A face detector's JSON has other keys than a landmark network's, so it is copied as text.
     stored, text = read_parameters(path), info_path(path).read_text(encoding="utf-8")
     halved = {name: value.astype("float16") if value.ndim > 1 else value for name, value in stored.items()}
     replace_file(info_path(out), lambda part: Path(part).write_text(text, encoding="utf-8"))
@@ -88,7 +88,7 @@ def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
 def _save_parameters(net: nn.HybridBlock, path: str) -> None:
     try:
         net.save_parameters(path)
-        # Where the last few kilobytes find no room, MXNet says so only when it reads them.
+        # If the last few kilobytes find no room, MXNet notices only when it reads them.
         mx.nd.load(path)
     except mx.MXNetError as error:
         raise OSError("the disk is full") from error
@@ -99,7 +99,7 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
 
     Raises:
         FileNotFoundError: the weights or the JSON are not there.
-        ValueError: the JSON does not say what it must.
+        ValueError: the JSON does not describe weights.
     """
     beside = info_path(path)
     for needed in (Path(path), beside):
@@ -124,7 +124,7 @@ def load_weights(
         ctx: context or list of contexts; CPU by default.
 
     Raises:
-        FileNotFoundError, ValueError: what is missing or does not fit, in one line.
+        FileNotFoundError, ValueError: a file is missing or does not fit.
     """
     info = read_info(path)
     if model is not None and model != info.model:
@@ -134,7 +134,7 @@ def load_weights(
     except (ValueError, TypeError) as error:
         raise ValueError(f"{info_path(path)} describes no network of this project: {error}") from error
     fill(net, path, ctx)
-    # With shapes fixed MXNet keeps every layer's answer: 330 MB a face of LGCN, whose maps stay at full size, not 38.
+    # With static shapes MXNet keeps every layer's output: 330 MB per face of LGCN at full resolution, instead of 38.
     net.hybridize(static_alloc=True, static_shape=info.spec.output != "heatmaps")
     return net, info
 
@@ -146,7 +146,7 @@ def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None, who
         net: gets them.
         path: of the .params file.
         ctx: context or list of contexts; CPU by default.
-        whole: whether the file may hold no more than the network; else what it has not is left out.
+        whole: refuse a file that holds more than the network; else the rest of the file is ignored.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it does not fit.
@@ -161,11 +161,11 @@ def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None, who
 
 
 def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
-    """Path of a weights file that ships, its SHA-256 checked against the index.
+    """Path of a shipped weights file, its SHA-256 checked against the index.
 
     Args:
         name: a model's name, or the stem of one of its further files, such as "resnet18_slim_rendered".
-        folder: where the files and their index.json lie.
+        folder: holds the files and their index.json.
 
     Raises:
         ValueError: none ships under that name, or the file is not the one of the index.

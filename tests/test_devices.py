@@ -44,7 +44,7 @@ def test_advice_is_given_where_cores_stay_idle(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(devices, "physical_cores", lambda: 4)
-    assert "on 2 of 4 cores; with OMP_NUM_THREADS=4" in devices.idle_cores_advice([mx.cpu()])
+    assert "uses 2 of 4 cores; set OMP_NUM_THREADS=4" in devices.idle_cores_advice([mx.cpu()])
     assert devices.idle_cores_advice([mx.gpu(0)]) is None
     monkeypatch.setattr(devices, "physical_cores", lambda: 2)
     assert devices.idle_cores_advice([mx.cpu()]) is None

@@ -1,4 +1,4 @@
-"""What the face detector is trained on: GluonCV's transform, targets and four losses."""
+"""The face detector's objective: GluonCV's transform, targets and four losses."""
 
 from __future__ import annotations
 

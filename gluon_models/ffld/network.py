@@ -5,7 +5,7 @@ Understanding 200 (2020), 103036.
 
 Maps a face crop (N, 3, 224, 224), RGB scaled to [-1, 1], to K landmarks (N, K, 2) as fractions of the crop, x then y.
 The baseline network (Sec. 3.1), a ResNet with a quarter of the channels, finds them roughly; each of three CropNets
-(Sec. 3.2) then looks at patches about them, in ever finer maps of that same ResNet, and answers a correction.
+(Sec. 3.2) then takes patches around them from ever finer feature maps of the same ResNet and outputs a correction.
 Paper: the baseline 80 epochs on 300W-LP, then 350 on 300-W, 4.38 % inter-ocular NME on the common subset with
 ResNet-18; then all of it 400 epochs on 300-W, 3.18 % (Table 1). 130 faces per second on a GTX 1080 Ti (Sec. 6.5).
 Here:  python train_ffld.py --model resnet18_slim --dataset 300w --data DIR --out BASELINE
@@ -160,7 +160,7 @@ class SlimResNet(nn.HybridBlock):
         return self.with_maps(F, faces)[0]
 
     def with_maps(self, F, faces):
-        """The same, and the maps that the CropNets look at: (N, `map_channels`, 28 or 56 or 112, the same) [F16]."""
+        """The same, and the CropNets' feature maps: (N, `map_channels`, S, S), S = 28, 56 and 112 [F16]."""
         maps = [self.stem(faces)]
         features = self.pool(maps[0])
         for stage in self.stages:
@@ -187,7 +187,7 @@ MAP_SIZES = (SPEC.size // 8, SPEC.size // 4, SPEC.size // 2)  # Sec. 3.2: the th
 class CropNet(nn.HybridBlock):
     """Table 7: batch normalisation, a residual block to 128 channels, max-pooling, one dense layer of 2K outputs.
 
-    The dense layer starts at zero (Sec. 6.6), so that a network not yet trained leaves the points where they are.
+    The dense layer starts at zero (Sec. 6.6), so that an untrained CropNet does not move the points.
     """
 
     def __init__(self, num_landmarks: int, **kwargs: Any):
@@ -205,13 +205,13 @@ class CropNet(nn.HybridBlock):
 
 
 class Refinement(nn.HybridBlock):
-    """One stage: crops patches about the points so far and adds what a CropNet makes of them.
+    """One stage: crops patches around the points so far and adds the CropNet's corrections.
 
     Args:
         num_landmarks: K.
-        channels: of the map.
+        channels: of the feature map.
         map_size: its height and width.
-        map_gradient: let this stage's gradient through to the map, the paper's "low level" (Table 6, Eq. 8).
+        map_gradient: let this stage's gradient through to the feature map, the paper's "low level" (Table 6, Eq. 8).
         location_gradient: let it through to the points so far, its "crop location" (Table 6, Eq. 16) [F18].
     """
 
@@ -237,10 +237,10 @@ class Refinement(nn.HybridBlock):
 
 
 class Cascade(nn.HybridBlock):
-    """The baseline network and its refinements, which answers the points of all stages.
+    """The baseline network and its refinements; returns the points of every stage.
 
     Args:
-        baseline: answers the first points.
+        baseline: outputs the first points.
         refinements: one to three, coarsest map first.
     """
 
@@ -255,12 +255,12 @@ class Cascade(nn.HybridBlock):
         return tuple(self.with_maps(F, faces)[0])
 
     def with_maps(self, F, faces):
-        """The same as a list, and the map that each refinement looked at."""
+        """The same as a list, and the feature map of each refinement."""
         points, maps = self.baseline.with_maps(F, faces)
-        answers = [points]
+        stages = [points]
         for refinement, features in zip(self.refinements, maps):
-            answers.append(refinement(features, answers[-1]))
-        return answers, maps[: len(self.refinements)]
+            stages.append(refinement(features, stages[-1]))
+        return stages, maps[: len(self.refinements)]
 
 
 class FFLD(StagedNetwork):

@@ -1,4 +1,4 @@
-"""What FFLD is trained on (Sec. 4): crops in, for each stage the losses that were chosen for it out."""
+"""FFLD's objective (Sec. 4): crops in, the losses chosen for each stage out."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STAGE_LOSSES = (*PointLoss.KINDS, ALIGN)
 
 
 class StageLosses(nn.HybridBlock):
-    """The network and its losses in one graph, so that no map has to leave it for Align Loss.
+    """The network and its losses in one graph, so that feature maps need not leave it for Align Loss.
 
-    The losses on points count in pixels of the crop, Align Loss in values of the selected map. That of a refinement
-    looks at the map that its CropNet saw, that of the baseline network at the map of the first CropNet [F21].
+    The losses on points are in pixels of the crop, Align Loss in values of the selected feature map: for a refinement
+    its own CropNet's, for the baseline network the first CropNet's [F21].
 
     Args:
-        net: what will be trained.
+        net: the network to train.
         losses: of the baseline network, then of every refinement; each one of `STAGE_LOSSES`, or several joined with
             "+", which are added.
         size: side of the crop in pixels.
@@ -51,7 +51,7 @@ class StageLosses(nn.HybridBlock):
         self.losses.add(*(_make_loss(kind, net, stage) for stage, kind in self._places))
 
     def remove_gaussian(self) -> None:
-        """From now on Align Loss compares the patches as they are (Sec. 6.6)."""
+        """Makes Align Loss compare patches without smoothing them (Sec. 6.6)."""
         for loss in self.losses:
             if isinstance(loss, AlignLoss):
                 loss.remove_gaussian()
@@ -60,12 +60,12 @@ class StageLosses(nn.HybridBlock):
     def hybrid_forward(self, F, faces, truth, known, *eye_distance):
         """faces (N, 3, S, S), then as PointLoss takes them in pixels of the crop -> the (N,) of each term.
 
-        The distance is left out where nothing is normalised: MXNet warns of inputs that nothing reads.
+        The distance is left out where nothing is normalized: MXNet warns of unused inputs.
         """
-        answers, maps = self.net.cascade.with_maps(F, faces)
+        stages, maps = self.net.cascade.with_maps(F, faces)
         terms = []
         for (stage, kind), loss in zip(self._places, self.losses):
-            points = answers[stage]
+            points = stages[stage]
             if kind == ALIGN:
                 terms.append(loss(maps[_level(stage)], points, (truth + 0.5) / self._size, known))
             else:
@@ -77,10 +77,10 @@ class RefinementObjective:
     """Compares the points of the baseline network and of every refinement with the annotated ones.
 
     Args:
-        net: what will be trained.
-        losses: see StageLosses, which also says what is refused.
+        net: the network to train.
+        losses: see StageLosses, also for what is refused.
         spec: how the network sees a face.
-        eye_corners: the outer corners of right and left eye, whose distance normalises some of the losses; None for the
+        eye_corners: the outer corners of right and left eye, whose distance normalizes some of the losses; None for the
             size of the box of the landmarks [F26].
         contexts: devices that batches will come on.
 
@@ -103,14 +103,14 @@ class RefinementObjective:
         self.smooths = any(ALIGN in kinds.split("+") for kinds in losses)
 
     def remove_gaussian(self) -> None:
-        """From now on Align Loss compares the patches as they are (Sec. 6.6)."""
+        """Makes Align Loss compare patches without smoothing them (Sec. 6.6)."""
         self._losses.remove_gaussian()
         self.smooths = False
 
     def __call__(self, net: FFLD, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"stage 0 l1": (N,), ...}.
 
-        The network is the one that the objective was made for.
+        The network must be the one that the objective was built for.
         """
         crops, points_crop = arrays
         targets = point_targets(points_crop, self._eye_corners, self._losses.normalized, context)
@@ -120,7 +120,7 @@ class RefinementObjective:
 
 
 def _level(stage: int) -> int:
-    """Which of the maps a stage looks at; 0 is the baseline network's stage."""
+    """Index of a stage's feature map; 0 is the baseline network's stage."""
     return max(stage, 1) - 1
 
 

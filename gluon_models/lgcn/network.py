@@ -2,10 +2,10 @@
 
 D. Merget, M. Rock and G. Rigoll, IEEE Conference on Computer Vision and Pattern Recognition (CVPR), 2018, 781-790.
 
-Maps a face crop (N, 1, 96, 96), gray, (x / 128 - 1) / 10, to one score map for each landmark, (N, K, 96, 96) of one
-pixel a cell; any other size H x W gives maps of H x W. A subnet of small convolutions finds landmarks by what lies
-near them, its maps are blurred by a wide kernel (Eq. 1), and dilated convolutions over the blurred maps of all
-landmarks correct them (Eq. 2). `inference.shape_model` turns maps into points.
+Maps a face crop (N, 1, 96, 96), gray, (x / 128 - 1) / 10, to one heatmap per landmark, (N, K, 96, 96) with cells of one
+pixel; a crop of H x W gives heatmaps of H x W. A subnet of small convolutions finds landmarks from their surroundings,
+a wide kernel blurs its heatmaps (Eq. 1), and dilated convolutions over the blurred heatmaps of all landmarks correct
+them (Eq. 2). `inference.shape_model` turns heatmaps into points.
 Paper: 75 epochs over 18 variants of each 300-W training face at 20 variants per second on a GTX 1080 Ti; median
 error over the inter-ocular distance on LFPW and HELEN 3.04 % without and 2.86 % with the shape model (Table 1).
 Here:  python train_lgcn.py --dataset 300w --data DIR --out RUN
@@ -90,7 +90,7 @@ CPU_RECIPE = Recipe(
     photometric=False,
     average_decay=0.998,
 )
-"""Makes the most of the few ten thousand faces that a CPU can see; what differs and why is [L16]."""
+"""Makes the most of the few ten thousand faces that a CPU can process; [L16] lists the differences and reasons."""
 RECIPES = {"paper": {"": RECIPE}, "authors": {"": AUTHORS_RECIPE}, "cpu": {"": CPU_RECIPE}}
 
 SIGMAS = (1, 3, 5, 7, 9)  # Eq. 1
@@ -116,9 +116,9 @@ def dense_kernel() -> np.ndarray:
 
 
 def band_matrices(F: Any, maps: Any, axis: int) -> list[Any]:
-    """For each Gaussian of Eq. 1 the (S, S) matrix that convolves along an axis of length S, zeros beyond its ends.
+    """For each Gaussian of Eq. 1, the (S, S) matrix that convolves along an axis of length S, zeros beyond its ends.
 
-    A matrix product is several times as fast as a convolution with one kernel per channel, on a CPU, and knows any S.
+    On a CPU a matrix product is several times as fast as a convolution with one kernel per channel; it works for any S.
     """
     places = F.BlockGrad(F.contrib.arange_like(maps, axis=axis))
     squares = F.square(F.broadcast_sub(F.expand_dims(places, 0), F.expand_dims(places, 1)))
@@ -155,8 +155,8 @@ class Activation(nn.HybridBlock):
     """Batch normalisation, a tenth of ReLU, dropout (Sec. 4) [L6].
 
     Attributes:
-        dropout: share of the numbers that is dropped.
-        samples: drop at prediction too, to average over several answers (Sec. 4).
+        dropout: fraction of the values that is dropped.
+        samples: drop at prediction too, to average several predictions (Sec. 4).
     """
 
     def __init__(self, dropout: float = DROPOUT, **kwargs: Any):
@@ -174,12 +174,12 @@ class Activation(nn.HybridBlock):
 
 
 class LocalContext(nn.HybridBlock):
-    """Sec. 3.2.1: fifteen convolutions, and the linear 1x1 that answers the maps not yet blurred.
+    """Sec. 3.2.1: fifteen convolutions, and a linear 1x1 that outputs heatmaps, not yet blurred.
 
     Args:
-        channels: of the answer.
+        channels: of the output.
         filters: of the convolutions.
-        side_branch: answer a second set of maps, through one more 1x1 convolution with normalisation and ReLU [L10].
+        side_branch: output a second set of maps, by another 1x1 convolution with normalization and ReLU [L10].
     """
 
     def __init__(self, channels: int, filters: int, side_branch: bool, **kwargs: Any):
@@ -206,9 +206,9 @@ class GlobalContext(nn.HybridBlock):
     """Sec. 3.2.3: seven dilated convolutions over blurred maps, and a linear 1x1.
 
     Args:
-        channels: of the answer.
+        channels: of the output.
         filters: of the convolutions.
-        sets: sets of maps that it looks at.
+        sets: number of its input sets of maps.
     """
 
     def __init__(self, channels: int, filters: int, sets: int, **kwargs: Any):
@@ -234,14 +234,14 @@ class GlobalContext(nn.HybridBlock):
 
 
 class LocalGlobal(nn.HybridBlock):
-    """Both subnets with the kernel between them, which answers the maps of both (Fig. 1).
+    """Both subnets with the kernel between them; returns the heatmaps of both (Fig. 1).
 
     Args:
         channels: of the maps.
         filters: see LocalContext.
         side_branch: see LocalContext.
         blurs: put the kernel between the subnets.
-        corrects: have a global-context subnet.
+        corrects: use a global-context subnet.
     """
 
     def __init__(self, channels: int, filters: int, side_branch: bool, blurs: bool, corrects: bool, **kwargs: Any):
@@ -269,11 +269,11 @@ class LGCN(StagedNetwork):
         side_branch: as the authors trained it; without, as the paper has it [L10].
         kernel: "implicit" (Sec. 3.2.2), "labels" (only the targets are blurred, as in the works of Sec. 2.3), or
             "none" (not even those).
-        global_context: have that subnet.
-        background: a further map for whatever is no landmark; each cell's answers then sum to 1 (Sec. 3.2.4) [L11].
+        global_context: use that subnet.
+        background: a further heatmap for everything but landmarks; each cell then sums to 1 (Sec. 3.2.4) [L11].
 
     Raises:
-        ValueError: there is no such kernel, or a side branch without the subnet that looks at it.
+        ValueError: there is no such kernel, or a side branch without the subnet that uses it.
     """
 
     def __init__(
@@ -290,7 +290,7 @@ class LGCN(StagedNetwork):
         if kernel not in KERNELS:
             raise ValueError(f"unknown kernel '{kernel}': choose one of {', '.join(KERNELS)}")
         if side_branch and not global_context:
-            raise ValueError("only the global-context subnet looks at the side branch: leave both out or neither")
+            raise ValueError("only the global-context subnet uses the side branch: leave both out or neither")
         self.num_landmarks, self.background = num_landmarks, background
         self.blurs_targets = kernel != "none"
         with self.name_scope():
@@ -303,11 +303,11 @@ class LGCN(StagedNetwork):
         return F.softmax(maps, axis=1).slice_axis(axis=1, begin=0, end=-1) if self.background else maps
 
     def sample_dropout(self, samples: bool = True) -> None:
-        """Has dropout go on at prediction, or stop again."""
+        """Switches dropout at prediction on or off."""
         self._change_activations("samples", samples)
 
     def set_dropout(self, share: float) -> None:
-        """Has all layers that drop anything drop this share."""
+        """Sets the rate of every dropout layer."""
         self._change_activations("dropout", share)
 
     def _change_activations(self, attribute: str, value: float) -> None:

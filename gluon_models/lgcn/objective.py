@@ -1,4 +1,4 @@
-"""What LGCN is trained on (Sec. 3.2.4): crops in, the weighted error of both subnets' maps out."""
+"""LGCN's objective (Sec. 3.2.4): crops in, the weighted errors of both subnets' heatmaps out."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gluon_models.spec import InputSpec, NetworkInput
 LOSSES = ("square", "square_eq4", "square_slopes", "cross_entropy")
 SCALE = 0.05  # of every loss; the authors' code [L9]
 SLOPE_WEIGHT = 20.0  # of the squared error of slopes beside that of heights [L36]
-ANSWERS = ("local", "full")
+OUTPUTS = ("local", "full")
 
 
 class HeatmapWeights(NamedTuple):
-    """How much each map counts.
+    """The weight of each heatmap.
 
     Attributes:
         landmarks: (N, K), the weights of Eq. 3.
         labelled: (N, K), 1 where the landmark is labelled, else 0.
-        background: (N,), the weight that Eq. 3 gives a labelled landmark which is not to be seen.
+        background: (N,), the weight that Eq. 3 gives a labelled landmark that is not visible.
     """
 
     landmarks: np.ndarray
@@ -34,7 +34,7 @@ class HeatmapWeights(NamedTuple):
 def heatmap_weights(points_crop: np.ndarray, size: int) -> HeatmapWeights:
     """Eq. 3 for points (N, K, 2) of crops of `size` pixels.
 
-    NaN is not labelled. A point beyond the crop [L17] is labelled and not to be seen, so a crop without a face is one
+    NaN is not labelled. A point beyond the crop [L17] is labelled and not visible, so a crop without a face is one
     whose points are all far outside [L19].
     """
     labelled = np.isfinite(points_crop).all(axis=2)
@@ -45,12 +45,12 @@ def heatmap_weights(points_crop: np.ndarray, size: int) -> HeatmapWeights:
 
 
 class PointHeatmaps(nn.HybridBlock):
-    """Ground-truth maps: each point shared out bilinearly among the four pixels about it (Sec. 3.1).
+    """Ground-truth heatmaps: each point shared out bilinearly among the four pixels about it (Sec. 3.1).
 
-    Pixels beyond the map's border are lost, and with them the point or a part of it [L18].
+    Parts beyond the border are lost [L18].
 
     Args:
-        blurs: convolve the maps with K (Eq. 1), as Eq. 4 has it.
+        blurs: convolve the heatmaps with K (Eq. 1), as in Eq. 4.
     """
 
     def __init__(self, blurs: bool, **kwargs: Any):
@@ -83,7 +83,7 @@ def _outer(F, down, across):
 
 
 class HeatmapSquares(nn.HybridBlock):
-    """The squared error of one set of maps in Eq. 4, over cells and landmarks, times `SCALE`.
+    """The squared error of one set of heatmaps in Eq. 4, over cells and landmarks, times `SCALE`.
 
     Args:
         weighted: by Eq. 3; else every labelled landmark counts alike.
@@ -112,8 +112,8 @@ def _squared_slopes(F, maps, axis):
 class HeatmapCrossEntropy(nn.HybridBlock):
     """Cross entropy in each cell between landmarks and background, over the cells, times `SCALE` [L11].
 
-    Where the targets of several landmarks sum to more than 1 they share the cell; what is left to 1 is background's.
-    Landmarks that are not labelled take no part.
+    Where the targets of several landmarks sum to more than 1 they share the cell; the rest up to 1 is background.
+    Landmarks that are not labelled do not count.
     """
 
     def hybrid_forward(self, F, maps, targets, weights, labelled, background):
@@ -135,7 +135,7 @@ class HeatmapLosses(nn.HybridBlock):
     """The network and its losses in one graph.
 
     Args:
-        net: what will be trained.
+        net: the network to train.
         loss: "square" (Eq. 4 as the authors' code has it: both terms weighted), "square_eq4" (as printed: only that of
             the local-context subnet), "square_slopes" (the first, with slopes [L36]) or "cross_entropy".
 
@@ -152,28 +152,28 @@ class HeatmapLosses(nn.HybridBlock):
         self.net = net
         self.targets = PointHeatmaps(net.blurs_targets)
         self.losses = nn.HybridSequential()
-        for answer in ANSWERS:
-            weighted = answer == "local" or loss != "square_eq4"
+        for output in OUTPUTS:
+            weighted = output == "local" or loss != "square_eq4"
             squares = HeatmapSquares(weighted, slopes=loss == "square_slopes")
             self.losses.add(HeatmapCrossEntropy() if net.background else squares)
 
     def hybrid_forward(self, F, faces, points, weights, labelled, *background):
         """faces (N, 1, H, W), points (N, K, 2) in pixels, 0 where not labelled, HeatmapWeights -> (N,) of each term.
 
-        The background's weight is left out where it has no map: MXNet warns of inputs that nothing reads.
+        The background's weight is left out where it has no heatmap: MXNet warns of unused inputs.
         """
-        answers = self.net.cascade(faces)
-        targets = F.BlockGrad(self.targets(answers[0], points, labelled))
-        terms = zip(self.losses, answers)
+        outputs = self.net.cascade(faces)
+        targets = F.BlockGrad(self.targets(outputs[0], points, labelled))
+        terms = zip(self.losses, outputs)
         return tuple(loss(maps, targets, weights, labelled, *background) for loss, maps in terms)
 
 
 class HeatmapObjective:
-    """Compares the maps of both subnets with those of the annotated points.
+    """Compares the heatmaps of both subnets with those of the annotated points.
 
     Args:
-        net: what will be trained.
-        loss: see HeatmapLosses, which also says what is refused.
+        net: the network to train.
+        loss: see HeatmapLosses, also for what is refused.
         spec: how the network sees a face.
         contexts: devices that batches will come on.
     """
@@ -186,11 +186,11 @@ class HeatmapObjective:
     def __call__(self, net: LGCN, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), see heatmap_weights -> {"local": (N,), "full": (N,)}.
 
-        The network is the one that the objective was made for; one without a global-context subnet has the first alone.
+        The network must be the one that the objective was built for. Without global context there is no "full".
         """
         crops, points_crop = arrays
         weights = heatmap_weights(points_crop, self._size)
         known = np.where(weights.labelled[..., None] > 0, points_crop, 0)
         used = (known, *weights) if net.background else (known, *weights[:2])
         terms = self._losses(self._input(crops, context), *(mx.nd.array(each, context) for each in used))
-        return dict(zip(ANSWERS, terms if isinstance(terms, (tuple, list)) else [terms]))
+        return dict(zip(OUTPUTS, terms if isinstance(terms, (tuple, list)) else [terms]))

@@ -3,9 +3,9 @@
 A. Dei Rossi and L. Corrado, "Facial Keypoints Detection: Modern Approaches Based on ResNets", University of Padua.
 
 Maps a face crop (N, 3, 224, 224), RGB over 255, to K landmarks (N, K, 2) as fractions of the crop, x then y. The direct
-network (Sec. 5.2) answers all of them at once. The cascades cut eyes with their brows, nose and mouth out of the crop,
-by boxes about the direct network's points (`region_parts`, the second approach of Sec. 4) or by those that a network of
-their own answers (`region_boxes`, the third), let a network for each part place its points, and put these back.
+network (Sec. 5.2) outputs all of them at once. The cascades cut eyes with their brows, nose and mouth out of the crop,
+by boxes around the direct network's points (`region_parts`, the second approach of Sec. 4) or by boxes of a separate
+network (`region_boxes`, the third); one network per part places its points, which are then put back into the face.
 Paper: 50 epochs on a Tesla P100, time not stated; errors as curves only (Fig. 6 and 7).
 Here:  python train_regions.py --model region_direct --dataset 300w --data DIR --out DIRECT
        python train_regions.py --model region_parts --init DIRECT/best.params --dataset 300w --data DIR --out PARTS
@@ -91,14 +91,14 @@ PATIENCE = 10  # Sec. 5.2: "with early stopping" [R5]
 
 @dataclass(frozen=True)
 class Design:
-    """What is freely chosen of a network (Sec. 5.2), for the direct one; those of the parts take one block less.
+    """The free choices of a network (Sec. 5.2), for the direct one; the part networks have one block less.
 
     Attributes:
-        channels: maps that each residual block answers; every block halves their sides.
+        channels: output channels of each residual block; every block halves the feature maps.
         units: residual units in each block [R2].
         dense_layers: 1, or more with `dense_width` units in each before the last.
         dense_width: see there.
-        dropout: share of the features that is left out in training.
+        dropout: fraction of features dropped in training.
 
     Raises:
         ValueError: a block lacks its channels or units, or there is no dense layer.
@@ -129,7 +129,7 @@ class RegionResNet(nn.HybridBlock):
     """Sec. 5.2: ResNet-50's first convolution and pooling, residual blocks, pooling, dropout, dense with ReLU.
 
     Args:
-        num_points: what it answers: landmarks, or two corners for each box.
+        num_points: outputs: landmarks, or two corners for each box.
         design: see there.
         side: of its crops in pixels, the longer one, in which the dense layer counts [R6].
     """
@@ -158,7 +158,7 @@ class RegionResNet(nn.HybridBlock):
     def hybrid_forward(self, F, crops):
         """crops (N, 3, H, W) -> (N, num_points, 2) fractions of the crop, not below 0."""
         features = self.average(self.blocks(self.pool(self.stem(crops))))
-        # A ReLU whose input is negative for all faces would stay silent for good: biases count from the centre [R6].
+        # A ReLU whose input is negative for all faces would never recover: biases count from the centre [R6].
         pixels = F.relu(self.points(self.hidden(self.dropout(F.flatten(features)))) + 0.5 * self._side)
         return F.reshape(pixels / self._side, (-1, self._num_points, 2))
 
@@ -240,10 +240,10 @@ class RegionCascade(nn.HybridBlock):
         direct = self.direct(faces) if self.direct else None
         boxes = list(landmark_boxes(F, direct, self.layout.indices)) if direct is not None else []
         if self.boxes:
-            answered = self.boxes(faces)
+            found = self.boxes(faces)
             # The box network knows nothing of the jaw.
             boxes[: len(PARTS)] = [
-                F.reshape(F.slice_axis(answered, axis=1, begin=i, end=i + 1), (-1, 4)) for i in range(len(PARTS))
+                F.reshape(F.slice_axis(found, axis=1, begin=i, end=i + 1), (-1, 4)) for i in range(len(PARTS))
             ]
         return self.assemble(F, faces, direct, boxes)
 
@@ -274,7 +274,7 @@ class TrueBoxes(nn.HybridBlock):
 
 
 def networks_of(net: RegionResNet | RegionCascade) -> list[RegionResNet]:
-    """The single networks that a model of this file consists of."""
+    """The single networks of a model."""
     if isinstance(net, RegionResNet):
         return [net]
     boxes = [net.boxes.net] if net.boxes else []
@@ -297,7 +297,7 @@ def region_boxes(num_landmarks: int = 68, jaw_network: bool = False, **design: A
 
 
 def freeze(net: nn.HybridBlock) -> None:
-    """Leaves a network's parameters as they are from now on."""
+    """Freezes all parameters of a network."""
     net.collect_params().setattr("grad_req", "null")
 
 

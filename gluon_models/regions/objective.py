@@ -1,4 +1,4 @@
-"""What the region networks are trained on: every network on its own loss, all from the same crops."""
+"""The region networks' objective: one loss per network, all from the same crops."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class RegionObjective:
 
     The networks share no parameter, so that adding their losses trains each of them as if alone [R12]. A part is cut
     by the box of its annotated points with each side moved at random (Sec. 4: "an offset with a small random noise").
-    All errors count in pixels of the face crop.
+    All errors are in pixels of the face crop.
 
     Args:
         loss: one of `gluon_models.points.POINT_LOSSES`.
         spec: how the networks see a face.
-        eye_corners: the outer corners of right and left eye, whose distance normalises some of the losses; None for the
+        eye_corners: the outer corners of right and left eye, whose distance normalizes some of the losses; None for the
             size of the box of the landmarks.
         contexts: devices that batches will come on.
     """
@@ -66,7 +66,7 @@ class RegionObjective:
     def _comparison(
         self, points_crop: np.ndarray, context: mx.Context
     ) -> Callable[[mx.nd.NDArray, np.ndarray], mx.nd.NDArray]:
-        """What says the loss (N,) of fractions of these faces' crops against pixels of them, both (N, any, 2)."""
+        """A function that compares fractions with pixels of these faces' crops, both (N, any, 2) -> loss (N,)."""
         eye_distance = point_targets(points_crop, self._eye_corners, self._loss.normalized, context).eye_distance
 
         def compare(fractions: mx.nd.NDArray, truth_crop: np.ndarray) -> mx.nd.NDArray:

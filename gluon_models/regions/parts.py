@@ -1,4 +1,4 @@
-"""Which landmarks make up a part of the face, for every markup that has parts."""
+"""The landmarks of each part of the face, for every markup that has parts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Indices = Tuple[int, ...]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the face that a network of its own looks at.
+    """A part of the face with a network of its own.
 
     Attributes:
         name: of the part.
         regions: the regions of the markup that it consists of.
-        size: height and width in pixels of what its network sees [R10].
+        size: height and width of its network's input in pixels [R10].
     """
 
     name: str
