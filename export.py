@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
@@ -18,7 +17,7 @@ import mxnet as mx
 import numpy as np
 
 from common import cli
-from common.files import make_folder, write_text
+from common.files import make_folder, publish, staging
 from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.render.faces import RenderedFaces
@@ -188,22 +187,21 @@ def export(
         OSError: there is no room; nothing is kept.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=prefix.parent) as folder:
-            part = Path(folder) / prefix.name
+        with staging(prefix.parent, prefix, "free the space or name another --out") as folder:
+            part = folder / prefix.name
             files, worst = write_and_compare(exporter, part, crops, with_onnx)
             if faces:
                 spec = InputSpec.from_dict(values["spec"])
                 twin, cost = write_and_measure_int8(exporter, part, files[:2], faces, spec)
                 files, values = [*files, *twin], {**values, "int8": cost}
             values = {**values, "files": [path.name for path in files], "largest_difference_pixels": worst}
-            files.append(Path(folder) / f"{prefix.name}.json")
-            write_text(files[-1], json.dumps(values, indent=2) + "\n")
-            for path in files:
-                os.replace(path, prefix.parent / path.name)
+            files.append(folder / f"{prefix.name}.json")
+            files[-1].write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            publish(folder, prefix.parent, [path.name for path in files])
     except NotQuantizable as error:
         raise ValueError(f"{prefix} is not written: {error}; leave out --int8") from error
-    except (OSError, mx.MXNetError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+    except mx.MXNetError as error:
+        reason = str(error).strip().splitlines()[-1]
         raise OSError(f"cannot write {prefix}: {reason}; free the space or name another --out") from error
     except ValueError as error:
         raise ValueError(f"{prefix} is not written: {error}; are all numbers in the weights finite?") from error

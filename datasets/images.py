@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-PathLike = Union[str, "os.PathLike[str]"]
+from common.files import PathLike, write_bytes
 
 # All that Pillow's decoders raise on damaged files.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
@@ -70,25 +67,7 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
         raise ValueError(f"{path}: no image format has the extension '{suffix}'; use .png or .jpg")
     encoded = io.BytesIO()
     Image.fromarray(image).save(encoded, image_format, quality=95)
-    write_whole(path, encoded.getvalue())
-
-
-def write_whole(path: PathLike, data: bytes) -> None:
-    """Writes a file so that a reader finds the old one or the new one, never a part of it.
-
-    Raises:
-        OSError: The folder is missing, the disk is full, or the place is not to be written to.
-    """
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    except OSError as error:
-        raise type(error)(f"{path}: cannot be written ({error.strerror}); choose another place or make room") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    write_bytes(path, encoded.getvalue())
 
 
 def _read_bytes(path: Path) -> bytes:

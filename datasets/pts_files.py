@@ -9,8 +9,8 @@ from typing import Mapping
 
 import numpy as np
 
+from common.files import PathLike, write_bytes
 from datasets.annotated_photos import read_points
-from datasets.images import PathLike, write_whole
 
 
 def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
@@ -55,7 +55,7 @@ def write_pts(path: PathLike, points: np.ndarray) -> None:
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError(f"{path}: points to write are finite and (k, 2), these are {points.shape}")
     rows = "".join(f"{x:.6f} {y:.6f}\n" for x, y in points + 1)
-    write_whole(path, f"version: 1\nn_points: {len(points)}\n{{\n{rows}}}\n".encode("ascii"))
+    write_bytes(path, f"version: 1\nn_points: {len(points)}\n{{\n{rows}}}\n".encode("ascii"))
 
 
 def _parse_pts(text: str) -> np.ndarray:

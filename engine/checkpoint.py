@@ -15,7 +15,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import Block, Trainer
 
-from common.files import write_whole
+from common.files import write_bytes
 from engine.averaging import WeightAverage
 
 LAST = "last.npz"
@@ -58,11 +58,7 @@ def save_checkpoint(folder: Path, net: Block, trainer: Trainer, average: WeightA
     # Into memory first: a zip file cut short by a full disk raises again when it is garbage-collected.
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_whole(folder / LAST, lambda part: _write_bytes(part, buffer.getvalue()))
-
-
-def _write_bytes(part: str, data: bytes) -> None:
-    Path(part).write_bytes(data)
+    write_bytes(folder / LAST, buffer.getvalue())
 
 
 def _optimizer_bytes(trainer: Trainer) -> bytes:

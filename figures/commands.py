@@ -10,8 +10,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import mxnet as mx
 
 from common import cli
-from common.files import make_folder
-from datasets.images import write_whole
+from common.files import make_folder, write_bytes
 from engine import devices
 
 Option = Callable[[argparse.ArgumentParser], object]
@@ -103,5 +102,5 @@ def write_picture(out: str, draw: Callable[[], bytes]) -> None:
         raise ValueError(f"--out {out}: figures are PNG files; give a name that ends in .png")
     picture = draw()
     make_folder(path.parent)
-    write_whole(path, picture)
+    write_bytes(path, picture)
     print(f"open {path}")

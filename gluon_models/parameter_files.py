@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable
 
 import mxnet as mx
 
@@ -26,20 +25,3 @@ def read_parameters(path: str | os.PathLike[str], remedy: str = "check the path"
     except mx.MXNetError as error:
         raise ValueError(f"{path} is cut short or no parameters file: restore it") from error
     return stored if isinstance(stored, dict) else {}
-
-
-def replace_file(path: Path, write: Callable[[str], Any]) -> None:
-    """Has `write` make a file beside `path`, which then takes its name: it is there whole or not at all.
-
-    Raises:
-        OSError: there is no room, or no permission.
-    """
-    part = f"{path}.part"
-    try:
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}; make room or name another folder") from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)

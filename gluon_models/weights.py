@@ -12,7 +12,8 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn
 
-from gluon_models.parameter_files import read_parameters, replace_file
+from common.files import write_text, write_whole
+from gluon_models.parameter_files import read_parameters
 from gluon_models.registry import get_model, get_spec
 from gluon_models.spec import InputSpec
 
@@ -62,8 +63,8 @@ def save_weights(net: nn.HybridBlock, path: str | os.PathLike[str], info: Weight
     """Writes the parameters and the JSON beside them, each whole or not at all."""
     path = Path(path)
     text = json.dumps(info.as_dict(), indent=2) + "\n"
-    replace_file(info_path(path), lambda part: Path(part).write_text(text, encoding="utf-8"))
-    replace_file(path, lambda part: _save_parameters(net, part))
+    write_text(info_path(path), text)
+    write_whole(path, lambda part: _save_parameters(net, part))
 
 
 def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
@@ -81,8 +82,8 @@ def halve(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     # A face detector's JSON has other keys than a landmark network's, so it is copied as text.
     stored, text = read_parameters(path), info_path(path).read_text(encoding="utf-8")
     halved = {name: value.astype("float16") if value.ndim > 1 else value for name, value in stored.items()}
-    replace_file(info_path(out), lambda part: Path(part).write_text(text, encoding="utf-8"))
-    replace_file(Path(out), lambda part: mx.nd.save(part, halved))
+    write_text(info_path(out), text)
+    write_whole(out, lambda part: mx.nd.save(part, halved))
 
 
 def _save_parameters(net: nn.HybridBlock, path: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from common.files import write_set
 from evaluation.resampling import ROUNDS, Difference, paired_difference
 from report.comparison import NORMALIZER_WORDS
-from report.outputs import csv_bytes, json_bytes, write_together
+from report.outputs import csv_bytes, json_bytes
 from report.plots import draw_pairs
 
 SAME_FACES = ("dataset", "subset", "seed")  # beside the names; the seed of rendered faces, whose names are numbers
@@ -212,4 +213,4 @@ def write_versus(out: Path, versus: Versus) -> None:
         "comparison.csv": csv_bytes(["name", "first", "second", "difference"], list(rows)),
         "comparison.png": draw_pairs(first.errors[order], second.errors[order], (first.label, second.label), title),
     }
-    write_together(out, files)
+    write_set(out, files)

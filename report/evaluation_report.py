@@ -9,11 +9,12 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from common.files import write_set
 from evaluation.resampling import LEVEL, ROUNDS
 from evaluation.stress import Curve
 from evaluation.summary import Evaluation, Summary, stage_errors, summarise
 from report.comparison import NORMALIZER_WORDS, Row, compare, format_table, remarks
-from report.outputs import csv_bytes, json_bytes, npy_bytes, write_together
+from report.outputs import csv_bytes, json_bytes, npy_bytes
 from report.page import render_page
 from report.plots import Picture, draw_ced, draw_faces, draw_landmarks
 from report.stress import draw_stress, stress_table
@@ -83,7 +84,7 @@ def write_report(
         **{name: file for _, name, file in pictures if name},
         "report.html": page.encode(),
     }
-    write_together(out, files)
+    write_set(out, files)
     regions = "by region of the face: " + ", ".join(f"{name} {error}" for name, error in region_rows(summary))
     return "\n".join([_title(evaluation), "", format_table(rows), regions, "", *(f"- {text}" for text in said)])
 
@@ -123,7 +124,7 @@ def write_stress(out: Path, evaluation: Evaluation, curves: Sequence[Curve], rec
         "stress.md": f"# {title}\n\n{text[0].upper()}{text[1:]}.\n\n{table}".encode(),
         "stress.png": draw_stress({evaluation.model: curves}, text, title),
     }
-    write_together(out, files)
+    write_set(out, files)
     return table
 
 

@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     real = os.fsync
 
     def full_after_two_epochs(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(f"{LAST}.part"):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(LAST):
             calls.append(1)
             if len(calls) == 3:
                 raise OSError(errno.ENOSPC, "No space left on device")
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=rf"{LAST}: No space left on device; free the space"):
         run(tmp_path / "run", one_weight(), batches, sgd(0.1, 5))
     assert read_progress(tmp_path / "run").epoch == 2
-    assert not list((tmp_path / "run").glob("*.part"))
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_a_damaged_checkpoint_and_one_of_another_network_are_named(tmp_path):

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import cli
+from common.files import write_set
 from datasets.detection import fddb, landmark_boxes, wider_face
 from datasets.detection import voc as face_boxes
 from datasets.detection.boxed_photos import PARTS, BoxedPhotos
@@ -43,7 +44,7 @@ from inference.detectors import (
     HaarDetector,
 )
 from report.detector_tables import terminal_table
-from report.outputs import json_bytes, write_together
+from report.outputs import json_bytes
 
 DATASETS = ("face_boxes", "wider_face", "fddb", "pts")
 DETECTORS = ("faster_rcnn", "haar")
@@ -176,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     content = json_bytes({**made, "photos": len(photos), "results": results})
     print(terminal_table(json.loads(content)))  # what is shown is what is written
     if arguments.out:
-        write_together(Path(arguments.out), {"metrics.json": content})
+        write_set(Path(arguments.out), {"metrics.json": content})
     return 0
 
 

@@ -19,10 +19,12 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, NamedTuple
 
 from common import cli
+from common.files import write_whole
 
 OLDEST_CAPABILITY = (5, 0)  # mxnet-cu112 holds machine code for 5.0, 6.0, 7.0, 8.0 and 8.6 ...
 NEWEST_CAPABILITY = (8, 9)  # ... which runs on later cards of the same major number, and no PTX for the next one
@@ -141,16 +143,8 @@ def link(mxnet_folder: Path, libraries: dict[str, Path]) -> list[Path]:
     links = {mxnet_folder / name: target for name, target in libraries.items()}
     links = {path: target for path, target in links.items() if path.is_symlink() or not path.exists()}
     for path, target in links.items():
-        _replace_link(path, os.path.relpath(target, mxnet_folder))
+        write_whole(path, partial(os.symlink, os.path.relpath(target, mxnet_folder)))
     return list(links)
-
-
-def _replace_link(path: Path, target: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    if part.is_symlink():
-        part.unlink()
-    part.symlink_to(target)
-    os.replace(part, path)
 
 
 def resolve(library: Path) -> dict[str, Path | None]:

@@ -21,6 +21,7 @@ import numpy as np
 
 import evaluate
 from common import cli
+from common.files import write_set
 from datasets.catalog import CATALOG, RENDERED_SUBSETS, load_subset
 from datasets.markups import IBUG_68
 from datasets.render.mesh import NUM_IDENTITY, Expression, make_controls
@@ -34,7 +35,7 @@ from gluon_models.weights import SHIPPED_FOLDER, read_info
 from report.comparison import NORMALIZER_WORDS, Row
 from report.document_tables import DETECTOR
 from report.documents import FITTED
-from report.outputs import json_bytes, write_together
+from report.outputs import json_bytes
 from report.plots import to_png
 from report.results_page import draw_ceds, render_results
 from report.results_tables import by_subset, markdown, stress_curves
@@ -360,7 +361,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, or takes what was measured, then writes everything at once."""
     arguments = parse(argv)
     record = recorded(arguments.record) if arguments.record else measured(arguments)
-    write_together(arguments.out, output_files(record))
+    write_set(arguments.out, output_files(record))
     print(f"\nopen {arguments.out / 'report.html'}")
     return 0
 

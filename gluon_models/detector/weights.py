@@ -9,9 +9,10 @@ from pathlib import Path
 import mxnet as mx
 from mxnet.gluon import Constant
 
+from common.files import write_text, write_whole
 from gluon_models.detector.gluoncv_parts import FasterRCNN
 from gluon_models.detector.network import build_detector, initialise, resnet_backbone
-from gluon_models.parameter_files import read_parameters, replace_file
+from gluon_models.parameter_files import read_parameters
 from gluon_models.weights import info_path
 
 
@@ -46,8 +47,8 @@ def save_detector(net: FasterRCNN, path: str | os.PathLike[str], name: str) -> N
     """
     arrays = {key: parameter.data(parameter.list_ctx()[0]).as_in_context(mx.cpu()) for key, parameter in learnt(net)}
     text = json.dumps({"detector": name}) + "\n"
-    replace_file(info_path(path), lambda part: Path(part).write_text(text, encoding="utf-8"))
-    replace_file(Path(path), lambda part: mx.nd.save(part, arrays))
+    write_text(info_path(path), text)
+    write_whole(path, lambda part: mx.nd.save(part, arrays))
 
 
 def load_detector(path: str | os.PathLike[str], context: mx.Context | None = None) -> FasterRCNN:

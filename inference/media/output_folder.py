@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Protocol, Sequence
+from typing import Any, ContextManager, Protocol, Sequence
+
+from common.files import publish, staging
 
 
 class Source(Protocol):
@@ -56,28 +56,17 @@ class OutputFolder:
         if path.name not in self._earlier(stem):
             raise ValueError(f"{path} is in the way and not of an earlier run: move it, or name another --out")
 
-    @contextmanager
-    def aside(self, source: Source) -> Iterator[Path]:
-        """A folder to write a source's files to before `put` shows them; it goes away with what is left in it.
-
-        Raises:
-            OSError: for one that is raised within, a line that says what to do.
-        """
-        try:
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".predict.") as folder:
-                yield Path(folder)
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(
-                f"{self._folder}: cannot write what {source} shows ({reason}); free space or name another --out"
-            ) from error
+    def aside(self, source: Source) -> ContextManager[Path]:
+        """A temporary folder for a source's files, until `put` shows them; see `common.files.staging`."""
+        return staging(
+            self._folder, f"the results of {source} to {self._folder}", "free the space or name another --out"
+        )
 
     def put(self, aside: Path, stem: str, names: Sequence[str]) -> None:
-        """Puts files in the place of those of an earlier run, in the order of their names; the JSON is to be last."""
+        """Replaces the files of an earlier run, in the order of `names`, whose last is the JSON."""
         for old in self._earlier(stem) - set(names):
             (self._folder / old).unlink()
-        for name in names:
-            os.replace(aside / name, self._folder / name)
+        publish(aside, self._folder, names)
 
     def _earlier(self, stem: str) -> set[str]:
         """Names of the files that an earlier run wrote for a stem, by what its JSON says."""
