@@ -1,11 +1,11 @@
 """Finds faces and their landmarks in photos and videos.
 
-Writes DIR/<stem>.json, DIR/<stem>_<face>.pts for each face of a photo, counted from 1, and an annotated copy
-DIR/<stem>.png. Of a video or a camera (DIR/camera_0) it writes DIR/<stem>.jsonl, a line for each frame, DIR/<stem>.json
-about all of it, and DIR/<stem>.mp4. Boxes and points are in pixels of the photo or frame as a viewer shows it, upright;
-0-based in the JSON, 1-based in .pts as in 300-W.
-Exit code 0: done, even if no face was found; 1: some of several inputs or some frames were bad and are listed; 2:
-nothing was done.
+For each photo it writes DIR/<stem>.json, DIR/<stem>_<face>.pts per face, counted from 1, and an annotated copy
+DIR/<stem>.png. For each video, or camera (DIR/camera_0), it writes DIR/<stem>.jsonl with a line per frame,
+DIR/<stem>.json with a summary, and DIR/<stem>.mp4. Boxes and points are in pixels of the upright photo or frame, as a
+viewer shows it; 0-based in the JSON, 1-based in .pts as in 300-W.
+Exit code 0: done, even if no face was found; 1: some inputs or frames could not be used and are listed; 2: nothing was
+done.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Sequence, Union
 
+import mxnet as mx
 from tqdm import tqdm
 
 from common import cli
 from common.files import make_folder
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
-from datasets.markups import Markup
 from engine import devices
 from gluon_models import file_sha256
 from gluon_models.weights import read_info
-from inference.detectors import DEFAULT_DETECTOR, DETECTORS, get_detector
+from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, find_weights
 from inference.media.output_folder import OutputFolder
@@ -40,16 +40,21 @@ from inference.smoothing import CUTOFF_HZ
 from inference.tracking import REDETECT, FaceTracker, TrackedFace
 
 NO_DETECTOR = "none"
-DETECTOR_HELP = f"""finds the faces; none: the network itself does, which takes lgcn_64 or lgcn_128;
-file if --boxes is given, else {DEFAULT_DETECTOR}"""
-SHAPE_MODEL_HELP = "shape.npz that train_lgcn.py wrote, fitted to the heatmaps; with --detector none the weights' own"
 DEFAULT_MODEL, WHOLE_PHOTO_MODEL = "ffld_resnet18", "lgcn_64"
-MODEL_HELP = f"network whose weights ship; else {DEFAULT_MODEL}, or {WHOLE_PHOTO_MODEL} with --detector none"
-BOXES_HELP = """JSON file of given boxes, {"photo.jpg": [[x0, y0, x1, y1], ...], ...} in pixels of the upright photo,
-counted from 0, tight around the landmarks; of a video, those of its first frame"""
+INPUT_HELP = "photos, folders of photos, quoted globs, videos, or a camera's number, 0 for the first"
+MODEL_HELP = f"shipped network (default: {DEFAULT_MODEL}; {WHOLE_PHOTO_MODEL} with --detector {NO_DETECTOR})"
+DETECTOR_HELP = f"""face detector (default: {DEFAULT_DETECTOR}; file with --boxes); whole: the photo is one cut-out
+face; {NO_DETECTOR}: the network finds faces by itself, lgcn_64 and lgcn_128 only"""
+BOXES_HELP = """JSON file of face boxes, {"photo.jpg": [[x0, y0, x1, y1], ...], ...}, 0-based pixels of the upright
+photo, tight around the landmarks; for a video, boxes of its first frame"""
+MIN_FACE_HELP = f"smallest face for --detector {NO_DETECTOR}: longer side of its landmark box, pixels ({MIN_FACE:g})"
+SHAPE_MODEL_HELP = f"""shape.npz of train_lgcn.py, fitted to the heatmaps (default with --detector {NO_DETECTOR}: the
+weights' own)"""
+REDETECT_HELP = "frames between two searches for new faces in a video; known faces are followed by their landmarks"
+CUTOFF_HELP = "cutoff of the --smooth filters for a face at rest, Hz; a lower cutoff removes more jitter and lags more"
+MAX_FRAMES_HELP = "stop a video or camera after N frames; a camera otherwise runs until Ctrl-C"
+SHOW_HELP = "show the results in a window: each photo until a key is pressed; q ends the video or the display"
 NO_FACE_HELP = "give its box with --boxes, or pass --detector whole for a cut-out face"
-INPUT_HELP = "photos, folders of photos, globs in quotes, videos, or a camera's number, 0 for the first"
-CUTOFF_HELP = "with --smooth: cutoff of the filters for faces at rest, Hz; smaller is calmer and lags more"
 FindsFaces = Union[LandmarkDetector, WholePhotoLandmarks]
 FollowsFaces = Callable[[Frame], "list[TrackedFace]"]
 
@@ -58,26 +63,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files; made if it is missing")
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder, created if missing")
     parser.add_argument("--model", metavar="NAME", help=MODEL_HELP)
-    parser.add_argument("--weights", metavar="FILE", help="weights of your own, a .params with its .json")
-    parser.add_argument("--detector", choices=(*DETECTORS, NO_DETECTOR), help=DETECTOR_HELP)
+    parser.add_argument("--weights", metavar="FILE", help="your own weights: a .params file with its .json")
+    parser.add_argument("--detector", choices=(*BOX_SOURCES, NO_DETECTOR), help=DETECTOR_HELP)
     parser.add_argument("--boxes", metavar="FILE", help=BOXES_HELP)
-    least = f"with --detector none: longer side of the smallest face's landmark box, pixels ({MIN_FACE:g})"
-    parser.add_argument("--min-face", type=float, metavar="PIXELS", help=least)
+    parser.add_argument("--min-face", type=float, metavar="PIXELS", help=MIN_FACE_HELP)
     parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
     parser.add_argument("--shape-model", metavar="FILE", help=SHAPE_MODEL_HELP)
-    new = "of a video: look for new faces every so many frames; in between, those known are followed by their landmarks"
-    parser.add_argument("--redetect", type=int, metavar="N", default=REDETECT, help=new)
-    alone = "find the faces of each frame of a video as if it were a photo"
-    parser.add_argument("--no-tracking", action="store_true", help=alone)
-    parser.add_argument("--smooth", action="store_true", help="smooth the points of a video by One-Euro filters")
+    parser.add_argument("--redetect", type=int, metavar="N", default=REDETECT, help=REDETECT_HELP)
+    parser.add_argument("--no-tracking", action="store_true", help="treat each frame of a video as a separate photo")
+    parser.add_argument("--smooth", action="store_true", help="reduce jitter in a video with One-Euro filters")
     parser.add_argument("--cutoff", type=float, metavar="HZ", default=CUTOFF_HZ, help=CUTOFF_HELP)
-    most = "stop a video or a camera after so many frames; a camera otherwise goes on until Ctrl-C"
-    parser.add_argument("--max-frames", type=int, metavar="N", help=most)
-    show = "show the results in a window too: a photo until a key is pressed; q ends a video, or the showing of photos"
-    parser.add_argument("--show", action="store_true", help=show)
-    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to DIR")
+    parser.add_argument("--max-frames", type=int, metavar="N", help=MAX_FRAMES_HELP)
+    parser.add_argument("--show", action="store_true", help=SHOW_HELP)
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     for name in ("redetect", "max_frames"):
@@ -86,122 +86,111 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if not arguments.cutoff > 0:
         raise ValueError(f"--cutoff must be above 0 Hz, not {arguments.cutoff:g}")
     if arguments.no_tracking and arguments.smooth:
-        raise ValueError("--smooth needs faces that are followed: leave out --no-tracking")
-    arguments.smoothing_hz = arguments.cutoff if arguments.smooth else None
+        raise ValueError("--smooth needs tracking: leave out --no-tracking")
     return arguments
 
 
-def load_detector(arguments: argparse.Namespace) -> tuple[FindsFaces, dict[str, Any]]:
-    """Network and face detector, and what the JSON files say about them."""
-    name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
-    weights = chosen_weights(arguments)
-    if name == NO_DETECTOR and not arguments.shape_model:
-        arguments.shape_model = shape_model_beside(weights)
-    make = whole_photos if name == NO_DETECTOR else detected_faces
-    detector = make(arguments, weights, name)
+def choose_weights(weights: str | None, model: str | None, detector: str) -> Path:
+    """The weights or model of the command line, else the network that suits the detector."""
+    return find_weights(weights or model or (WHOLE_PHOTO_MODEL if detector == NO_DETECTOR else DEFAULT_MODEL))
+
+
+def load_detector(
+    name: str,
+    weights: Path,
+    context: mx.Context,
+    *,
+    model: str | None = None,
+    boxes: str | None = None,
+    min_face: float | None = None,
+    decoding: str | None = None,
+    shape_model: str | Path | None = None,
+) -> FindsFaces:
+    """The landmark network behind the face detector `name`, or alone for `NO_DETECTOR`.
+
+    Args:
+        name: as on the command line.
+        weights: of the network.
+        context: where networks run.
+        model: the network that the weights must be of; any if None.
+        boxes: file of given boxes.
+        min_face: pixels, for the network alone.
+        decoding: how heatmaps become points.
+        shape_model: file of the model that is fitted to the heatmaps.
+
+    Raises:
+        ValueError, FileNotFoundError: a file is missing or damaged, or these do not go together.
+    """
+    if name != NO_DETECTOR:
+        if min_face is not None:
+            raise ValueError(f"--min-face needs --detector {NO_DETECTOR}: the other detectors have fixed sizes")
+        finds_boxes = get_detector(name, boxes, context=context)
+        return LandmarkDetector.from_pretrained(weights, finds_boxes, context, model, decoding, shape_model)
+    if boxes or decoding:
+        given = "--boxes" if boxes else "--decoding"
+        raise ValueError(f"--detector {name} takes no {given}: the shape model is fitted to what the network finds")
+    least = MIN_FACE if min_face is None else min_face
+    return WholePhotoLandmarks.from_pretrained(weights, shape_model, context, model=model, min_face=least)
+
+
+def describe(
+    weights: Path, detector: str, markup: str, shape_model: str | Path | None, decoding: str | None
+) -> dict[str, Any]:
+    """What the JSON files say about the networks; names and files as in `load_detector`."""
     about = {
         "model": read_info(weights).model,
         "weights": weights.name,
         "weights_sha256": file_sha256(weights),
-        "detector": name,
-        "markup": detector.markup.name,
+        "detector": detector,
+        "markup": markup,
     }
-    if arguments.shape_model:
-        about["shape_model"] = Path(arguments.shape_model).name
-        about["shape_model_sha256"] = file_sha256(arguments.shape_model)
-    elif arguments.decoding:
-        about["decoding"] = arguments.decoding
-    return detector, about
+    if shape_model:
+        about.update(shape_model=Path(shape_model).name, shape_model_sha256=file_sha256(shape_model))
+    elif decoding:
+        about["decoding"] = decoding
+    return about
 
 
-def chosen_weights(arguments: argparse.Namespace) -> Path:
-    """The weights of the command line, else those of the network that suits the detector best."""
-    default = WHOLE_PHOTO_MODEL if arguments.detector == NO_DETECTOR else DEFAULT_MODEL
-    return find_weights(arguments.weights or arguments.model or default)
+def follow_faces(
+    detector: FindsFaces,
+    crop_predictor: Callable[[], PointPredictor],
+    name: str,
+    redetect: int,
+    smoothing_hz: float | None,
+) -> FollowsFaces:
+    """A function that follows the faces of one video, frame after frame.
 
-
-def detected_faces(arguments: argparse.Namespace, weights: Path, name: str) -> LandmarkDetector:
-    """A face detector and the network, one after the other."""
-    if arguments.min_face is not None:
-        raise ValueError(f"--min-face goes with --detector {NO_DETECTOR}; the others have sizes of their own")
-    context = devices.contexts(arguments.gpus)[0]
-    return LandmarkDetector.from_pretrained(
-        weights,
-        get_detector(name, arguments.boxes, context=context),
-        context,
-        model=arguments.model if arguments.weights else None,
-        decoding=arguments.decoding,
-        shape_model=arguments.shape_model,
-    )
-
-
-def whole_photos(arguments: argparse.Namespace, weights: Path, name: str) -> WholePhotoLandmarks:
-    """The network alone."""
-    if arguments.boxes or arguments.decoding:
-        given = "--boxes" if arguments.boxes else "--decoding"
-        raise ValueError(f"--detector {name} takes no {given}: the shape model is fitted to what the network finds")
-    return WholePhotoLandmarks.from_pretrained(
-        weights,
-        arguments.shape_model,
-        devices.contexts(arguments.gpus)[0],
-        model=arguments.model if arguments.weights else None,
-        min_face=MIN_FACE if arguments.min_face is None else arguments.min_face,
-    )
-
-
-def following(arguments: argparse.Namespace, detector: FindsFaces, source: Input) -> FollowsFaces:
-    """What finds the faces of one video, frame after frame."""
-    name = str(source)
-    if arguments.no_tracking:
-        return lambda frame: [TrackedFace(*face) for face in detector(frame.image, name)]
-    # Given boxes are of the first frame; after that there is nothing to detect by.
-    redetect = 0 if arguments.boxes else arguments.redetect
-    if isinstance(detector, LandmarkDetector):
-        boxes = detector.detector
-        tracker = FaceTracker(detector.predictor, lambda image: boxes(image, name), redetect, arguments.smoothing_hz)
-    else:
-        tracker = FaceTracker(crop_predictor(arguments), detector, redetect, arguments.smoothing_hz)
+    Args:
+        detector: finds new faces.
+        crop_predictor: loads the network that follows faces in crops, where the detector has none.
+        name: the video's, for boxes that are given by name.
+        redetect: frames between two searches for new faces; 0 for the first frame alone.
+        smoothing_hz: cutoff of the filters; None for none.
+    """
+    finds = detector.detector if isinstance(detector, LandmarkDetector) else detector
+    predictor = detector.predictor if isinstance(detector, LandmarkDetector) else crop_predictor()
+    tracker = FaceTracker(predictor, lambda image: finds(image, name), redetect, smoothing_hz)
     return lambda frame: tracker(frame.image, frame.seconds)
 
 
-def crop_predictor(arguments: argparse.Namespace) -> PointPredictor:
-    """The network that follows faces which it found by itself in a whole frame."""
-    return LandmarkDetector.from_pretrained(
-        chosen_weights(arguments),
-        "whole",
-        devices.contexts(arguments.gpus)[0],
-        shape_model=arguments.shape_model,
-    ).predictor
-
-
 class Results:
-    """Takes what is found to where it goes, and keeps count.
+    """Writes and shows the faces of one input after another, and keeps count.
 
     Args:
-        arguments: the command line.
-        about: what the JSON files say of network and detector.
-        markup: of the points.
-        inputs: whose outputs must not be in the way.
+        photo_files: writes photos.
+        video_files: writes videos.
+        window: shows both, if given.
+        max_frames: of a video; all if None.
 
     Attributes:
-        bad: a line for each input, or frames of one, that could not be worked on.
+        bad: a line for each input that could not be used, fully or in part.
     """
 
     def __init__(
-        self, arguments: argparse.Namespace, about: dict[str, Any], markup: Markup, inputs: Sequence[Input]
+        self, photo_files: PhotoFiles, video_files: VideoFiles, window: Window | None, max_frames: int | None
     ) -> None:
-        folder = OutputFolder(make_folder(arguments.out), arguments.overwrite)
-        folder.check(inputs)
-        followed = not (arguments.no_tracking or arguments.boxes)
-        tracking = {
-            "tracking": not arguments.no_tracking,
-            "redetect_every_frames": arguments.redetect if followed else None,
-            "smoothing_hz": arguments.smoothing_hz,
-        }
-        self._photo_files = PhotoFiles(folder, about, markup)
-        self._video_files = VideoFiles(folder, {**about, **tracking}, markup)
-        self._window = Window("predict.py") if arguments.show else None
-        self._most_frames = arguments.max_frames
+        self._photo_files, self._video_files = photo_files, video_files
+        self._window, self._max_frames = window, max_frames
         self._photos = self._faces = 0
         self.bad: list[str] = []
 
@@ -223,20 +212,20 @@ class Results:
     def video(self, follow: FollowsFaces, source: Input) -> None:
         """Finds and writes the faces of a video or a camera.
 
-        A camera ends with Ctrl-C, which keeps what was seen; a video's results are then left out.
+        Ctrl-C ends a camera and keeps its frames; it discards a video's.
 
         Raises:
             ValueError, OSError: it has no frame, or its results cannot be written.
         """
         reader = VideoReader(source)
-        total = self._most_frames or reader.declared or None
+        total = self._max_frames or reader.declared or None
         try:
             with self._video_files.write(source, reader) as writing:
                 try:
                     for frame in tqdm(reader, source.stem, total, unit="frame", disable=None):
                         drawn = writing.write(frame, follow(frame))
                         ended = self._window is not None and not self._window.show(drawn, 1)
-                        if ended or writing.frames == self._most_frames:
+                        if ended or writing.frames == self._max_frames:
                             break
                 except KeyboardInterrupt:
                     if not isinstance(source, Camera):
@@ -261,18 +250,56 @@ def counted(number: int, what: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predicts; 1 if some of several inputs, or frames of a video, were bad, else 0."""
+    """Predicts; returns 1 if some inputs, or frames of a video, could not be used, else 0."""
     arguments = parse(argv)
     inputs = find_inputs(arguments.input)
     only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
     if arguments.show:
         check_display()
-    detector, about = load_detector(arguments)
-    results = Results(arguments, about, detector.markup, inputs)
+    context = devices.contexts(arguments.gpus)[0]
+    name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
+    weights = choose_weights(arguments.weights, arguments.model, name)
+    shape_model = arguments.shape_model or (shape_model_beside(weights) if name == NO_DETECTOR else None)
+    detector = load_detector(
+        name,
+        weights,
+        context,
+        model=arguments.model if arguments.weights else None,
+        boxes=arguments.boxes,
+        min_face=arguments.min_face,
+        decoding=arguments.decoding,
+        shape_model=shape_model,
+    )
+    # Given boxes are of a video's first frame; after it there is nothing to search by.
+    redetect = 0 if arguments.boxes else arguments.redetect
+    smoothing_hz = arguments.cutoff if arguments.smooth else None
+
+    def follow(video: Input) -> FollowsFaces:
+        if arguments.no_tracking:
+            return lambda frame: [TrackedFace(*face) for face in detector(frame.image, str(video))]
+        return follow_faces(detector, crop_predictor, str(video), redetect, smoothing_hz)
+
+    def crop_predictor() -> PointPredictor:
+        return LandmarkDetector.from_pretrained(weights, "whole", context, shape_model=shape_model).predictor
+
+    about = describe(weights, name, detector.markup.name, shape_model, arguments.decoding)
+    about_video = {
+        "tracking": not arguments.no_tracking,
+        "redetect_every_frames": None if arguments.no_tracking else redetect or None,
+        "smoothing_hz": smoothing_hz,
+    }
+    folder = OutputFolder(make_folder(arguments.out), arguments.overwrite)
+    folder.check(inputs)
+    results = Results(
+        PhotoFiles(folder, about, detector.markup),
+        VideoFiles(folder, {**about, **about_video}, detector.markup),
+        Window("predict.py") if arguments.show else None,
+        arguments.max_frames,
+    )
     for source in tqdm(inputs, "predicting", unit="input", disable=only_one or None):
         try:
             if is_video(source):
-                results.video(following(arguments, detector, source), source)
+                results.video(follow(source), source)
             else:
                 results.photo(detector, source)
         except (ValueError, OSError) as error:

@@ -164,7 +164,7 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
     [
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--boxes", "b.json"], "takes no --boxes"),
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--min-face", "0"], "give more than 0"),
-        ("lgcn_64", ["--min-face", "40"], "--min-face goes with --detector none"),
+        ("lgcn_64", ["--min-face", "40"], "--min-face needs --detector none"),
         ("resnet18_slim", ["--detector", "none", "--shape-model", "shape.npz"], "use lgcn_64 or lgcn_128"),
         ("resnet18_slim", ["--decoding", "argmax"], "answers points, not heatmaps"),
     ],
@@ -200,4 +200,5 @@ def test_medians_with_and_without_outline_stand_beside_the_papers():
 def test_the_default_network_suits_the_detector(monkeypatch):
     monkeypatch.setattr(predict, "find_weights", str)
     for text, expected in (([], "ffld_resnet18"), (["--detector", "none"], "lgcn_64"), (["--model", "x"], "x")):
-        assert predict.chosen_weights(predict.parse(["photo.png", "--out", "out", *text])) == expected
+        arguments = predict.parse(["photo.png", "--out", "out", *text])
+        assert predict.choose_weights(arguments.weights, arguments.model, arguments.detector) == expected
