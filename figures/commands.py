@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, fields
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
@@ -16,16 +17,46 @@ from engine import devices
 Option = Callable[[argparse.ArgumentParser], object]
 
 
+@dataclass(frozen=True)
+class FaceChoice:
+    """The faces of a data set that a figure shows; `figures.inputs.FACES` holds the options of the same names.
+
+    Attributes:
+        dataset: its name; 300-W if only `data` is given, rendered faces if neither is.
+        data: its folder.
+        subset: part of it; its first if None.
+        allow_missing: accept a part of the subset.
+        count: of rendered faces.
+        seed: of rendered faces and of everything random.
+    """
+
+    dataset: str | None = None
+    data: str | None = None
+    subset: str | None = None
+    allow_missing: bool = False
+    count: int = 200
+    seed: int = 0
+
+
 class Command(NamedTuple):
     """One figure.
 
     Attributes:
-        make: draws it, from its arguments and the device that networks run on; its docstring is the command's help.
-        options: its arguments; --out, --gpus and --seed all figures have.
+        make: draws it on the device that networks run on, its options as keywords, those of FACES as one `faces`; its
+            docstring is the command's help.
+        options: its arguments; every figure also has --out, --gpus and --seed.
     """
 
-    make: Callable[[argparse.Namespace, mx.Context], bytes]
+    make: Callable[..., bytes]
     options: tuple[Option, ...] = ()
+
+    def draw(self, context: mx.Context, options: Mapping[str, Any]) -> bytes:
+        """The PNG file of the figure for the options of a command line."""
+        names = {each.name for each in fields(FaceChoice)}
+        keywords = {name: value for name, value in options.items() if name not in names}
+        if names <= options.keys():
+            keywords["faces"] = FaceChoice(**{name: options[name] for name in names})
+        return self.make(context, **keywords)
 
 
 class FigureCommands:
@@ -57,9 +88,10 @@ class FigureCommands:
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Draws one figure."""
-        arguments = self.make_parser().parse_args(argv)
-        context = devices.contexts(arguments.gpus)[0]
-        write_picture(arguments.out, lambda: self.figures[arguments.figure].make(arguments, context))
+        options = vars(self.make_parser().parse_args(argv))
+        figure, out = self.figures[options.pop("figure")], options.pop("out")
+        context = devices.contexts(options.pop("gpus"))[0]
+        write_picture(out, lambda: figure.draw(context, options))
         return 0
 
 

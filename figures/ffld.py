@@ -5,10 +5,9 @@ Without --data they show rendered faces or matplotlib's sample photo. See docs/f
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from functools import partial, wraps
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import cv2
 import mxnet as mx
@@ -20,7 +19,7 @@ from datasets.geometry import compose, crop_matrix, transform_points, warp_image
 from datasets.markups import Markup
 from evaluation.metrics import landmark_errors, mean_of_known
 from figures import ffld_drawing as drawing
-from figures.commands import Command, FigureCommands, Option, check_number, option, show_option
+from figures.commands import Command, FaceChoice, FigureCommands, Option, check_number, option, show_option
 from figures.ffld_network import StagedNetwork
 from figures.inputs import (
     FACE,
@@ -50,10 +49,10 @@ SIDES = (16, 24, 32, 48, 64, 112, 224)  # pixels
 OCCLUSION = Augmentation(occlusion_probability=1.0, occlusion_fraction=0.5)
 
 
-def make_maps(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
-    """Fig. 2: channels of the maps that the CropNets look at, finest first."""
+def make_maps(networks: list[StagedNetwork], faces: FaceChoice, photo: str | None, face: int | None) -> bytes:
+    """Fig. 2: channels of the maps that the CropNets crop from, finest first."""
     network = networks[0]
-    crop = one_face(arguments, network)
+    crop = one_face(network, faces, photo, face)
     maps = [each[0].asnumpy() for each in network.baseline.with_maps(mx.nd, network.input(crop))[1]]
     levels = [
         drawing.Level(f"level {level}\n{m.shape[1]} x {m.shape[1]}", m[most_varied(m, CHANNELS_SHOWN)])
@@ -68,11 +67,13 @@ def most_varied(maps: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-maps.var(axis=(1, 2)), kind="stable")[:count])
 
 
-def make_selected(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_selected(
+    networks: list[StagedNetwork], faces: FaceChoice, photo: str | None, face: int | None, stage: int | None
+) -> bytes:
     """Fig. 5: the patches that a CropNet gets, four selected channels for each landmark of two contours."""
     network = networks[0]
-    stage = _stage(arguments, network)
-    crop = one_face(arguments, network)
+    stage = _stage(network, stage)
+    crop = one_face(network, faces, photo, face)
     answers, maps = network.refined().cascade.with_maps(mx.nd, network.input(crop))
     start = answers[stage - 1]
     cropped = network.refined().cascade.refinements[stage - 1].crop(maps[stage - 1], start)
@@ -94,12 +95,14 @@ def contours(markup: Markup) -> dict[str, np.ndarray]:
     return {name: np.array(all_)[spread(len(all_), LANDMARKS_SHOWN)] for name, all_ in groups.items() if all_}
 
 
-def make_landscapes(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_landscapes(
+    networks: list[StagedNetwork], faces: FaceChoice, face: int | None, stage: int | None, landmark: int
+) -> bytes:
     """Fig. 6: the losses about one landmark, on an artificial map as in the paper and on one of the network's."""
     network = networks[0]
-    stage = _stage(arguments, network)
-    sample = load_sample(arguments, network, only(arguments.face))
-    landmark = check_number("landmark", arguments.landmark, network.baseline.num_landmarks)
+    stage = _stage(network, stage)
+    sample = load_sample(faces, network, only(face))
+    check_number("landmark", landmark, network.baseline.num_landmarks)
     maps = network.refined().cascade.with_maps(mx.nd, network.input(sample.crops[0]))[1][stage - 1]
     crop = network.refined().cascade.refinements[stage - 1].crop
     rows = slice(SELECTED * landmark, SELECTED * (landmark + 1))
@@ -116,9 +119,9 @@ def make_landscapes(arguments: argparse.Namespace, networks: list[StagedNetwork]
     return drawing.draw_landscapes(shown, PATCH, title)
 
 
-def make_ced(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_ced(networks: list[StagedNetwork], faces: FaceChoice) -> bytes:
     """Fig. 9: the cumulative error distribution of each network."""
-    sample = load_sample(arguments, networks[0])
+    sample = load_sample(faces, networks[0])
     curves = {}
     for network in networks:
         errors = sample.errors(network.points(sample.crops))
@@ -127,11 +130,11 @@ def make_ced(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> by
     return draw_networks(curves, (0.0, limit), sample.curve_text, f"Cumulative error distribution: {sample.title}")
 
 
-def make_stages(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_stages(networks: list[StagedNetwork], faces: FaceChoice) -> bytes:
     """Sec. 6.3: what each refinement adds, as a table on the screen and as curves."""
     network = networks[0]
     network.refined()
-    sample = load_sample(arguments, network)
+    sample = load_sample(faces, network)
     errors = [sample.errors(points) for points in network.stages(sample.crops)]
     names = ["baseline network", *(f"refinement {stage}" for stage in range(1, len(errors)))]
     print(f"{sample.title}, error over the {sample.unit}\n{stage_table(names, errors)}")
@@ -150,9 +153,9 @@ def stage_table(names: Sequence[str], errors: Sequence[np.ndarray]) -> str:
     return "\n".join(lines)
 
 
-def make_landmark_ced(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_landmark_ced(networks: list[StagedNetwork], faces: FaceChoice) -> bytes:
     """Fig. 11: the share of all landmarks of all faces with at most some small error."""
-    sample = load_sample(arguments, networks[0])
+    sample = load_sample(faces, networks[0])
     curves = {}
     for network in networks:
         errors = pooled_errors(sample, network.points(sample.crops))
@@ -168,11 +171,11 @@ def pooled_errors(sample: Sample, points_crop: np.ndarray) -> np.ndarray:
     return errors[~np.isnan(errors)]
 
 
-def make_compare(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_compare(networks: list[StagedNetwork], faces: FaceChoice, show: int) -> bytes:
     """Fig. 10, 15 to 17: each network's points on the same faces, with a zoom where first and last differ most."""
     if len(networks) < 2:
         raise ValueError("compare takes two networks or more: give --weights several files, the baseline first")
-    sample = load_sample(arguments, networks[0], lambda count: spread(count, arguments.show))
+    sample = load_sample(faces, networks[0], lambda count: spread(count, show))
     answers = [network.points(sample.crops) for network in networks]
     rows: dict[str, list[drawing.Cell]] = {network.label: [] for network in networks}
     whole = np.array([0, 0, *sample.crops.shape[1:3]])
@@ -217,11 +220,11 @@ def zoom_square(one: np.ndarray, other: np.ndarray, side: float) -> np.ndarray:
     return np.concatenate([centre - side / 2, centre + side / 2])
 
 
-def make_occluded(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_occluded(networks: list[StagedNetwork], faces: FaceChoice, show: int) -> bytes:
     """Fig. 12: faces of which a box hides a part; shown are those with the most landmarks hidden."""
-    sample = load_sample(arguments, networks[0])
-    crops, hidden = occlude_faces(sample, np.random.default_rng(arguments.seed))
-    shown = np.argsort(-hidden.sum(axis=1), kind="stable")[: arguments.show]
+    sample = load_sample(faces, networks[0])
+    crops, hidden = occlude_faces(sample, np.random.default_rng(faces.seed))
+    shown = np.argsort(-hidden.sum(axis=1), kind="stable")[:show]
     rows, lines = {}, []
     for network in networks:
         before, after = network.points(sample.crops), network.points(crops)
@@ -253,32 +256,32 @@ def _percent(errors: np.ndarray) -> str:
     return f"{100 * known.mean():.2f} %" if known.size else "none"
 
 
-def make_corrections(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_corrections(networks: list[StagedNetwork], faces: FaceChoice) -> bytes:
     """Fig. 13: histograms of what each CropNet adds to the points."""
     network = networks[0]
     network.refined()
-    sample = load_sample(arguments, network)
+    sample = load_sample(faces, network)
     title = f"Corrections of {network.label}, landmark by landmark: {sample.title}"
     return drawing.draw_corrections(np.diff(network.stages(sample.crops), axis=0), network.spec.size, title)
 
 
-def make_failures(arguments: argparse.Namespace, networks: list[StagedNetwork]) -> bytes:
+def make_failures(networks: list[StagedNetwork], faces: FaceChoice, show: int, side: int) -> bytes:
     """Fig. 14: the worst faces at a low resolution, and the mean error at several."""
     size = networks[0].spec.size
-    if not 2 <= arguments.side <= size:
-        raise ValueError(f"--side {arguments.side}: give pixels from 2 to {size}, the side of the whole crop")
-    sample = load_sample(arguments, networks[0])
-    sides = sorted({*SIDES, arguments.side, size})
-    at_side = {side: lower_resolution(sample.crops, side) for side in sides}
+    if not 2 <= side <= size:
+        raise ValueError(f"--side {side}: give pixels from 2 to {size}, the side of the whole crop")
+    sample = load_sample(faces, networks[0])
+    sides = sorted({*SIDES, side, size})
+    at_side = {each: lower_resolution(sample.crops, each) for each in sides}
     means = {
-        network.label: np.array([np.nanmean(sample.errors(network.points(at_side[side]))) for side in sides])
+        network.label: np.array([np.nanmean(sample.errors(network.points(at_side[each]))) for each in sides])
         for network in networks
     }
-    shown = replace(sample, crops=at_side[arguments.side])
+    shown = replace(sample, crops=at_side[side])
     points = networks[-1].points(shown.crops)
-    _, worst, _ = extreme_pictures(shown, points, shown.errors(points), arguments.show)
+    _, worst, _ = extreme_pictures(shown, points, shown.errors(points), show)
     text = (f"mean error over the {sample.unit}", f"Low resolution: {sample.title}, crops shrunk and enlarged again")
-    return drawing.draw_failures(sides, means, worst, arguments.side, text)
+    return drawing.draw_failures(sides, means, worst, side, text)
 
 
 def lower_resolution(crops: np.ndarray, side: int) -> np.ndarray:
@@ -288,24 +291,21 @@ def lower_resolution(crops: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR) for crop in small])
 
 
-def _stage(arguments: argparse.Namespace, network: StagedNetwork) -> int:
-    """The refinement to look at, the last if none is named."""
+def _stage(network: StagedNetwork, stage: int | None) -> int:
+    """The refinement to show, the last if none is named."""
     last = network.refined().num_stages
-    stage = arguments.stage or last
+    stage = stage or last
     if stage > last:
         raise ValueError(f"--stage {stage}: {network.source} has {last}")
     return stage
 
 
-def _command(
-    make: Callable[[argparse.Namespace, list[StagedNetwork]], bytes], shipped: Sequence[str], *options: Option
-) -> Command:
+def _command(make: Callable[..., bytes], shipped: Sequence[str], *options: Option) -> Command:
     """A figure of some networks, those that ship where none are named, and of faces."""
 
     @wraps(make)
-    def draw(arguments: argparse.Namespace, context: mx.Context) -> bytes:
-        load = partial(StagedNetwork, context=context)
-        return make(arguments, load_networks(load, arguments.weights, arguments.labels))
+    def draw(context: mx.Context, weights: list[str], labels: list[str] | None, **options: Any) -> bytes:
+        return make(load_networks(partial(StagedNetwork, context=context), weights, labels), **options)
 
     return Command(draw, (*network_options(shipped), *FACES, *options))
 

@@ -6,7 +6,6 @@ docs/figures.md.
 
 from __future__ import annotations
 
-import argparse
 from typing import Sequence
 
 import mxnet as mx
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from common import cli
 from datasets.markups import IBUG_68, Markup
-from figures.commands import Command, FigureCommands, check_number, option, show_option
+from figures.commands import Command, FaceChoice, FigureCommands, check_number, option, show_option
 from figures.inputs import FACE, FACES, INPUT, extreme_pictures, load_sample, one_face, spread
 from figures.networks import TrainedNetwork, weights_option
 from figures.training_log import RUN, by_epoch, draw_epochs, read_log
@@ -27,11 +26,18 @@ FIG_2_LANDMARKS = (4, 8, 12, 24, 36, 30, 57)
 LOG_PREFIX = "lambda_stack_"  # of what train_hourglass.py writes for each stack and epoch
 
 
-def make_maps(arguments: argparse.Namespace, context: mx.Context) -> bytes:
-    """Fig. 2: the landmarks of one face, and score maps of some of them over it."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    crop = one_face(arguments, network)
-    landmarks = arguments.landmarks or sample_landmarks(network.markup)
+def make_maps(
+    context: mx.Context,
+    weights: str,
+    faces: FaceChoice,
+    photo: str | None,
+    face: int | None,
+    landmarks: list[int] | None,
+) -> bytes:
+    """Fig. 2: the landmarks of one face, and heatmaps of some of them over it."""
+    network = TrainedNetwork(weights, MODELS, context)
+    crop = one_face(network, faces, photo, face)
+    landmarks = landmarks or sample_landmarks(network.markup)
     for landmark in landmarks:
         check_number("landmarks", landmark, network.markup.num_landmarks)
     maps = network.net(network.input(crop))[0].asnumpy()
@@ -64,18 +70,18 @@ def sample_landmarks(markup: Markup) -> Sequence[int]:
     return spread(markup.num_landmarks, len(FIG_2_LANDMARKS)).tolist()
 
 
-def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_faces(context: mx.Context, weights: str, faces: FaceChoice, show: int) -> bytes:
     """Fig. 5: the worst and the best faces, with true and predicted points."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    sample = load_sample(arguments, network)
+    network = TrainedNetwork(weights, MODELS, context)
+    sample = load_sample(faces, network)
     predicted = network.points(sample.crops)
-    _, worst, best = extreme_pictures(sample, predicted, sample.errors(predicted), arguments.show)
-    return draw_faces(worst, best, columns=min(arguments.show, 6))
+    _, worst, best = extreme_pictures(sample, predicted, sample.errors(predicted), show)
+    return draw_faces(worst, best, columns=min(show, 6))
 
 
-def make_lambdas(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_lambdas(context: mx.Context, weights: str) -> bytes:
     """The lambda of every block of a trained network, along each stack from its start to its maps."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
+    network = TrainedNetwork(weights, MODELS, context)
     stacks = lambdas_by_place(network.net)
     if not stacks[0]:
         raise ValueError(f"{network.source} is made of original blocks, which have no lambda: name another")
@@ -112,16 +118,14 @@ def place_text(place: str) -> str:
     return "bottom" if parts[-1] == "inner" else f"{parts[-1]} {level + 1}"
 
 
-def make_history(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_history(context: mx.Context, run: str) -> bytes:
     """The mean of each stack's lambdas over the epochs of a training run."""
-    log = read_log(arguments.run)
+    log = read_log(run)
     names = sorted({name for line in log for name in line if name.startswith(LOG_PREFIX)})
     if not names:
-        raise ValueError(
-            f"{arguments.run} has no lambdas in its log: name a run of train_hourglass.py that trains them"
-        )
+        raise ValueError(f"{run} has no lambdas in its log: name a run of train_hourglass.py that trains them")
     curves = {f"stack {int(name[len(LOG_PREFIX) :]) + 1}": {0: 1.0, **by_epoch(log, name)} for name in names}
-    return draw_epochs(arguments.run, curves, "Lambdas", "mean lambda of the stack")
+    return draw_epochs(run, curves, "Lambdas", "mean lambda of the stack")
 
 
 WEIGHTS = weights_option(MODELS[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import Callable, Iterable, NamedTuple, Sequence
 
@@ -17,7 +16,7 @@ from datasets.images import read_image
 from datasets.render.faces import RenderedFaces
 from evaluation.metrics import lengths, nme
 from evaluation.protocols import get_protocol
-from figures.commands import check_number, cli_count, option
+from figures.commands import FaceChoice, check_number, cli_count, option
 from figures.networks import TrainedNetwork
 from gluon_models import InputSpec
 from inference.detectors import get_detector
@@ -32,7 +31,7 @@ FACES = (
     option("--allow-missing", action="store_true", help="take the part of the subset that is there"),
     option("--count", type=cli_count, default=200, help="rendered faces"),
 )
-INPUT = option("--input", metavar="PHOTO", help="photo with a face; else matplotlib's sample photo")
+INPUT = option("--input", dest="photo", metavar="PHOTO", help="photo with a face; else matplotlib's sample photo")
 FACE = option("--face", type=int, help="which face of the data set, counted from 0; the first if left out")
 RENDERED_SEED = 4_000_037  # of faces that no training, validation or evaluation sees
 TITLES = {"rendered": "rendered faces", "pts": "faces of your own"}
@@ -79,7 +78,7 @@ class Sample:
 
 
 class _Chosen(NamedTuple):
-    """The faces that a command line asks for, what they are in words, and the name of their normaliser of record."""
+    """The faces that a command line asks for, what they are in words, and the name of their primary normalizer."""
 
     faces: FaceDataset
     title: str
@@ -87,14 +86,14 @@ class _Chosen(NamedTuple):
     face_sizes: np.ndarray | None
 
 
-def _load_faces(arguments: argparse.Namespace) -> _Chosen:
-    name = arguments.dataset or ("300w" if arguments.data else "rendered")
-    subset = chosen_subset(name, arguments.subset)
+def _load_faces(choice: FaceChoice) -> _Chosen:
+    name = choice.dataset or ("300w" if choice.data else "rendered")
+    subset = chosen_subset(name, choice.subset)
     if name == "rendered":
-        faces = RenderedFaces(arguments.count, RENDERED_SEED + arguments.seed, RENDERED_SIDE)
+        faces = RenderedFaces(choice.count, RENDERED_SEED + choice.seed, RENDERED_SIDE)
         about = SubsetInfo(len(faces))
     else:
-        faces, about = load_subset(name, arguments.data, subset, arguments.allow_missing)
+        faces, about = load_subset(name, choice.data, subset, choice.allow_missing)
     lacks = about.present or ("" if len(faces) == about.expected else f"{len(faces)} of its {about.expected}")
     title = TITLES.get(name, f"faces of {name} {subset}") + (f" ({lacks} at hand)" if lacks else "")
     return _Chosen(faces, title, get_protocol(name, subset).normalizer, about.face_sizes)
@@ -105,20 +104,18 @@ def spread(count: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int))
 
 
-def load_sample(
-    arguments: argparse.Namespace, network: TrainedNetwork, pick: Callable[[int], Sequence[int]] = range
-) -> Sample:
-    """Crops the faces that the command line asks for.
+def load_sample(choice: FaceChoice, network: TrainedNetwork, pick: Callable[[int], Sequence[int]] = range) -> Sample:
+    """Crops the chosen faces.
 
     Args:
-        arguments: of `FACES`.
+        choice: of the faces.
         network: how it sees them.
         pick: which of them, from how many there are; all if left out.
 
     Raises:
         ValueError: the network places other points than these faces have.
     """
-    faces, title, normalizer, face_sizes = _load_faces(arguments)
+    faces, title, normalizer, face_sizes = _load_faces(choice)
     wanted, has = network.markup.name, faces.markup.name
     if wanted != has:
         raise ValueError(f"{network.source} places the points of {wanted}, but these faces have those of {has}")
@@ -146,21 +143,23 @@ def only(face: int | None) -> Callable[[int], list[int]]:
     return lambda count: [check_number("face", face or 0, count)]
 
 
-def one_face(arguments: argparse.Namespace, network: TrainedNetwork) -> np.ndarray:
+def one_face(network: TrainedNetwork, faces: FaceChoice, photo: str | None, face: int | None) -> np.ndarray:
     """The crop (S, S, 3) to look into: of --input, of the data set's face --face, or of the sample photo.
 
     Args:
-        arguments: of `FACES`, `INPUT` and `FACE`.
         network: how it sees the face.
+        faces: the data set.
+        photo: its path.
+        face: number in the data set.
 
     Raises:
         ValueError, FileNotFoundError: both are named, or there is no such face.
     """
-    if not arguments.data and not arguments.dataset and arguments.face is None:
-        return crop_photo(arguments.input, network.spec)
-    if arguments.input:
+    if not faces.data and not faces.dataset and face is None:
+        return crop_photo(photo, network.spec)
+    if photo:
         raise ValueError("--input names one face, --data, --dataset and --face another: leave one out")
-    return load_sample(arguments, network, only(arguments.face)).crops[0]
+    return load_sample(faces, network, only(face)).crops[0]
 
 
 def crop_photo(path: str | None, spec: InputSpec) -> np.ndarray:

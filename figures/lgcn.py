@@ -5,7 +5,6 @@ Without --data they show rendered faces or matplotlib's sample photo. See docs/f
 
 from __future__ import annotations
 
-import argparse
 import glob
 from pathlib import Path
 from typing import Sequence
@@ -22,9 +21,9 @@ from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import IBUG_49
 from datasets.pts_files import read_pts
-from evaluation.found_faces import FoundFaces, Rates, rates
 from evaluation.metrics import nme
-from figures.commands import Command, FigureCommands, option, show_option
+from figures.commands import Command, FaceChoice, FigureCommands, option, show_option
+from figures.found_faces import FoundFaces, Rates, rates
 from figures.inputs import FACES, INPUT, Sample, load_sample, read_photo, spread
 from figures.networks import TrainedNetwork, weights_option
 from gluon_models.lgcn.network import dense_kernel
@@ -59,7 +58,7 @@ def shifted_errors(farthest: int = FARTHEST) -> np.ndarray:
     return (energy - products[np.ix_(near, near)]) / energy
 
 
-def make_kernel(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_kernel(context: mx.Context) -> bytes:
     """Fig. 2: the kernel, and the error between two of them by how far they are shifted."""
     errors = shifted_errors()
     reach, middle = np.arange(-FARTHEST, FARTHEST + 1), errors[FARTHEST]
@@ -89,21 +88,21 @@ def gain_radius() -> float:
     return float(np.interp(0.5, errors[: errors.argmax() + 1], np.arange(errors.argmax() + 1)))
 
 
-def make_context(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_context(context: mx.Context, weights: str, faces: FaceChoice, show: int) -> bytes:
     """Fig. 3: maps of the local-context subnet and of both, from the face they differ least on to the one they most."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    sample = load_sample(arguments, network)
+    network = TrainedNetwork(weights, MODELS, context)
+    sample = load_sample(faces, network)
     local, full = subnet_maps(network, sample.crops)
     differences = np.abs(full - local).mean(axis=(1, 2, 3))
-    chosen = np.argsort(differences, kind="stable")[spread(len(differences), arguments.show)]
+    chosen = np.argsort(differences, kind="stable")[spread(len(differences), show)]
     figure = Figure(figsize=(1.9 * len(chosen), 4.2), layout="constrained")
     cells = figure.subplots(2, len(chosen), squeeze=False)
     for column, number in enumerate(chosen):
         for axes, maps in zip(cells[:, column], (local[number], full[number])):
             show_activation(axes, sample.crops[number], maps.max(axis=0))
         cells[0, column].set_title(f"{differences[number]:.4f}", fontsize=8)
-    for axes, words in zip(cells[:, 0], ("local context, K * O$^l$", "both, Ω")):
-        axes.text(-0.08, 0.5, words, rotation=90, va="center", ha="right", transform=axes.transAxes)
+    for axes, text in zip(cells[:, 0], ("local context, K * O$^l$", "both, Ω")):
+        axes.text(-0.08, 0.5, text, rotation=90, va="center", ha="right", transform=axes.transAxes)
     figure.suptitle(f"{sample.title}: highest of all maps, by the mean change between the subnets", fontsize=10)
     return to_png(figure)
 
@@ -132,13 +131,13 @@ def show_activation(axes: Axes, picture: np.ndarray, activation: np.ndarray) -> 
     axes.set_axis_off()
 
 
-def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_ced(context: mx.Context, weights: str, faces: FaceChoice, shape_model: str | None) -> bytes:
     """Fig. 4: cumulative errors with and without shape model, with and without outline."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    sample = load_sample(arguments, network)
+    network = TrainedNetwork(weights, MODELS, context)
+    sample = load_sample(faces, network)
     inner = [network.markup.names.index(name) for name in IBUG_49.names if name in network.markup.names]
     curves = {}
-    for text, predictor in predictors(network, arguments.shape_model, context).items():
+    for text, predictor in predictors(network, shape_model, context).items():
         points = predictor(sample.crops)
         for part, kept in (("", slice(None)), (f", {len(inner)} points", inner)):
             errors = nme(points[:, kept], sample.truth_crop[:, kept], sample.lengths)
@@ -155,11 +154,11 @@ def predictors(network: TrainedNetwork, shape_model: str | None, context: mx.Con
     return found
 
 
-def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_faces(context: mx.Context, weights: str, faces: FaceChoice, shape_model: str | None) -> bytes:
     """Fig. 5: faces in order of error, four rows evenly from the middle on, and the worst in the fifth."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    sample = load_sample(arguments, network)
-    points = list(predictors(network, arguments.shape_model, context).values())[-1](sample.crops)
+    network = TrainedNetwork(weights, MODELS, context)
+    sample = load_sample(faces, network)
+    points = list(predictors(network, shape_model, context).values())[-1](sample.crops)
     errors = sample.errors(points)
     rows = rows_by_quantile(errors)
     figure = Figure(figsize=(1.35 * COLUMNS, 1.62 * len(rows)), layout="constrained")
@@ -191,12 +190,11 @@ def show_face(axes: Axes, sample: Sample, number: int, points: np.ndarray) -> No
     axes.plot(*points.T, "o", color=ORANGE, markersize=1.2)
 
 
-def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_photo(context: mx.Context, weights: str, shape_model: str | None, min_face: float, photo: str | None) -> bytes:
     """Fig. 6: a photo at all sizes, what they have in common, and the faces found with no detector."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    finder = photo_detector(arguments, network, context, LEAST_SUPPORT)
-    image = read_photo(arguments.input)
-    levels, candidates, faces = finder.pyramid.activations(image), finder.candidates(image), finder(image)
+    detector = photo_detector(weights, shape_model, min_face, context, LEAST_SUPPORT)
+    image = read_photo(photo)
+    levels, candidates, faces = detector.pyramid.activations(image), detector.candidates(image), detector(image)
     panels = pipeline_panels(image, levels)
     figure = Figure(figsize=(3.4 * 3, 3.6 * -(-(len(panels) + 2) // 3)), layout="constrained")
     cells = figure.subplots(-(-(len(panels) + 2) // 3), 3, squeeze=False).ravel()
@@ -208,19 +206,20 @@ def make_photo(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     cells[len(panels)].imshow(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cmap="gray")
     cells[len(panels)].plot(*candidates.points_image.T, ".", color=ORANGE, markersize=2)
     cells[len(panels)].set_title(f"{len(candidates)} candidates", fontsize=9)
-    cells[len(panels) + 1].imshow(draw_faces(image, faces, network.markup))
+    cells[len(panels) + 1].imshow(draw_faces(image, faces, detector.markup))
     cells[len(panels) + 1].set_title(f"{len(faces)} face{'' if len(faces) == 1 else 's'} accepted", fontsize=9)
     return to_png(figure)
 
 
 def photo_detector(
-    arguments: argparse.Namespace, network: TrainedNetwork, context: mx.Context, least_support: float
+    weights: str, shape_model: str | None, min_face: float, context: mx.Context, least_support: float
 ) -> WholePhotoLandmarks:
-    """What finds faces with no detector."""
+    """The network as its own detector; its own shape model if `shape_model` is None."""
+    network = TrainedNetwork(weights, MODELS, context)
     take_any_size(network.net)
     predictor = PointPredictor(network.net, network.spec, context)
-    model = load_shape_model(arguments.shape_model or shape_model_beside(find_weights(arguments.weights)))
-    return WholePhotoLandmarks(predictor, model, network.markup, arguments.min_face, least_support)
+    model = load_shape_model(shape_model or shape_model_beside(find_weights(weights)))
+    return WholePhotoLandmarks(predictor, model, network.markup, min_face, least_support)
 
 
 def pipeline_panels(image: np.ndarray, levels: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
@@ -231,21 +230,22 @@ def pipeline_panels(image: np.ndarray, levels: Sequence[np.ndarray]) -> list[tup
     return [*panels, ("combined", combined)]
 
 
-def make_found(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_found(
+    context: mx.Context, weights: str, shape_model: str | None, min_face: float, photos: str, listed: str | None
+) -> bytes:
     """Sec. 4.3: the share of annotated faces found with no detector, over false faces per photo."""
-    network = TrainedNetwork(arguments.weights, MODELS, context)
-    finder = photo_detector(arguments, network, context, LOWEST_SUPPORT)
-    photos = annotated_photos(Path(arguments.photos), arguments.list)
+    detector = photo_detector(weights, shape_model, min_face, context, LOWEST_SUPPORT)
+    annotated = annotated_photos(Path(photos), listed)
     judged = []
-    for path, truth in tqdm(photos, "searching", unit="photo", disable=None):
-        faces = finder(read_image(path, apply_orientation=False))
+    for path, truth in tqdm(annotated, "searching", unit="photo", disable=None):
+        faces = detector(read_image(path, apply_orientation=False))
         points = np.array([face.points for face in faces]).reshape(-1, *truth.shape[1:])
         judged.append(FoundFaces(points, np.array([face.score for face in faces]), truth))
     thresholds = np.round(np.arange(LOWEST_SUPPORT, 1.0, 0.05), 2)
-    measured = rates(judged, thresholds, arguments.min_face)
+    measured = rates(judged, thresholds, min_face)
     sides = np.concatenate([np.ptp(photo.truth, axis=1).max(axis=1) for photo in judged])
-    wanted = int((sides >= arguments.min_face).sum())
-    print(f"{len(photos)} photos, {wanted} of {len(sides)} annotated faces of at least {arguments.min_face:g} pixels")
+    wanted = int((sides >= min_face).sum())
+    print(f"{len(judged)} photos, {wanted} of {len(sides)} annotated faces of at least {min_face:g} pixels")
     print(rates_table(measured))
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
@@ -253,7 +253,7 @@ def make_found(arguments: argparse.Namespace, context: mx.Context) -> bytes:
     for each in measured[::2]:
         axes.annotate(f"{each.threshold:.2f}", (each.false, each.found), xytext=(5, -9), textcoords="offset points")
     axes.set(xlabel="false faces per photo", ylabel="share of annotated faces found", ylim=(0, 1.02))
-    axes.set_title(f"{len(photos)} photos with no face detector, by least support")
+    axes.set_title(f"{len(judged)} photos with no face detector, by least support")
     axes.grid(color="0.88")
     return to_png(figure)
 
@@ -291,17 +291,17 @@ FITTED = "shape.npz that train_lgcn.py wrote; where there must be one, the weigh
 SHAPE_MODEL = option("--shape-model", metavar="FILE", help=FITTED)
 PHOTOS = (
     option("--photos", metavar="DIR", required=True, help="photos with <photo>_<face>.pts of each annotated face"),
-    option("--list", metavar="FILE", help="which of them, one name a line; all if left out"),
+    option("--list", dest="listed", metavar="FILE", help="which of them, one name a line; all if left out"),
 )
 SMALLEST = "longer side of the smallest face's landmark box, pixels"
-FINDER = (WEIGHTS, SHAPE_MODEL, option("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=SMALLEST))
+SEARCH = (WEIGHTS, SHAPE_MODEL, option("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=SMALLEST))
 FIGURES = {
     "kernel": Command(make_kernel),
     "context": Command(make_context, (WEIGHTS, *FACES, show_option(8, "how many faces"))),
     "ced": Command(make_ced, (WEIGHTS, *FACES, SHAPE_MODEL)),
     "faces": Command(make_faces, (WEIGHTS, *FACES, SHAPE_MODEL)),
-    "photo": Command(make_photo, (*FINDER, INPUT)),
-    "found": Command(make_found, (*FINDER, *PHOTOS)),
+    "photo": Command(make_photo, (*SEARCH, INPUT)),
+    "found": Command(make_found, (*SEARCH, *PHOTOS)),
 }
 COMMANDS = FigureCommands("lgcn", __doc__, FIGURES)
 

@@ -5,7 +5,6 @@ Without --data they show rendered faces. See docs/region_resnet.md for what is m
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from typing import Sequence
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from common import cli
 from evaluation.metrics import nme
-from figures.commands import Command, FigureCommands, option, show_option
+from figures.commands import Command, FaceChoice, FigureCommands, option, show_option
 from figures.inputs import FACES, Sample, extreme_pictures, load_sample
 from figures.networks import TrainedNetwork, load_networks, network_options
 from gluon_models.regions.network import RegionCascade
@@ -27,13 +26,15 @@ BOUND = "true boxes"
 LARGEST_ERROR = 0.1  # of the axis, a fraction
 
 
-def make_ced(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_ced(
+    context: mx.Context, weights: list[str], labels: list[str] | None, faces: FaceChoice, points: str
+) -> bytes:
     """Fig. 6 and 7: the cumulative errors of each network, and the bound with boxes about the true points."""
     load = partial(TrainedNetwork, models=MODELS, context=context)
     # The bound is one more curve.
-    networks = load_networks(load, arguments.weights, arguments.labels, most=len(NETWORK_LINES) - 1)
-    sample = load_sample(arguments, networks[0])
-    without_jaw = arguments.points == "51"
+    networks = load_networks(load, weights, labels, most=len(NETWORK_LINES) - 1)
+    sample = load_sample(faces, networks[0])
+    without_jaw = points == "51"
     kept = [k for k in range(networks[0].markup.num_landmarks) if not without_jaw or k not in jaw_of(networks[0])]
     curves = {network.label: errors_of(sample, network.points(sample.crops), kept) for network in networks}
     cascades = [network for network in networks if isinstance(network.net, RegionCascade)]
@@ -60,13 +61,13 @@ def bound_points(network: TrainedNetwork, sample: Sample, context: mx.Context) -
     return predict_with_true_boxes(network.net, network.spec, faces, context)
 
 
-def make_faces(arguments: argparse.Namespace, context: mx.Context) -> bytes:
+def make_faces(context: mx.Context, weights: list[str], faces: FaceChoice, show: int) -> bytes:
     """Fig. 8: the worst and the best faces of the last network named."""
-    network = TrainedNetwork(arguments.weights[-1], MODELS, context)
-    sample = load_sample(arguments, network)
+    network = TrainedNetwork(weights[-1], MODELS, context)
+    sample = load_sample(faces, network)
     predicted = network.points(sample.crops)
-    _, worst, best = extreme_pictures(sample, predicted, sample.errors(predicted), arguments.show)
-    return draw_faces(worst, best, columns=arguments.show)
+    _, worst, best = extreme_pictures(sample, predicted, sample.errors(predicted), show)
+    return draw_faces(worst, best, columns=show)
 
 
 NETWORKS = network_options(MODELS)

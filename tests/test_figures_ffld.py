@@ -17,6 +17,7 @@ from datasets.render.faces import RenderedFaces
 from evaluation.metrics import ced
 from figures import ffld as figures
 from figures import ffld_drawing, inputs
+from figures.commands import FaceChoice
 from figures.ffld_network import StagedNetwork
 from figures.inputs import Sample, crop_photo, load_sample, spread
 from figures.loss_landscapes import HEATMAP_SIGMA, REACH, STEP, contour_map, heatmap_loss, landscapes
@@ -73,10 +74,6 @@ def sample_of(truth_crop, crops=None, lengths=None):
     lengths = np.full(n, 10.0) if lengths is None else lengths
     matrices = np.tile(np.eye(2, 3), (n, 1, 1))
     return Sample(RenderedFaces(n), np.arange(n), "faces", crops, matrices, truth_crop, lengths, "length")
-
-
-def arguments(*text):
-    return figures.COMMANDS.make_parser().parse_args([*text, "--gpus", "none"])
 
 
 class TestLandscapes:
@@ -145,15 +142,14 @@ class TestLandscapes:
         assert loss[0, 32] == pytest.approx(loss[2, 30], rel=1e-3)  # it saturates where the patch sees no contour
 
     def test_the_networks_own_selection_is_used(self, network):
-        text = arguments("landscapes", "--stage", "2", "--landmark", "30", "--out", "x.png")
         seen = []
         real = ffld_drawing.draw_landscapes
         try:
             ffld_drawing.draw_landscapes = lambda rows, patch, title: seen.extend(rows) or b""
-            figures.make_landscapes(text, [network])
+            figures.make_landscapes([network], FaceChoice(), face=None, stage=2, landmark=30)
         finally:
             ffld_drawing.draw_landscapes = real
-        sample = load_sample(text, network, lambda count: [0])
+        sample = load_sample(FaceChoice(), network, lambda count: [0])
         cascade = network.net.cascade
         maps = cascade.with_maps(mx.nd, network.input(sample.crops[0]))[1][1]
         truth = (sample.truth_crop[0] + 0.5) / SPEC.size
@@ -184,7 +180,7 @@ class TestLandmarkErrors:
         monkeypatch.setattr(StagedNetwork, "points", lambda *_: answer)
         shown = {}
         monkeypatch.setattr(figures, "draw_networks", lambda curves, limits, *_: shown.update(curves, limits=limits))
-        figures.make_landmark_ced(None, [network])
+        figures.make_landmark_ced([network], FaceChoice())
         assert shown.pop("limits") == (0.01, 0.03)  # Sec. 6.4
         assert list(shown) == ["ffld_resnet18: 75.0 % at 2.75 %"]
 
@@ -193,10 +189,9 @@ class TestCorrections:
     def test_they_are_the_differences_of_the_stages_in_pixels_of_the_crop(self, network, monkeypatch):
         shown = []
         monkeypatch.setattr(ffld_drawing, "draw_corrections", lambda *given: shown.append(given))
-        text = arguments("corrections", "--count", "3", "--out", "x.png")
-        figures.make_corrections(text, [network])
+        figures.make_corrections([network], FaceChoice(count=3))
         ((corrections, size, title),) = shown
-        sample = load_sample(text, network)
+        sample = load_sample(FaceChoice(count=3), network)
         crops = (sample.crops.astype(np.float32) - 127.5) / 127.5
         answers = [each.asnumpy() for each in network.net.cascade(mx.nd.array(crops.transpose(0, 3, 1, 2)))]
         expected = [224 * (answers[1] - answers[0]), 224 * (answers[2] - answers[1])]
@@ -236,7 +231,7 @@ class TestLowResolution:
         monkeypatch.setattr(StagedNetwork, "points", lambda *_: answer)
         shown = []
         monkeypatch.setattr(ffld_drawing, "draw_failures", lambda *given: shown.append(given))
-        figures.make_failures(arguments("failures", "--show", "2", "--side", "20", "--out", "x.png"), [network])
+        figures.make_failures([network], FaceChoice(), show=2, side=20)
         ((sides, means, worst, side, _),) = shown
         assert [picture.name for picture in worst] == ["rendered_000001", "rendered_000002"]
         assert [picture.error for picture in worst] == pytest.approx([0.3, 0.2])
@@ -268,10 +263,9 @@ class TestMarks:
     def test_the_levels_are_the_maps_that_the_cropnets_see(self, network, monkeypatch):
         shown = []
         monkeypatch.setattr(ffld_drawing, "draw_maps", lambda *given: shown.append(given))
-        figures.make_maps(arguments("maps", "--face", "2", "--out", "x.png"), [network])
+        figures.make_maps([network], FaceChoice(), photo=None, face=2)
         ((crop, levels, _),) = shown
-        text = arguments("ced", "--out", "x.png")
-        np.testing.assert_array_equal(crop, load_sample(text, network, lambda count: [2]).crops[0])
+        np.testing.assert_array_equal(crop, load_sample(FaceChoice(), network, lambda count: [2]).crops[0])
         finest = network.baseline.stem(network.input(crop)).asnumpy()[0]
         np.testing.assert_allclose(levels[0].maps, finest[np.sort(np.argsort(finest.var(axis=(1, 2)))[-8:])], atol=1e-5)
         assert [level.maps.shape for level in levels] == [(8, 112, 112), (8, 56, 56), (8, 28, 28)]
@@ -279,7 +273,7 @@ class TestMarks:
     def test_the_patches_are_cropped_where_the_stage_starts(self, network, monkeypatch):
         shown = []
         monkeypatch.setattr(ffld_drawing, "draw_selected", lambda *given: shown.append(given))
-        figures.make_selected(arguments("selected", "--stage", "2", "--out", "x.png"), [network])
+        figures.make_selected([network], FaceChoice(), photo=None, face=None, stage=2)
         ((crop, points, groups, title),) = shown
         start = network.stages(crop[None])[1, 0]
         np.testing.assert_allclose(points, start, atol=1e-3)
@@ -369,7 +363,7 @@ class TestSample:
 
     def test_aflw_errors_are_over_the_face_size(self, faces, folder):
         network = load(save_random(folder / "aflw.params", "resnet18_slim", 19))
-        sample = load_sample(arguments("ced", "--dataset", "aflw", "--data", "d", "--out", "x.png"), network)
+        sample = load_sample(FaceChoice("aflw", "d"), network)
         zoom = 224 / (1.25 * np.array([80, 120]))  # the crop shows the box and a margin of 25 %
         np.testing.assert_allclose(sample.lengths, zoom * [80, 120])
         moved = sample.truth_crop + zoom[:, None, None] * [8.0, 0]  # by 8 pixels of the photo
@@ -378,7 +372,7 @@ class TestSample:
         assert (sample.unit, sample.title) == ("face size", "2 faces of aflw full (2 of its 4386 at hand)")
 
     def test_rendered_faces_are_measured_between_the_eyes(self, network):
-        sample = load_sample(arguments("ced", "--count", "4", "--out", "x.png"), network, lambda count: [count - 1])
+        sample = load_sample(FaceChoice(count=4), network, lambda count: [count - 1])
         face = sample.faces[3]
         assert (sample.title, sample.unit) == ("1 rendered faces", "inter-ocular distance")
         eyes = np.linalg.norm(face.points_image[45] - face.points_image[36])

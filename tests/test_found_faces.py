@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.found_faces import FoundFaces, judge, rates
+from figures.found_faces import FoundFaces, judge, rates
 
 SHAPE = np.array([[0.0, 0.0], [80, 0], [40, 50], [0, 45], [80, 45]])  # sqrt(80 * 50) = 63.2
 
