@@ -13,7 +13,7 @@ from datasets.markups import COFW_29, IBUG_68
 from figures import hourglass
 from gluon_models import describe, get_model, save_weights
 
-FACES = ["--count", "4", "--gpus", "none"]
+FACES = ["--count", "2", "--gpus", "none"]
 SMALL = {"num_landmarks": 68, "stacks": 2, "channels": 16, "depth": 2, "backbone_stride": 16}
 
 
@@ -32,6 +32,11 @@ def save_random(path, **settings):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     return save_random(tmp_path_factory.mktemp("weights") / "net.params")[0]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return save_random(tmp_path_factory.mktemp("original") / "net.params", block="original")[0]
 
 
 def test_a_map_covers_the_crop_as_the_codec_reads_it():
@@ -116,8 +121,7 @@ def test_the_lambdas_of_a_run_are_drawn(tmp_path):
         (["faces", "--weights", "{small}", "--out", "a.jpg"], "give a name that ends in .png"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(small, tmp_path, capsys, text, message):
-    original, _ = save_random(tmp_path / "original.params", block="original")
+def test_bad_input_is_one_line_and_code_2(small, original, tmp_path, capsys, text, message):
     (tmp_path / "log.jsonl").write_text('{"epoch": 1, "loss": 9.0}\n')
     names = {"{small}": small, "{original}": original, "{run}": str(tmp_path)}
     with pytest.raises(SystemExit) as stopped:

@@ -93,10 +93,12 @@ def test_the_kernel_needs_no_network(tmp_path):
         ("faces", ["--count", "4"]),
         ("faces", ["--count", "4", "--shape-model"]),
         ("ced", ["--count", "3", "--shape-model"]),
-        ("photo", ["--min-face", "200", "--shape-model"]),
+        ("photo", ["--input", "PHOTO", "--min-face", "60", "--shape-model"]),
     ],
 )
 def test_each_figure_is_drawn(folder, tmp_path, figure, text):
+    write_image(tmp_path / "photo.png", RenderedFaces(1, 0, 96)[0].image)
+    text = [tmp_path / "photo.png" if word == "PHOTO" else word for word in text]
     more = [folder / "shape.npz"] if text[-1] == "--shape-model" else []
     draw(tmp_path, figure, "--weights", folder / "net.params", *text, *more)
 

@@ -16,7 +16,7 @@ from figures.networks import TrainedNetwork
 from gluon_models import describe, get_model, get_spec, save_weights
 from gluon_models.regions.network import TrueBoxes
 
-FACES = ["--count", "4", "--gpus", "none"]
+FACES = ["--count", "2", "--gpus", "none"]
 
 
 def save_random(path, model, **settings):
