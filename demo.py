@@ -1,4 +1,4 @@
-"""Shows the whole way on this machine: landmarks on a photo, an evaluation on rendered faces, an exported network."""
+"""A demonstration on this machine: landmarks on a photo, an evaluation on rendered faces, an exported network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RENDERED_FACES = 200
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes everything below --out and ends by naming the files to open."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--out", metavar="DIR", default="demo", help="folder for the results; emptied first")
+    parser.add_argument("--out", metavar="DIR", default="demo", help="output folder; emptied first")
     out = Path(parser.parse_args(argv).out)
     shutil.rmtree(out, ignore_errors=True)
     make_folder(out)

@@ -1,8 +1,8 @@
 """Writes a trained network as files that run without this project, then reads them back and compares.
 
-PREFIX-symbol.json and PREFIX-0000.params are for MXNet, PREFIX.onnx for other runtimes; PREFIX.json says what goes in
-and how the answer becomes points of the photo. Any number of face crops may go in at once. --int8 adds a twin whose
-convolutions run in eight bits, and says what that costs on rendered faces.
+PREFIX-symbol.json and PREFIX-0000.params are for MXNet, PREFIX.onnx for other runtimes; PREFIX.json describes the input
+and how the output becomes points of the photo. The batch size is free. --int8 adds a twin whose convolutions run in
+eight bits, and prints its loss of accuracy on rendered faces.
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", choices=list_models(), required=True)
-    parser.add_argument("--weights", metavar="FILE", help="a .params file with its .json; the shipped one if left out")
-    parser.add_argument("--out", metavar="PREFIX", required=True, help="what the names of the written files start with")
+    parser.add_argument("--weights", metavar="FILE", help="a .params file with its .json (default: the shipped one)")
+    parser.add_argument(
+        "--out", metavar="PREFIX", required=True, help="path that the names of the output files start with"
+    )
     parser.add_argument("--onnx", action="store_true", help="write PREFIX.onnx too")
     parser.add_argument(
         "--raw-input",
         action="store_true",
-        help="put the normalisation into the graph, which then takes crops as they are, (N, S, S, 3) uint8 RGB; "
-        "without, it takes normalised (N, C, S, S) float32",
+        help="include the normalization in the graph: the input is (N, S, S, 3) uint8 RGB crops instead of normalized "
+        "(N, C, S, S) float32",
     )
-    parser.add_argument("--int8", action="store_true", help="write PREFIX-int8, too, whose convolutions run in int8")
-    photos = "folder of photos whose faces set the ranges of --int8; rendered faces if left out"
+    parser.add_argument("--int8", action="store_true", help="write PREFIX-int8 too, with int8 convolutions")
+    photos = "folder of photos with faces that calibrate --int8 (default: rendered faces)"
     parser.add_argument("--calibration", metavar="DIR", help=photos)
     cli.add_device_arguments(parser)
     return parser
@@ -62,7 +64,7 @@ def output_prefix(out: str, weights: Path) -> Path:
     """
     name = os.path.basename(out)
     if name in ("", ".", ".."):
-        raise ValueError(f"--out {out} names a folder: add what the files' names shall start with")
+        raise ValueError(f"--out {out} names a folder: add a file name prefix")
     folder = make_folder(Path(out).parent)
     if (folder / f"{name}.json").resolve() == info_path(weights).resolve():
         raise ValueError(f"--out {out} would replace the JSON of {weights}: name another prefix")
@@ -74,7 +76,7 @@ class Int8Faces(NamedTuple):
 
     Attributes:
         calibration: crops (n, S, S, 3) uint8 that set the ranges.
-        source: where they are from, in words.
+        source: a description of where they are from.
         measured: other faces.
     """
 
@@ -125,7 +127,7 @@ def write_and_measure_int8(
     try:
         points_crop = [run_on_crops(read_mxnet(*pair, mx.cpu()), exporter, crops, spec) for pair in pairs]
     except ValueError as error:
-        raise NotQuantizable(f"in int8 it answers no points ({error})") from error
+        raise NotQuantizable(f"the int8 network returns no points ({error})") from error
     shift = float(np.linalg.norm(points_crop[1] - points_crop[0], axis=2).mean())
     values: dict[str, Any] = {"calibration": faces.source, "mean_shift_pixels": shift}
     text = f"int8: read back; its points are {shift:.2f} pixels of the crop from those of float32 on average"
@@ -212,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = make_parser().parse_args(argv)
     if arguments.calibration and not arguments.int8:
-        raise ValueError("--calibration is for --int8: add it, or leave both out")
+        raise ValueError("--calibration needs --int8: add it, or leave both out")
     ctx = devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights or shipped_weights(arguments.model))
     net, info = load_weights(weights, arguments.model, ctx)

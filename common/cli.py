@@ -9,7 +9,7 @@ from typing import Callable
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a script's main and ends the process: 2 and one line for bad input, 130 if interrupted, else main's answer.
+    """Runs a script's main and ends the process: 2 and one line for bad input, 130 if interrupted, else main's value.
 
     With the environment variable TRACEBACK=1 an error keeps its traceback.
     """
@@ -47,5 +47,5 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --gpus and --seed."""
-    parser.add_argument("--gpus", help="numbers such as 0,1, or none for the CPU; GPU 0 where one answers")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--gpus", help="GPU numbers such as 0,1, or none for the CPU (default: GPU 0 if present)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")

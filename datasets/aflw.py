@@ -51,7 +51,7 @@ class Aflw(AnnotatedPhotos):
 
     @property
     def face_sizes(self) -> np.ndarray:
-        """The "face size" that normalises errors (FFLD Sec. 6.2): sqrt(w h) of each box in pixels, (n,).
+        """The "face size" that normalizes errors (FFLD Sec. 6.2): sqrt(w h) of each box in pixels, (n,).
 
         Of a square box that is its side. A damaged face has none: NaN.
         """

@@ -1,4 +1,4 @@
-"""A training set that is augmented once, as DeepPose's paper has it, instead of anew in every epoch."""
+"""A training set that is augmented once, as in DeepPose's paper, instead of in every epoch."""
 
 from __future__ import annotations
 

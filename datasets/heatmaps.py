@@ -1,4 +1,4 @@
-"""Score maps of landmarks: Gaussian targets from points, and points from maps, by one object.
+"""Heatmaps of landmarks: Gaussian targets from points, and points from maps, by one object.
 
 Maps are read cell by cell: x_heatmap = (x_crop + 0.5) / stride - 0.5, so whole coordinates are centres of cells.
 """

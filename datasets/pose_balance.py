@@ -73,16 +73,16 @@ def poses(points: np.ndarray) -> np.ndarray:
     enough = annotated.sum(axis=1) >= FEWEST_POINTS
     coefficients = np.full(len(points), np.nan)
     if enough.any():
-        shapes = _normalised(points[enough])
+        shapes = _normalized(points[enough])
         # The mirror images show the fill what the sides have in common.
         both = filled(np.concatenate([shapes, _mirrored(shapes, flip_order)]))
-        shapes = aligned(_normalised(both[: len(shapes)]), flip_order)
+        shapes = aligned(_normalized(both[: len(shapes)]), flip_order)
         odd = (shapes - _mirrored(shapes, flip_order)).reshape(len(shapes), -1)
         coefficients[enough] = odd @ _principal_components(odd, 1)[0]
     return coefficients
 
 
-def _normalised(points: np.ndarray) -> np.ndarray:
+def _normalized(points: np.ndarray) -> np.ndarray:
     """Points (n, K, 2) about their mean, their root mean square distance from it 1."""
     points = points - np.nanmean(points, axis=1, keepdims=True)
     return points / np.sqrt(np.nanmean((points**2).sum(axis=2, keepdims=True), axis=1, keepdims=True))

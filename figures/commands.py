@@ -82,7 +82,7 @@ class FigureCommands:
             command = commands.add_parser(name, help=text, description=text, formatter_class=parser.formatter_class)
             for add in each.options:
                 add(command)
-            command.add_argument("--out", metavar="FILE.png", required=True, help="the picture to write")
+            command.add_argument("--out", metavar="FILE.png", required=True, help="output picture")
             cli.add_device_arguments(command)
         return parser
 
@@ -100,7 +100,7 @@ def option(name: str, **settings: Any) -> Option:
     return methodcaller("add_argument", name, **settings)
 
 
-def show_option(default: int, what: str = "how many faces of each kind") -> Option:
+def show_option(default: int, what: str = "faces of each kind to show") -> Option:
     """--show, of figures that show some of the faces."""
     return option("--show", type=cli_count, default=default, help=what)
 

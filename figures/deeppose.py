@@ -46,7 +46,7 @@ def make_histogram(context: mx.Context, weights: str, faces: FaceChoice) -> byte
 
 
 def make_faces(context: mx.Context, weights: str, faces: FaceChoice, show: int) -> bytes:
-    """Fig. 5: the worst and the best faces by mean squared error, with their normalised mean errors."""
+    """Fig. 5: the worst and the best faces by mean squared error, with their normalized mean errors."""
     sample, predicted, errors = _measured(faces, TrainedNetwork(weights, MODELS, context))
     _, worst, best = extreme_pictures(sample, predicted, errors, show)
     return draw_faces(worst, best, columns=show)

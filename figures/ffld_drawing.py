@@ -1,4 +1,4 @@
-"""How the figures of figures/ffld.py look; each function answers the bytes of a PNG file."""
+"""Draws the figures of figures/ffld.py; each function returns the bytes of a PNG file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FFLD and its baselines as its figures look into them: stage by stage."""
+"""FFLD and its baselines for its figures: stage by stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASELINES, WITH_CROPNETS = ("resnet18_slim", "resnet50_slim"), ("ffld_resnet18",
 
 
 class StagedNetwork(TrainedNetwork):
-    """A trained network that answers the points of all its stages; a baseline has one.
+    """A trained network that returns the points of all its stages; a baseline has one.
 
     Args:
         path: a .params file with its .json, or the name of weights that ship.

@@ -1,6 +1,6 @@
 """The figures of the modified stacked hourglass (gluon_models/hourglass.py), one command each, as one PNG file.
 
-Without --data they show rendered faces, or matplotlib's sample photo where they look into a single face. See
+Without --data they show rendered faces, or matplotlib's sample photo where they show a single face. See
 docs/figures.md.
 """
 
@@ -134,7 +134,7 @@ LANDMARKS = option(
     type=int,
     nargs="+",
     metavar="NUMBER",
-    help="whose maps to show, counted from 0; those of Fig. 2 if left out",
+    help="landmarks whose heatmaps to show, from 0 (default: those of Fig. 2)",
 )
 FIGURES = {
     "maps": Command(make_maps, (WEIGHTS, *FACES, INPUT, FACE, LANDMARKS)),

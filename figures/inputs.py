@@ -1,4 +1,4 @@
-"""The faces that a figure is made of, as command lines name them: of a data set, or one of a photo."""
+"""The faces of a figure: those of a data set, or one of a photo."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from report.plots import Picture
 
 # What chooses the faces of a data set; without --data they are rendered.
 FACES = (
-    option("--dataset", choices=TEST_DATASETS, help="300w if --data is given, else rendered"),
-    option("--data", metavar="DIR", help="folder of the data set; rendered faces need none"),
-    option("--subset", help="part of the data set; the first that it has if left out"),
-    option("--allow-missing", action="store_true", help="take the part of the subset that is there"),
-    option("--count", type=cli_count, default=200, help="rendered faces"),
+    option("--dataset", choices=TEST_DATASETS, help="data set (default: 300w with --data, else rendered)"),
+    option("--data", metavar="DIR", help="folder of the data set; not for rendered faces"),
+    option("--subset", help="subset of the data set (default: its first)"),
+    option("--allow-missing", action="store_true", help="accept a subset with missing faces"),
+    option("--count", type=cli_count, default=200, help="number of rendered faces"),
 )
-INPUT = option("--input", dest="photo", metavar="PHOTO", help="photo with a face; else matplotlib's sample photo")
-FACE = option("--face", type=int, help="which face of the data set, counted from 0; the first if left out")
+INPUT = option("--input", dest="photo", metavar="PHOTO", help="photo with a face (default: matplotlib's sample photo)")
+FACE = option("--face", type=int, help="number of a face of the data set, from 0 (default: 0)")
 RENDERED_SEED = 4_000_037  # of faces that no training, validation or evaluation sees
 TITLES = {"rendered": "rendered faces", "pts": "faces of your own"}
 LENGTHS = {
@@ -68,7 +68,7 @@ class Sample:
     unit: str
 
     def errors(self, points_crop: np.ndarray) -> np.ndarray:
-        """Normalised mean error of each face, (n,) fractions, of points (n, K, 2)."""
+        """Normalized mean error of each face, (n,) fractions, of points (n, K, 2)."""
         return nme(points_crop, self.truth_crop, self.lengths)
 
     @property
@@ -144,7 +144,7 @@ def only(face: int | None) -> Callable[[int], list[int]]:
 
 
 def one_face(network: TrainedNetwork, faces: FaceChoice, photo: str | None, face: int | None) -> np.ndarray:
-    """The crop (S, S, 3) to look into: of --input, of the data set's face --face, or of the sample photo.
+    """The crop (S, S, 3) to show: of --input, of the data set's face --face, or of the sample photo.
 
     Args:
         network: how it sees the face.
@@ -193,7 +193,7 @@ def extreme_pictures(
 
     Returns:
         The numbers of the faces, the worst from the worst on, then the best from the best on; the same as pictures,
-        whose errors are normalised mean errors.
+        whose errors are normalized mean errors.
     """
     order = np.argsort(order_by, kind="stable")[: np.count_nonzero(~np.isnan(order_by))]
     worst, best = order[::-1][:count], order[:count]

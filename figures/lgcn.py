@@ -287,17 +287,17 @@ def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.nd
 
 
 WEIGHTS = weights_option(MODELS[-1])
-FITTED = "shape.npz that train_lgcn.py wrote; where there must be one, the weights' own if left out"
+FITTED = "shape.npz of train_lgcn.py (default where one is needed: the weights' own)"
 SHAPE_MODEL = option("--shape-model", metavar="FILE", help=FITTED)
 PHOTOS = (
     option("--photos", metavar="DIR", required=True, help="photos with <photo>_<face>.pts of each annotated face"),
-    option("--list", dest="listed", metavar="FILE", help="which of them, one name a line; all if left out"),
+    option("--list", dest="listed", metavar="FILE", help="text file of photo names, one per line (default: all)"),
 )
 SMALLEST = "longer side of the smallest face's landmark box, pixels"
 SEARCH = (WEIGHTS, SHAPE_MODEL, option("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=SMALLEST))
 FIGURES = {
     "kernel": Command(make_kernel),
-    "context": Command(make_context, (WEIGHTS, *FACES, show_option(8, "how many faces"))),
+    "context": Command(make_context, (WEIGHTS, *FACES, show_option(8, "faces to show"))),
     "ced": Command(make_ced, (WEIGHTS, *FACES, SHAPE_MODEL)),
     "faces": Command(make_faces, (WEIGHTS, *FACES, SHAPE_MODEL)),
     "photo": Command(make_photo, (*SEARCH, INPUT)),

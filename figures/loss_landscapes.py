@@ -42,7 +42,7 @@ def landscapes(name: str, maps: mx.nd.NDArray, selection: mx.nd.NDArray, truth: 
     losses = {
         "L2": _point_loss("l2", grid),
         "L1": _point_loss("l1", grid),
-        "heat map L2": heatmap_loss(grid),
+        "heatmap L2": heatmap_loss(grid),
         "Align Loss": _align_loss(maps, selection, truth, truth + grid / size, smooth=True),
         "Align Loss, no Gaussian": _align_loss(maps, selection, truth, truth + grid / size, smooth=False),
     }

@@ -1,4 +1,4 @@
-"""Trained networks as the command lines of figures name them."""
+"""The trained networks that figures show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inference.landmark_detector import find_weights
 from inference.pipeline import PointPredictor
 from report.plots import NETWORK_LINES
 
-WEIGHTS = ".params with its .json beside it, or the name of weights that ship"
+WEIGHTS = ".params file with its .json, or the name of a shipped network"
 
 
 class TrainedNetwork:
@@ -26,7 +26,7 @@ class TrainedNetwork:
         context: where it runs.
 
     Attributes:
-        label: what legends call it: its model's name, if nothing else is said.
+        label: what legends call it: its model's name by default.
         file_label: the same, by its file.
         source: the same, for messages.
         net: the network.
@@ -72,7 +72,7 @@ def network_options(defaults: Sequence[str]) -> tuple[Option, Option]:
     count = "+" if len(defaults) > 1 else 1
     return (
         option("--weights", metavar="FILE", nargs=count, default=list(defaults), help=WEIGHTS),
-        option("--labels", metavar="WORDS", nargs=count, help="what to call the networks, one for each FILE"),
+        option("--labels", metavar="TEXT", nargs=count, help="names of the networks in the legend, one per FILE"),
     )
 
 

@@ -71,7 +71,7 @@ def make_faces(context: mx.Context, weights: list[str], faces: FaceChoice, show:
 
 
 NETWORKS = network_options(MODELS)
-POINTS = option("--points", choices=("68", "51"), default="68", help="all landmarks, or without the jaw")
+POINTS = option("--points", choices=("68", "51"), default="68", help="all 68 landmarks, or the 51 without the jaw")
 FIGURES = {
     "ced": Command(make_ced, (*NETWORKS, *FACES, POINTS)),
     "faces": Command(make_faces, (NETWORKS[0], *FACES, show_option(4))),

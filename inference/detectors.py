@@ -1,7 +1,7 @@
 """Where the faces of an image are: OpenCV's cascade, boxes from a file, or the whole image, behind one interface.
 
 The landmark networks are trained on the tight box around a face's landmarks, from the brows to the chin. Whatever box a
-detector finds by itself, what `get_detector` hands out answers with that one, so detectors can be exchanged.
+detector finds by itself, those of `get_detector` return that one, so detectors can be exchanged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FaceDetector(Protocol):
 
     Attributes:
         box_kind: which box it returns, in words.
-        passes: how often the landmark network has to look at a face, see `inference.pipeline.locate`; 1 if left out.
+        passes: how often the landmark network must run on a face, see `inference.pipeline.locate`; 1 if left out.
     """
 
     box_kind: str
@@ -130,7 +130,7 @@ class FasterRcnnDetector:
     Args:
         weights: a file that `train_detector.py` wrote; the one that ships if None.
         least_score: boxes below are left out; 0 to 1.
-        largest_overlap: of two boxes that share more than this of their union the surer one stays.
+        largest_overlap: IoU above which the lower-scoring of two boxes is dropped.
         context: where it runs; the CPU if None.
 
     Raises:
@@ -181,7 +181,7 @@ def overlap(box: np.ndarray, other: np.ndarray) -> float:
 class CorrectedDetector:
     """A detector whose boxes are brought to the tight landmark box.
 
-    That is right in the middle, not for each face, so a second look is needed: docs/video.md has what it brings.
+    That is right in the middle, not for each face, so a second pass is needed: docs/video.md has its gain.
 
     Args:
         detector: what finds the faces.
@@ -269,7 +269,7 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f'{path}: not a JSON file ({error}); write {{"photo.jpg": [[x0, y0, x1, y1]]}}') from error
 
 
-DETECTORS = ("haar", "faster_rcnn")  # look for faces in a photo by themselves
+DETECTORS = ("haar", "faster_rcnn")  # search photos for faces
 DEFAULT_DETECTOR = "faster_rcnn"
 BOX_SOURCES = (*DETECTORS, "file", "whole")
 
@@ -280,7 +280,7 @@ def get_detector(
     weights: str | os.PathLike[str] | None = None,
     context: mx.Context | None = None,
 ) -> FaceDetector:
-    """A detector that answers with tight landmark boxes.
+    """A detector that returns tight landmark boxes.
 
     Args:
         name: "haar" (OpenCV's cascade), "file" (given boxes), "whole" (the image is the face) or "faster_rcnn".

@@ -33,7 +33,7 @@ class ExportGraph(HybridBlock):
         self.net, self.normalize, self._output = net, normalize, output
 
     def hybrid_forward(self, F, data):
-        """Crops (N, S, S, 3) or, without normalisation, the network's input -> what the network answers."""
+        """Crops (N, S, S, 3) or, without normalisation, the network's input -> the network's output."""
         return F.identity(self.net(self.normalize(data) if self.normalize else data), name=self._output)
 
 
@@ -77,7 +77,7 @@ class Exporter:
         """Largest difference between a written network and this one, in pixels of the crop.
 
         Raises:
-            ValueError: they differ by more than 1e-3 of the answer plus 1e-5.
+            ValueError: they differ by more than 1e-3 of the output plus 1e-5.
         """
         expected, got = self.answer(crops), run(self.feed(crops))
         points_crop = [points_from_answer(answer, self._spec) for answer in (got, expected)]
@@ -131,7 +131,7 @@ def read_onnx(path: Path) -> Runner:
 
 
 def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict[str, Any]:
-    """What goes into the graph, what comes out, and how to cut crops and turn answers into points of the photo."""
+    """What goes into the graph, what comes out, and how to cut crops and turn outputs into points of the photo."""
     size, margin = spec.size, spec.box_margin
     shape, kind, meaning = ["N", size, size, 3], "uint8", "face crops, RGB, 0 to 255"
     if not raw_input:
@@ -157,7 +157,7 @@ def _how_to_read(spec: InputSpec, num_landmarks: int) -> tuple[dict[str, Any], d
         output = {"shape": ["N", num_landmarks, 2], "meaning": "fractions of the crop, x then y"}
         return output, {"fraction_to_crop": f"x_crop = fraction * {spec.size} - 0.5"}
     cells = spec.size // spec.stride
-    meaning = f"score maps, rows then columns, {spec.stride} pixels of the crop per cell"
+    meaning = f"heatmaps, rows then columns, {spec.stride} pixels of the crop per cell"
     return {"shape": ["N", num_landmarks, cells, cells], "meaning": meaning}, {
         "heatmap_to_cell": "x_cell = c + (a - b) / (2 * (a + b)) with c the column of the map's largest cell, a and b "
         "the logarithms of its left and right neighbour's value over its own; y_cell alike from rows",

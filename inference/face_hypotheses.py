@@ -1,6 +1,6 @@
 """Landmarks of every face of a photo with no face detector (LGCN, Sec. 4.3).
 
-A fully convolutional network looks at the whole photo at several sizes (`inference.photo_pyramid`). Local maxima of its
+A fully convolutional network sees the whole photo at several sizes (`inference.photo_pyramid`). Local maxima of its
 maps are candidates; each votes for the centre of the face that it would be a landmark of, candidates whose votes agree
 make a hypothesis, and the shape model accepts it or not. Only candidates are kept of the maps.
 
@@ -162,10 +162,10 @@ def _highest_of_each(candidates: Candidates) -> Candidates:
 
 
 class WholePhotoLandmarks:
-    """Finds faces and their landmarks, the network being its own detector; use it as a LandmarkDetector.
+    """Finds faces and their landmarks, with the network as its own detector; use it as a LandmarkDetector.
 
     Args:
-        predictor: the landmark network, which answers maps as large as its input and takes input of any size.
+        predictor: the landmark network, which returns heatmaps as large as its input and takes input of any size.
         model: shape model that hypotheses are verified by.
         markup: of the network's points.
         min_face: longer side of the landmarks' box of the smallest face to be found, pixels.
@@ -175,7 +175,7 @@ class WholePhotoLandmarks:
         pyramid: the maps of a photo that candidates are taken from.
 
     Raises:
-        ValueError: the network does not answer such maps, or has other landmarks than the shape model.
+        ValueError: the network does not return such heatmaps, or has other landmarks than the shape model.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class WholePhotoLandmarks:
     def candidates(self, image: np.ndarray) -> Candidates:
         """Local maxima of the maps of all sizes, joined."""
         height, width = image.shape[:2]
-        found = [_candidates_at(level, answers, (width, height)) for level, answers in self.pyramid(image)]
+        found = [_candidates_at(level, tiled_maps, (width, height)) for level, tiled_maps in self.pyramid(image)]
         together = Candidates(*(np.concatenate(each) for each in zip(*(vars(each).values() for each in found))))
         highest = np.argsort(-together.values, kind="stable")[:MOST_CANDIDATES]
         return join(together.chosen(highest))
@@ -258,9 +258,9 @@ class WholePhotoLandmarks:
         return self._fitter(maps) if maps.max() >= LEAST_PEAK else None
 
 
-def _candidates_at(level: Level, answers: Iterable[tuple[Tile, np.ndarray]], size: tuple[int, int]) -> Candidates:
+def _candidates_at(level: Level, tiled_maps: Iterable[tuple[Tile, np.ndarray]], size: tuple[int, int]) -> Candidates:
     """The candidates of one size of a photo, whose own width and height are `size`."""
-    found = [_own_peaks(tile, maps) for tile, maps in answers]
+    found = [_own_peaks(tile, maps) for tile, maps in tiled_maps]
     landmarks, cells, values = (np.concatenate(each) for each in zip(*found))
     zoom = np.array(level.size) / size
     return Candidates(landmarks, (cells + 0.5) / zoom - 0.5, values, np.full(len(values), level.face))

@@ -34,7 +34,7 @@ class LandmarkDetector:
 
     Args:
         predictor: the landmark network.
-        detector: finds the faces; it must answer with the box the network was trained on.
+        detector: finds the faces; it must return the box the network was trained on.
         markup: of the network's points.
     """
 
@@ -63,7 +63,7 @@ class LandmarkDetector:
 
         Raises:
             ValueError, FileNotFoundError: weights, a detector or a shape model that are not there or damaged, or what
-                is for heatmaps given for a network that answers points.
+                is for heatmaps given for a network that returns points.
         """
         net, info = load_weights(find_weights(name_or_path), model, ctx)
         found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector

@@ -1,4 +1,4 @@
-"""A network's maps of a whole photo at sizes that differ by factors of two (LGCN, Sec. 4.3).
+"""A network's heatmaps of a whole photo at sizes that differ by factors of two (LGCN, Sec. 4.3).
 
 Sizes too large for the memory are worked through in tiles, whose maps are those of the whole.
 
@@ -23,7 +23,7 @@ TILE = 384  # pixels of a tile, those around its own part included
 
 
 class Level(NamedTuple):
-    """A size at which a photo is looked at.
+    """A size at which the network sees a photo.
 
     Attributes:
         size: width and height in pixels.
@@ -35,7 +35,7 @@ class Level(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A part of a picture: what the network gets (x0, y0, x1, y1), and what of it no neighbour answers better."""
+    """A part of a picture: what the network gets (x0, y0, x1, y1), and what of it no neighbour sees better."""
 
     seen: tuple[int, int, int, int]
     own: tuple[int, int, int, int]
@@ -45,11 +45,11 @@ class PhotoPyramid:
     """Maps of photos at all sizes, tile by tile.
 
     Args:
-        predictor: the network, which answers maps as large as its input and takes input of any size.
+        predictor: the network, which returns heatmaps as large as its input and takes input of any size.
         min_face: longer side of the landmarks' box of the smallest face that it is to show, pixels.
 
     Raises:
-        ValueError: the network does not answer such maps, or `min_face` is not positive.
+        ValueError: the network does not return such heatmaps, or `min_face` is not positive.
     """
 
     def __init__(self, predictor: PointPredictor, min_face: float = MIN_FACE) -> None:
@@ -71,7 +71,7 @@ class PhotoPyramid:
         x0, y0, x1, y1 = tile.seen
         maps = self._predictor.answer(picture[None, y0:y1, x0:x1])[0]
         if not np.isfinite(maps.max()):
-            raise ValueError("the network answers with maps that are no numbers: its weights are spoilt, use others")
+            raise ValueError("the network's heatmaps are not finite: its weights are damaged, use others")
         return maps
 
     def activations(self, image: np.ndarray) -> list[np.ndarray]:
@@ -87,7 +87,7 @@ class PhotoPyramid:
 
 
 def pyramid(width: int, height: int, spec: InputSpec, min_face: float = MIN_FACE) -> list[Level]:
-    """The sizes at which a photo is looked at, the one for the smallest faces to the first below the crop's side."""
+    """The sizes at which the network sees a photo, from that for the smallest faces to the first below a crop."""
     whole = spec.size / (1 + spec.box_margin)  # longer side of a face that fills a crop, pixels
     # Faces between two sizes are up to the root of a factor too large or too small for the nearer one.
     zoom = whole / np.sqrt(OCTAVE) / min_face

@@ -1,4 +1,4 @@
-"""The 2-D shape model that turns score maps into points (LGCN, Sec. 3.3): outliers filtered, hidden points restored.
+"""The 2-D shape model that turns heatmaps into points (LGCN, Sec. 3.3): outliers filtered, hidden points restored.
 
 A face is a mean shape and a few principal components of its variation, turned, enlarged and moved. It is fitted to the
 maps by weighted linear least squares, three times: to all of every map, then to what lies ever nearer to the fit.

@@ -1,4 +1,4 @@
-"""Landmarks of a video without trembling: One-Euro filters, in the face's own frame first.
+"""Landmarks of a video without jitter: One-Euro filters, in the face's own frame first.
 
 G. Casiez, N. Roussel, D. Vogel, "1 Euro filter: a simple speed-based low-pass filter for noisy input in interactive
 systems", CHI 2012: a low-pass filter whose cutoff rises with speed, so that what rests does not tremble and what moves
@@ -21,7 +21,7 @@ SHAPE_PER_SPEED = 5.0  # Hz for each face size per second, within the face
 PLACE_PER_SPEED = 200.0  # the same, of the face as a whole
 SHAPE_SPEED_CUTOFF_HZ = 1.0  # of the speed itself; the paper's value
 PLACE_SPEED_CUTOFF_HZ = 3.0  # the face as a whole starts and stops faster
-LONGEST_GAP = 0.5  # seconds; after a longer one the filters start anew
+LONGEST_GAP = 0.5  # seconds; after a longer one the filters start over
 
 
 def low_pass_share(cutoff_hz: np.ndarray | float, seconds: float) -> np.ndarray | float:

@@ -1,10 +1,10 @@
 """Faces followed from frame to frame by their landmarks.
 
 The box of the next frame is the tight one of the last frame's points, so the face detector is needed only every few
-frames, for faces that are new, and while one is lost. A landmark network has no face score: shown a wall it answers
-with a face all the same. What gives it away is that this face moves along with the crop. Each face is therefore looked
-at twice, in two crops that are shifted to opposite sides: on a face both looks agree, on anything else they lie apart
-by about as much as the crops do. The mean of both looks is the answer.
+frames, for faces that are new, and while one is lost. A landmark network has no face score: shown a wall it returns
+a face all the same. But that face moves along with the crop. Each face therefore gets two passes, in two crops
+shifted to opposite sides: on a face both passes agree, on anything else they lie apart by about as much as the crops
+do. The tracker returns the mean of both passes.
 
 docs/video.md says what was measured to choose the numbers.
 """
@@ -22,7 +22,7 @@ from inference.pipeline import PointPredictor, locate
 from inference.smoothing import FaceSmoother
 
 SHIFT = 0.05  # of the box's longer side, to the lower right and to the upper left
-LARGEST_DISAGREEMENT = 0.045  # mean distance between both looks over sqrt(w h) of the box
+LARGEST_DISAGREEMENT = 0.045  # mean distance between both passes over sqrt(w h) of the box
 REDETECT = 15  # frames
 PATIENCE = 15  # frames for which a lost face keeps its number
 SAME_FACE = 0.4  # of the smaller box: a detection that shares more with a face that is followed is that face
@@ -41,7 +41,7 @@ class TrackedFace(NamedTuple):
         points: (K, 2).
         score: what the detector said when it last saw the face.
         identity: the same number in all frames, from 1; None where faces are not followed.
-        disagreement: how far both looks lie apart, a fraction of the box; 0 where there was but one.
+        disagreement: distance between both passes, a fraction of the box; 0 after a single pass.
     """
 
     box: np.ndarray
@@ -51,8 +51,8 @@ class TrackedFace(NamedTuple):
     disagreement: float = 0.0
 
 
-class Looks(NamedTuple):
-    """Landmarks from two looks at each face.
+class TwoPasses(NamedTuple):
+    """Landmarks from two passes over each face.
 
     Attributes:
         points: (n, K, 2) pixels, the mean of both.
@@ -63,7 +63,7 @@ class Looks(NamedTuple):
     disagreements: np.ndarray
 
 
-def look_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> Looks:
+def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> TwoPasses:
     """Landmarks of faces in boxes (4,), at least one, of an image (H, W, 3), all crops run together."""
     boxes = np.asarray(boxes, np.float64)
     sizes = boxes[:, 2:] - boxes[:, :2]
@@ -71,7 +71,7 @@ def look_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.
     points = locate(predictor, image, np.concatenate([boxes + shifts, boxes - shifts]))
     one, other = np.split(points, 2)
     apart = np.linalg.norm(one - other, axis=2).mean(axis=1)
-    return Looks((one + other) / 2, apart / np.sqrt(sizes.prod(axis=1)))
+    return TwoPasses((one + other) / 2, apart / np.sqrt(sizes.prod(axis=1)))
 
 
 @dataclass
@@ -95,7 +95,7 @@ class FaceTracker:
     Args:
         predictor: the landmark network.
         find: boxes, tight around the landmarks, of the faces in an image; the face detector.
-        redetect: look for new faces every so many frames; 0 to do so only in the first frame.
+        redetect: frames between two searches for new faces; 0 searches the first frame alone.
         cutoff_hz: smooth the points, see `FaceSmoother`; None leaves them as they are.
 
     Raises:
@@ -106,7 +106,7 @@ class FaceTracker:
         self, predictor: PointPredictor, find: Find, redetect: int = REDETECT, cutoff_hz: float | None = None
     ) -> None:
         if redetect < 0:
-            raise ValueError(f"faces cannot be looked for every {redetect} frames: give 1 or more")
+            raise ValueError(f"redetect {redetect}: give the frames between two searches for faces, 0 or more")
         self._predictor, self._find, self._redetect, self._cutoff_hz = predictor, find, redetect, cutoff_hz
         self._smoother()  # says what cannot be
         self._tracks: list[_Track] = []
@@ -136,18 +136,18 @@ class FaceTracker:
             track.lost_for += 1
         boxes = [landmark_box(track.face.points) for track in followed]
         self._tracks = [track for track in self._tracks if track.lost_for <= PATIENCE]
-        for track, face in zip(followed, self._look(image, boxes)):
+        for track, face in zip(followed, self._locate(image, boxes)):
             if face is not None:
                 track.face = face._replace(score=track.face.score, identity=track.face.identity)
                 track.lost_for = 0
         self._merge()
 
-    def _look(self, image: np.ndarray, boxes: Sequence[np.ndarray]) -> list[TrackedFace | None]:
+    def _locate(self, image: np.ndarray, boxes: Sequence[np.ndarray]) -> list[TrackedFace | None]:
         """For each box the face in it, without a number, or None if there is none."""
         faces: list[TrackedFace | None] = [None] * len(boxes)
         usable = [index for index, box in enumerate(boxes) if _can_show_a_face(box, image)]
         if usable:
-            passes = look_twice(self._predictor, image, [boxes[index] for index in usable])
+            passes = locate_twice(self._predictor, image, [boxes[index] for index in usable])
             for index, points, disagreement in zip(usable, *passes):
                 if disagreement <= LARGEST_DISAGREEMENT and _can_show_a_face(landmark_box(points), image):
                     faces[index] = TrackedFace(boxes[index], points, 0.0, None, float(disagreement))
@@ -172,9 +172,9 @@ class FaceTracker:
         ]
         if not new:
             return
-        # A detector's box is rougher than one of landmarks; one look brings it near to that.
+        # A detector's box is rougher than one of landmarks; one pass brings it close to that.
         settled = [landmark_box(points) for points in locate(self._predictor, image, [each.box for each in new])]
-        for detection, face in zip(new, self._look(image, settled)):
+        for detection, face in zip(new, self._locate(image, settled)):
             if face is not None:
                 self._take_up(face._replace(score=detection.score))
         self._merge()

@@ -335,7 +335,7 @@ def test_calibration_photos(tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--calibration", "faces"], "--calibration is for --int8"),
+        (["--calibration", "faces"], "--calibration needs --int8"),
         (["--int8", "--calibration", "faces"], "no such folder"),
     ],
 )

@@ -269,7 +269,7 @@ def test_what_cannot_work_is_refused(model):
     with pytest.raises(ValueError, match="more than 0"):
         WholePhotoLandmarks(PointPredictor(None, RGB), model, IBUG_68, min_face=-1)
     spoilt = PointPredictor(lambda pictures: mx.nd.zeros((1, 68, *pictures.shape[2:])) * np.nan, RGB)
-    with pytest.raises(ValueError, match="weights are spoilt"):
+    with pytest.raises(ValueError, match="weights are damaged"):
         WholePhotoLandmarks(spoilt, model, IBUG_68)(canvas(64, 64))
     with pytest.raises(ValueError, match="is gray"):
         WholePhotoLandmarks(spoilt, model, IBUG_68)(canvas(64, 64)[..., 0])

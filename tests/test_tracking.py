@@ -8,7 +8,7 @@ from gluon_models import InputSpec
 from inference.detectors import Detection
 from inference.pipeline import PointPredictor
 from inference.smoothing import FaceSmoother
-from inference.tracking import LARGEST_DISAGREEMENT, PATIENCE, SHIFT, FaceTracker, look_twice
+from inference.tracking import LARGEST_DISAGREEMENT, PATIENCE, SHIFT, FaceTracker, locate_twice
 
 SPEC = InputSpec(size=32, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.25, output="points")
 CORNERS = np.array([[-0.4, -0.4], [0.4, -0.4], [-0.4, 0.4], [0.4, 0.4]])  # of a crop: a box as large as the last one
@@ -75,7 +75,7 @@ def centre_of(face):
 
 def test_two_looks_by_hand():
     boxes = [box_about(50, 60), box_about(150, 60)]
-    passes = look_twice(PREDICTOR, frame((52, 57)), boxes)
+    passes = locate_twice(PREDICTOR, frame((52, 57)), boxes)
     np.testing.assert_allclose(passes.points[0].mean(axis=0), [52, 57], atol=0.2)
     assert passes.disagreements[0] < 0.01
     # In the dark the answer moves with the crops, which are 2 * SHIFT of the side apart in x and in y.
@@ -190,7 +190,7 @@ def test_smoothing_shows_other_points_but_follows_the_same():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="every -1 frames"):
+    with pytest.raises(ValueError, match="redetect -1"):
         FaceTracker(PREDICTOR, Detector(), -1)
     with pytest.raises(ValueError, match="more than 0"):
         FaceTracker(PREDICTOR, Detector(), cutoff_hz=0.0)

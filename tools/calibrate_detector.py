@@ -1,8 +1,8 @@
 """Measures the correction that takes a face detector's boxes to those the landmark networks are trained on.
 
-On 300-W's training faces of HELEN and LFPW without those kept for validation, each median goes to the file of
-corrections under the detector's name. On the validation faces it then compares landmarks in true boxes with landmarks
-in corrected ones, looked at once and twice. No test face takes part.
+It writes the medians over 300-W's training faces of HELEN and LFPW, without the validation faces, under the detector's
+name. On the validation faces it then compares landmarks in true boxes with landmarks in corrected ones, after one pass
+and after two. No test face takes part.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Iterable, NamedTuple, Sequence
 
+import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
@@ -47,8 +48,8 @@ class Measured(NamedTuple):
     Attributes:
         correction: the medians over the faces found.
         spread: (4,) the interquartile ranges.
-        faces: how many were looked for.
-        missed: how many of them were not found.
+        faces: number of annotated faces.
+        missed: number of them that the detector did not find.
     """
 
     correction: BoxCorrection
@@ -72,30 +73,30 @@ class Row(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--detector", choices=DETECTORS, default="haar", help="whose boxes")
-    parser.add_argument("--detector-weights", metavar="FILE", help="of faster_rcnn; those that ship if not given")
+    parser.add_argument("--detector", choices=DETECTORS, default="haar", help="detector to calibrate")
+    parser.add_argument("--detector-weights", metavar="FILE", help="weights of faster_rcnn (default: the shipped ones)")
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")
-    parser.add_argument("--max-faces", type=int, default=0, help="of each part, evenly spread; 0 for all")
+    parser.add_argument("--max-faces", type=int, default=0, help="faces of each part, evenly spread; 0 for all")
     parser.add_argument("--model", default="ffld_resnet18", help="landmark network of the comparison, by name or file")
-    out = "JSON file whose entry for the detector is replaced; nothing is written if not given"
-    parser.add_argument("--out", metavar="FILE", help=f"{out}. The project's own: {CORRECTIONS_FILE.name}")
+    out = (
+        f"JSON file of corrections to update, such as inference/{CORRECTIONS_FILE.name}; without it nothing is written"
+    )
+    parser.add_argument("--out", metavar="FILE", help=out)
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 
 
-def make_detector(arguments: argparse.Namespace) -> FaceDetector:
-    """The detector that answers with its own kind of box."""
-    if arguments.detector == "haar":
-        return HaarDetector()
-    return FasterRcnnDetector(arguments.detector_weights, context=devices.contexts(arguments.gpus)[0])
+def make_detector(name: str, weights: str | None, context: mx.Context) -> FaceDetector:
+    """The detector with its uncorrected boxes."""
+    return HaarDetector() if name == "haar" else FasterRcnnDetector(weights, context=context)
 
 
-def load_parts(arguments: argparse.Namespace) -> tuple[FaceDataset, FaceDataset]:
+def load_parts(data: str, allow_missing: bool, max_faces: int) -> tuple[FaceDataset, FaceDataset]:
     """Faces to measure on, and faces to compare on."""
-    train, validation = training_pair("300w", arguments.data, arguments.allow_missing)
+    train, validation = training_pair("300w", data, allow_missing)
     own = [index for index, name in enumerate(train.names) if name.startswith(MEASURED_ON)]
-    return some_of(train.subset(own), arguments.max_faces), some_of(validation, arguments.max_faces)
+    return some_of(train.subset(own), max_faces), some_of(validation, max_faces)
 
 
 def some_of(faces: Any, most: int) -> Any:
@@ -128,7 +129,7 @@ def measure(detector: FaceDetector, faces: FaceDataset) -> Measured:
 def compare(
     predictor: PointPredictor, detector: FaceDetector, correction: BoxCorrection, faces: FaceDataset
 ) -> list[Row]:
-    """Landmarks of each face in its true box and in the detector's, the latter also from a second look."""
+    """Landmarks of each face in its true box and in the detector's, both after one pass and after two."""
     errors = np.full((4, len(faces)), np.nan)
     for index in show_progress(range(len(faces)), "comparing"):
         face = faces[index]
@@ -138,7 +139,7 @@ def compare(
             if start is not None:
                 points_image = locate(predictor, face.image, [start], passes)
                 errors[row, index] = nme(points_image, face.points_image[None], "outer_eye")[0]
-    text = ("true", "true, second look", "detector's", "detector's, second look")
+    text = ("true", "true, two passes", "detector's", "detector's, two passes")
     return [Row(each, values) for each, values in zip(text, errors)]
 
 
@@ -188,9 +189,9 @@ def write_correction(path: Path, name: str, measured: Measured, command: str) ->
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures as the command line says."""
     arguments = parse(argv)
-    detector = make_detector(arguments)
-    train, validation = load_parts(arguments)
     context = devices.contexts(arguments.gpus)[0]
+    detector = make_detector(arguments.detector, arguments.detector_weights, context)
+    train, validation = load_parts(arguments.data, arguments.allow_missing, arguments.max_faces)
     net, info = load_weights(find_weights(arguments.model), None, context)
     measured = measure(detector, train)
     rounded = ", ".join(f"{key} {value:.3f}" for key, value in measured.correction._asdict().items())

@@ -1,9 +1,9 @@
-"""Measures how well two looks tell a face from a wall, which is how a face that is followed in a video is lost.
+"""Measures how well two passes tell a face from background, which decides when the tracker loses a face.
 
-On 300-W's validation faces, their boxes disturbed as those of a moving face are, and on as many boxes elsewhere in
-photos whose faces are all annotated (VOC XML), for each network: the disagreement of both looks, the share
-of boxes elsewhere that is taken for faces and of faces that are lost at the threshold in use, and the landmark error of
-one look in the middle beside that of the mean of both. No test face takes part.
+The faces are 300-W's validation faces in boxes disturbed as those of a moving face; as many background boxes come from
+photos with all faces annotated (VOC XML). For each network the table shows the disagreement of both passes, the faces
+lost and the background boxes accepted at the current threshold, and the landmark error of one pass beside that of the
+mean of two. No test face takes part.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from evaluation.metrics import nme
 from gluon_models import load_weights
 from inference.landmark_detector import find_weights
 from inference.pipeline import PointPredictor, locate
-from inference.tracking import LARGEST_DISAGREEMENT, look_twice
+from inference.tracking import LARGEST_DISAGREEMENT, locate_twice
 
 MODELS = ("ffld_resnet18", "resnet18_slim", "ffld_resnet18_rendered")
 DISTURBANCE = 0.04  # standard deviation of each side of a face's box, a fraction of its length
@@ -48,7 +48,7 @@ class Measured(NamedTuple):
     Attributes:
         faces: (n,) disagreements.
         elsewhere: (m,) disagreements.
-        errors: (n, 2) inter-ocular NME, a fraction: of one look in the middle, of the mean of two.
+        errors: (n, 2) inter-ocular NME, a fraction: of one pass in the middle, of the mean of two.
     """
 
     faces: np.ndarray
@@ -61,9 +61,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")
-    parser.add_argument("--photos", metavar="DIR", required=True, help="folder of photos with all faces boxed")
+    parser.add_argument("--photos", metavar="DIR", required=True, help="folder of photos with all faces annotated")
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="landmark networks, by name or file")
-    parser.add_argument("--count", type=int, default=100, help="faces, and boxes elsewhere")
+    parser.add_argument("--count", type=int, default=100, help="number of faces, and of background boxes")
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 
@@ -115,10 +115,10 @@ def is_away(box: np.ndarray, faces: np.ndarray) -> bool:
 
 
 def measure(predictor: PointPredictor, faces: Sequence[Place], elsewhere: Sequence[Place]) -> Measured:
-    """Looks at every place, once in the middle and twice beside it."""
+    """Runs the network at every place, once in the middle and twice beside it."""
     disagreements, errors = [], []
-    for image, box, points_image in tqdm([*faces, *elsewhere], "looking", unit="box", disable=None):
-        passes = look_twice(predictor, image, [box])
+    for image, box, points_image in tqdm([*faces, *elsewhere], "measuring", unit="box", disable=None):
+        passes = locate_twice(predictor, image, [box])
         disagreements.append(passes.disagreements[0])
         if points_image is not None:
             answers = (locate(predictor, image, [box]), passes.points)
@@ -135,7 +135,7 @@ def area_under_roc(faces: np.ndarray, elsewhere: np.ndarray) -> float:
 def table(rows: dict[str, Measured]) -> str:
     """A line for each network."""
     head = f"{'weights':24} {'faces: 50, 99 %, largest':>26} {'elsewhere: smallest, 5, 50 %':>30} {'ROC area':>9}"
-    lines = [f"{head} {'lost %':>7} {'taken %':>8} {'NME 1 look %':>13} {'2 looks %':>10}"]
+    lines = [f"{head} {'lost %':>7} {'taken %':>8} {'NME 1 pass %':>13} {'2 passes %':>10}"]
     for name, row in rows.items():
         own = ", ".join(f"{value:.3f}" for value in np.percentile(row.faces, [50, 99, 100]))
         other = ", ".join(f"{value:.3f}" for value in np.percentile(row.elsewhere, [0, 5, 50]))

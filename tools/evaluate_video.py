@@ -1,10 +1,9 @@
 """Measures error, jitter and speed of landmarks in video: each frame by itself, faces followed, followed and smoothed.
 
-The video is rendered (datasets.render.video), so that its true points are known in every frame, written as Motion
-JPEG and read back. Jitter is the root mean square of what the error of a point changes by from one frame to the next:
-a point that is wrong by the same amount all the time does not tremble. Error and jitter are fractions of sqrt(w h) of
-the true landmark box, shown as per cent. Frames per second are those of finding the faces, without reading, drawing
-and writing; run it while nothing else does.
+The video is rendered (datasets.render.video), so the true points of every frame are known; it is written as Motion JPEG
+and read back. Jitter is the root mean square change of a point's error from one frame to the next: a constant error is
+no jitter. Error and jitter are fractions of sqrt(w h) of the true landmark box, shown in per cent. Frames per second
+count the search for faces alone, without reading, drawing and writing; run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -56,16 +55,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", default="ffld_resnet18", help="landmark network, by name or file")
-    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help="finds the faces")
-    parser.add_argument("--frames", type=int, default=100, help="of the video")
-    parser.add_argument("--faces", type=int, default=2, help="in each frame")
-    parser.add_argument("--side", type=int, default=320, help="of each face's part of the frame, pixels")
+    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help="face detector")
+    parser.add_argument("--frames", type=int, default=100, help="length of the video in frames")
+    parser.add_argument("--faces", type=int, default=2, help="faces per frame")
+    parser.add_argument("--side", type=int, default=320, help="side of each face's part of the frame, pixels")
     parser.add_argument("--rate", type=float, default=25.0, help="frames per second of the video")
-    parser.add_argument("--period", type=float, default=4.0, help="seconds in which a face goes to and fro")
-    parser.add_argument("--redetect", type=int, default=REDETECT, help="frames between looks for new faces")
-    hertz = "cutoffs of the smoothing to compare, Hz"
+    parser.add_argument("--period", type=float, default=4.0, help="seconds of one to-and-fro movement of a face")
+    parser.add_argument("--redetect", type=int, default=REDETECT, help="frames between two searches for new faces")
+    hertz = "smoothing cutoffs to compare, Hz"
     parser.add_argument("--smooth", type=float, nargs="+", default=[CUTOFF_HZ], metavar="HZ", help=hertz)
-    parser.add_argument("--out", metavar="DIR", help="folder for video.json and the rendered video.avi")
+    parser.add_argument("--out", metavar="DIR", help="output folder for video.json and the rendered video.avi")
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 
@@ -157,18 +156,18 @@ def figures(measured: Measured, compared: np.ndarray) -> dict[str, Any]:
     }
 
 
-def ways(detector: LandmarkDetector, arguments: argparse.Namespace) -> dict[str, Callable[[], Follow]]:
-    """How the faces of a video are found, by the words of the table's rows."""
+def ways(detector: LandmarkDetector, redetect: int, cutoffs_hz: Sequence[float]) -> dict[str, Callable[[], Follow]]:
+    """The ways to find the faces of a video, by the text of the table's rows."""
 
     def alone() -> Follow:
         return lambda frame: [TrackedFace(*face) for face in detector(frame.image)]
 
     def followed(cutoff_hz: float | None) -> Follow:
-        tracker = FaceTracker(detector.predictor, detector.detector, arguments.redetect, cutoff_hz)
+        tracker = FaceTracker(detector.predictor, detector.detector, redetect, cutoff_hz)
         return lambda frame: tracker(frame.image, frame.seconds)
 
     rows: dict[str, Callable[[], Follow]] = {"each frame by itself": alone, "followed": lambda: followed(None)}
-    for hertz in arguments.smooth:
+    for hertz in cutoffs_hz:
         rows[f"followed, smoothed {hertz:g} Hz"] = lambda hertz=hertz: followed(hertz)
     return rows
 
@@ -193,12 +192,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     context = devices.contexts(arguments.gpus)[0]
     found_by = get_detector(arguments.detector, context=context)
     detector = LandmarkDetector.from_pretrained(arguments.model, found_by, context)
+    rows = ways(detector, arguments.redetect, arguments.smooth)
     with tempfile.TemporaryDirectory() as aside:
         path = (make_folder(arguments.out) if arguments.out else Path(aside)) / "video.avi"
         truth = write_video(video, path)
-        measured = {argv: measure(make(), path, truth) for argv, make in ways(detector, arguments).items()}
+        measured = {text: measure(make(), path, truth) for text, make in rows.items()}
     compared = found_by_all(list(measured.values()))
-    results = {argv: figures(each, compared) for argv, each in measured.items()}
+    results = {text: figures(each, compared) for text, each in measured.items()}
     print(
         f"{truth.shape[1]} faces in {len(truth)} frames; NME and jitter over the {compared.sum()} that each way found"
     )

@@ -23,7 +23,7 @@ class PhotoFiles:
 
     Args:
         folder: where to.
-        about: what each JSON says besides the image and its faces, such as the model.
+        about: what each JSON holds besides the image and its faces, such as the model.
         markup: of the points.
     """
 

@@ -1,4 +1,4 @@
-"""Photos, videos and cameras by the words of a command line."""
+"""The photos, videos and cameras that a command line names."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Input = Union[Path, Camera]
 
 
 def find_inputs(argv: Sequence[str]) -> list[Input]:
-    """Photos, videos and cameras that words stand for, each once.
+    """The photos, videos and cameras that arguments name, each once.
 
-    A word is a file, a folder (the photos in it, not those within its folders), a glob, or a camera's number. What is a
-    video is told by the extension.
+    An argument is a file, a folder (its photos, not those in subfolders), a glob, or a camera's number. The extension
+    tells a video from a photo.
 
     Raises:
-        FileNotFoundError: a word stands for none.
-        ValueError: two of them have one stem, so their outputs would have one name.
+        FileNotFoundError: an argument names none.
+        ValueError: two of them share a stem, so their outputs would share a name.
     """
     by_stem: dict[str, Input] = {}
-    for found in (found for word in argv for found in _expand(word)):
+    for found in (found for argument in argv for found in _expand(argument)):
         other = by_stem.setdefault(found.stem, found)
         if not _same(other, found):
             raise ValueError(
@@ -60,18 +60,18 @@ def is_video(found: Input) -> bool:
     return isinstance(found, Camera) or found.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _expand(word: str) -> Sequence[Input]:
-    path = Path(word)
+def _expand(argument: str) -> Sequence[Input]:
+    path = Path(argument)
     if path.is_dir():
         found = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and child.is_file())
         if not found:
-            raise FileNotFoundError(f"{word}: no photo is there; folders are searched for {' '.join(SUFFIXES)}")
+            raise FileNotFoundError(f"{argument}: no photo is there; folders are searched for {' '.join(SUFFIXES)}")
     elif path.exists():
         found = [path]
-    elif word.isascii() and word.isdigit():
-        return [Camera(int(word))]
+    elif argument.isascii() and argument.isdigit():
+        return [Camera(int(argument))]
     else:
-        found = [Path(match) for match in sorted(glob.glob(word, recursive=True)) if Path(match).is_file()]
+        found = [Path(match) for match in sorted(glob.glob(argument, recursive=True)) if Path(match).is_file()]
     if not found:
-        raise FileNotFoundError(f"{word}: there is no such photo, video or folder; check the path")
+        raise FileNotFoundError(f"{argument}: there is no such photo, video or folder; check the path")
     return found

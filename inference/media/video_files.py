@@ -107,7 +107,7 @@ class VideoFiles:
                 finally:
                     writing.close()
             if not writing.frames:
-                raise ValueError(f"{source}: no frame of it can be decoded; copy it again, or save it anew")
+                raise ValueError(f"{source}: no frame of it can be decoded; copy it again, or save it again")
             writing.check()
             self._write_json(aside / f"{source.stem}.json", source, reader, writing)
             names = [f"{source.stem}{suffix}" for suffix in (VIDEO_SUFFIX, ".jsonl", ".json")]

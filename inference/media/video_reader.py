@@ -42,7 +42,7 @@ class VideoReader:
         missing: how many frames the file lacks at its end, once that is reached.
 
     Raises:
-        ValueError: it is no video that can be read.
+        ValueError: the file is not a readable video.
         OSError: the camera is not there, or another program has it.
     """
 
@@ -81,7 +81,7 @@ class VideoReader:
 
     @property
     def faults(self) -> str:
-        """What was wrong with the frames so far, in words; empty if nothing was."""
+        """A description of the faults so far; empty if there are none."""
         faults = []
         if self.broken:
             faults.append(f"{len(self.broken)} could not be decoded")

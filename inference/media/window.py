@@ -46,5 +46,5 @@ class Window:
         return key not in _QUIT_KEYS and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:
-        """Takes it off the screen."""
+        """Closes the window."""
         cv2.destroyAllWindows()
