@@ -1,11 +1,15 @@
-"""Faces found in photos against annotated ones, by their landmarks: how many are found, and how many are false."""
+"""Faces found in photos compared with annotated ones by their landmarks: the share found, and false faces per photo."""
 
 from __future__ import annotations
 
+import glob
+from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import numpy as np
 
+from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.pts_files import read_pts
 from evaluation.metrics import nme
 
 LARGEST_ERROR = 0.08  # of sqrt(w h) of the true box, a fraction
@@ -74,9 +78,37 @@ def rates(photos: Sequence[FoundFaces], thresholds: Sequence[float], least_side:
     # A face that is none of the annotated ones looks up an entry of its own, which says that it is not wanted.
     right = np.concatenate([np.append(those, False)[numbers] for those, numbers in zip(wanted, meant)])
     faces = sum(int(those.sum()) for those in wanted)
-    answers = []
+    measured = []
     for threshold in thresholds:
         chosen = scores >= threshold
         found = float((chosen & right).sum() / faces) if faces else float("nan")
-        answers.append(Rates(threshold, found, float((chosen & false).sum() / len(photos))))
-    return answers
+        measured.append(Rates(threshold, found, float((chosen & false).sum() / len(photos))))
+    return measured
+
+
+def rates_table(measured: Sequence[Rates]) -> str:
+    """Found and false faces at each threshold, as text."""
+    lines = [f"{'support':>8}{'found':>9}{'false per photo':>18}"]
+    lines += [f"{each.threshold:>8.2f}{100 * each.found:>7.1f} %{each.false:>18.2f}" for each in measured]
+    return "\n".join(lines)
+
+
+def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.ndarray]]:
+    """Photos and the points (m, K, 2) of their annotated faces, which lie beside them as <photo>_<face>.pts.
+
+    Args:
+        folder: of both.
+        listed: text file of the photos' names, one a line without extension; all if None.
+
+    Raises:
+        FileNotFoundError: the folder, the list, or all annotated photos are not there.
+    """
+    wanted = None if listed is None else set(Path(listed).read_text(encoding="utf-8").split())
+    found = []
+    for path in files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES):
+        annotations = sorted(folder.glob(f"{glob.escape(path.stem)}_*.pts"))
+        if annotations and (wanted is None or path.stem in wanted):
+            found.append((path, np.stack([read_pts(each) for each in annotations])))
+    if not found:
+        raise FileNotFoundError(f"{folder}: holds no photo that is asked for with <photo>_<face>.pts beside it")
+    return found

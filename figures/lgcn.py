@@ -5,7 +5,6 @@ Without --data they show rendered faces or matplotlib's sample photo. See docs/f
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Sequence
 
@@ -18,12 +17,10 @@ from tqdm import tqdm
 
 from common import cli
 from datasets.images import read_image
-from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import IBUG_49
-from datasets.pts_files import read_pts
 from evaluation.metrics import nme
 from figures.commands import Command, FaceChoice, FigureCommands, option, show_option
-from figures.found_faces import FoundFaces, Rates, rates
+from figures.found_faces import FoundFaces, annotated_photos, rates, rates_table
 from figures.inputs import FACES, INPUT, Sample, load_sample, read_photo, spread
 from figures.networks import TrainedNetwork, weights_option
 from gluon_models.lgcn.network import dense_kernel
@@ -256,34 +253,6 @@ def make_found(
     axes.set_title(f"{len(judged)} photos with no face detector, by least support")
     axes.grid(color="0.88")
     return to_png(figure)
-
-
-def rates_table(measured: Sequence[Rates]) -> str:
-    """Found and false faces at each threshold, as text."""
-    lines = [f"{'support':>8}{'found':>9}{'false per photo':>18}"]
-    lines += [f"{each.threshold:>8.2f}{100 * each.found:>7.1f} %{each.false:>18.2f}" for each in measured]
-    return "\n".join(lines)
-
-
-def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.ndarray]]:
-    """Photos and the points (m, K, 2) of their annotated faces, which lie beside them as <photo>_<face>.pts.
-
-    Args:
-        folder: of both.
-        listed: text file of the photos' names, one a line without extension; all if None.
-
-    Raises:
-        FileNotFoundError: the folder, the list, or all annotated photos are not there.
-    """
-    wanted = None if listed is None else set(Path(listed).read_text(encoding="utf-8").split())
-    found = []
-    for path in files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES):
-        annotations = sorted(folder.glob(f"{glob.escape(path.stem)}_*.pts"))
-        if annotations and (wanted is None or path.stem in wanted):
-            found.append((path, np.stack([read_pts(each) for each in annotations])))
-    if not found:
-        raise FileNotFoundError(f"{folder}: holds no photo that is asked for with <photo>_<face>.pts beside it")
-    return found
 
 
 WEIGHTS = weights_option(MODELS[-1])

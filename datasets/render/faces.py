@@ -10,13 +10,12 @@ a turned head the far jaw points lie on the cheek's silhouette.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
 
+from common import cli
 from datasets.faces import Face
 from datasets.images import write_image
 from datasets.markups import IBUG_68
@@ -269,24 +268,25 @@ def contact_sheet(faces: RenderedFaces, landmarks: bool = False, columns: int = 
     return sheet
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes a contact sheet; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m datasets.render.faces", description="writes a sheet of rendered faces")
-    parser.add_argument("--out", required=True, help="picture to write, such as sheet.png")
-    parser.add_argument("--count", type=int, default=100, help="number of faces (default 100)")
-    parser.add_argument("--seed", type=int, default=0, help="which collection (default 0)")
-    parser.add_argument("--size", type=int, default=224, help="side of each face's picture in pixels (default 224)")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes a contact sheet.
+
+    Raises:
+        ValueError: no faces are asked for.
+    """
+    parser = cli.make_parser("Writes a contact sheet of rendered faces.")
+    parser.add_argument("--out", required=True, help="output picture, such as sheet.png")
+    parser.add_argument("--count", type=int, default=100, help="number of faces")
+    parser.add_argument("--seed", type=int, default=0, help="number of the collection")
+    parser.add_argument("--size", type=int, default=224, help="side of each face's picture, pixels")
     parser.add_argument("--landmarks", action="store_true", help="draw the landmarks: green seen, red hidden")
-    args = parser.parse_args(arguments)
-    try:
-        if args.count < 1:
-            raise ValueError(f"--count must be at least 1, got {args.count}")
-        write_image(args.out, contact_sheet(RenderedFaces(args.count, args.seed, args.size), args.landmarks))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments = parser.parse_args(argv)
+    if arguments.count < 1:
+        raise ValueError(f"--count must be at least 1, not {arguments.count}")
+    faces = RenderedFaces(arguments.count, arguments.seed, arguments.size)
+    write_image(arguments.out, contact_sheet(faces, arguments.landmarks))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)
