@@ -1,42 +1,90 @@
-"""Files that are written whole or not at all."""
+"""Files that appear whole or not at all: every file of the project is put in its place by this module.
+
+A file is made in a temporary folder beside its target, whose name no other process has, flushed to the disk and then
+moved. A reader finds the old file or the new one, and two processes that write one path never mix their bytes.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator, Mapping, Sequence, Union
+
+PathLike = Union[str, "os.PathLike[str]"]
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[str], None]) -> None:
-    """Lets `write` fill a temporary file beside `path`, flushes it to the disk, then renames it.
+@contextmanager
+def staging(folder: PathLike, target: object, remedy: str = "free the space or name another folder") -> Iterator[Path]:
+    """A temporary folder inside `folder` to make files in before `publish` moves them; it is removed at the end.
+
+    Args:
+        folder: where the files will stand; it exists.
+        target: what is written, for the error message.
+        remedy: how the user can help, for the error message.
 
     Raises:
-        OSError: the file could not be written; what stood at `path` is untouched and the temporary file is gone.
+        OSError: in place of one raised within: one line that names the target, the reason and the remedy.
     """
-    part = f"{os.fspath(path)}.part"
     try:
-        write(part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as staged:
+            yield Path(staged)
     except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"cannot write {path}: {reason}; free the space or name another folder") from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+        raise OSError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text whole or not at all."""
-    write_whole(path, lambda part: _write(part, text))
+def publish(staged: Path, folder: PathLike, names: Sequence[str]) -> None:
+    """Flushes files of a staging folder to the disk, then moves them to `folder` in the order given."""
+    for name in names:
+        # A link has no bytes of its own.
+        if not (staged / name).is_symlink():
+            with open(staged / name, "rb") as file:
+                os.fsync(file.fileno())
+    for name in names:
+        os.replace(staged / name, Path(folder) / name)
 
 
-def _write(path: str, text: str) -> None:
-    Path(path).write_text(text, encoding="utf-8")
+def write_whole(path: PathLike, write: Callable[[str], object]) -> None:
+    """Lets `write` fill a temporary file and moves it to `path`.
+
+    Raises:
+        OSError: the file could not be written; what stood at `path` is untouched.
+    """
+    path = Path(path)
+    with staging(path.parent, path) as staged:
+        write(str(staged / path.name))
+        publish(staged, path.parent, [path.name])
 
 
-def make_folder(path: str | os.PathLike[str]) -> Path:
+def write_bytes(path: PathLike, data: bytes) -> None:
+    """Writes a binary file; OSError as in `write_whole`."""
+    write_whole(path, lambda part: Path(part).write_bytes(data))
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Writes a UTF-8 file; OSError as in `write_whole`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_set(folder: PathLike, files: Mapping[str, bytes]) -> None:
+    """Writes files that belong together: none appears before all of them are on the disk.
+
+    Args:
+        folder: created where it is missing; files of the same names in it are replaced, others stay.
+        files: contents by file name, in the order in which they appear.
+
+    Raises:
+        OSError: they could not be written; what stood in the folder is untouched.
+    """
+    folder = make_folder(folder)
+    with staging(folder, folder) as staged:
+        for name, content in files.items():
+            (staged / name).write_bytes(content)
+        publish(staged, folder, list(files))
+
+
+def make_folder(path: PathLike) -> Path:
     """Creates an output folder with its parents.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The files of a report: their bytes, and writing them together so that no half of a set is ever left."""
+"""The bytes of a report's files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import dataclasses
 import io
 import json
 import math
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Mapping, Sequence
 
 import numpy as np
@@ -35,35 +31,6 @@ def csv_bytes(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     writer.writerow(heads)
     writer.writerows(rows)
     return file.getvalue().encode()
-
-
-def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a set of files: all of them beside the folder first, then each is moved to its place.
-
-    Args:
-        folder: Made where it is missing; files of the same names in it are replaced, others stay.
-        files: Contents by file name.
-
-    Raises:
-        OSError: They could not be written; what stood in the folder before is untouched.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: this is a file; name a folder to write into")
-    partial = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        folder.mkdir(exist_ok=True)
-        for name in files:
-            os.replace(partial / name, folder / name)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"{folder}: cannot be written ({reason}); free space or name another folder") from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _plain(value: object) -> object:

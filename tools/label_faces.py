@@ -105,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         def show_progress(indices: Iterable[int], model: str = model) -> Iterable[int]:
             return tqdm(indices, model, unit="face", disable=None)
 
-        points_image, skipped = predict_dataset(predictor, faces, progress=show_progress)
-        members.append(points_image)
+        predicted = predict_dataset(predictor, faces, progress=show_progress)
+        members.append(predicted.points_image)
+        skipped = predicted.skipped
     if len(markups) > 1:
         raise ValueError(f"--model: these networks place points of {' and '.join(sorted(markups))}: take one markup")
     points_image = np.mean(members, axis=0)
