@@ -249,6 +249,13 @@ def test_the_twin_in_eight_bits_is_what_is_measured(tmp_path, monkeypatch):
     assert [record.get("precision") for record in records] == [None, "int8"]
 
 
+@pytest.mark.parametrize(("flags", "noted"), [("sse avx2", True), ("avx2 avx_vnni", False), ("avx512_vnni", False)])
+def test_a_cpu_without_8_bit_dot_products_is_noted(tmp_path, flags, noted):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags} x\n")
+    assert ("saturate" in quantized.cpu_note(tmp_path / "cpuinfo")) == noted
+    assert quantized.cpu_note(tmp_path / "none") == ""
+
+
 def test_stress(weights, tmp_path, capsys):
     """The network looks at nothing: only what moves its box or turns the picture can change where its points lie."""
     asked = text(weights, tmp_path / "out", "--count", 2, "--seed", 5, "--stress")
