@@ -28,7 +28,7 @@ from gluon_models.weights import info_path
 from inference.detectors import get_detector
 from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
 from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_answer, to_image
-from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, write_int8
+from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
 
 BATCH_SIZES = (1, 5)
 INT8_FACES = 64  # to measure on
@@ -130,6 +130,8 @@ def write_and_measure_int8(
         raise NotQuantizable(f"the int8 network returns no points ({error})") from error
     shift = float(np.linalg.norm(points_crop[1] - points_crop[0], axis=2).mean())
     values: dict[str, Any] = {"calibration": faces.source, "mean_shift_pixels": shift}
+    if cpu_note():
+        print(cpu_note())
     text = f"int8: read back; its points are {shift:.2f} pixels of the crop from those of float32 on average"
     truth = faces.measured.truth_image
     if points_crop[0].shape[1] == truth.shape[1]:

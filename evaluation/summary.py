@@ -27,7 +27,7 @@ AUC_THRESHOLDS = (0.07, 0.08, 0.10)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The faces of a subset, what a network made of them, and how they are to be scored.
+    """The faces of a subset, what a network predicts for them, and how they are scored.
 
     Attributes:
         model: Name of the network, as evaluation.published knows it.
@@ -39,7 +39,8 @@ class Evaluation:
         expected: How many faces the subset has when it is complete, as far as that can be known.
         present: What of it is here where missing faces cannot be counted, such as "20 of 31 videos"; "" if all is.
         face_sizes: (n,) pixels, the size that the data set itself gives each face, NaN where it has none; or None.
-        earlier_stages: What the stages before the last made of the faces, as `predicted`; the last one's is that.
+        earlier_stages: The predictions of the stages before the last, each as `predicted`, which is the last one's.
+        boxes: (n, 4) pixels of the images, what the faces were cropped by, NaN for a face that was not found; or None.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Evaluation:
     present: str = ""
     face_sizes: np.ndarray | None = None
     earlier_stages: Sequence[np.ndarray] = ()
+    boxes: np.ndarray | None = None
 
     @property
     def normalizers(self) -> tuple[str, ...]:

@@ -1,21 +1,39 @@
 """The one way of a face: box, crop by one matrix, network, the matrix back.
 
-Validation during training, evaluation and prediction all go through here.
+Validation during training, evaluation and prediction all take it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Protocol, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from datasets.faces import FaceDataset
+from datasets.faces import Face, FaceDataset
 from datasets.geometry import crop_matrix, invert, landmark_box, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS, HeatmapCodec
 from gluon_models.spec import InputSpec, NetworkInput
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
+
+
+class Predictor(Protocol):
+    """From crops to points, as `PointPredictor`, `StagePredictor` and `inference.ensembles.AugmentedPredictor` do."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """How the network sees a face."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Crops that run together at most."""
+        ...
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) or (n, stages, K, 2)."""
+        ...
 
 
 class PointPredictor:
@@ -30,7 +48,7 @@ class PointPredictor:
         shape_model: fitted to the heatmaps instead (LGCN, Sec. 3.3).
 
     Raises:
-        ValueError: a decoding or a shape model for a network that answers points, or both of them.
+        ValueError: a decoding or a shape model for a network that predicts points, or both of them.
     """
 
     def __init__(
@@ -43,7 +61,7 @@ class PointPredictor:
         shape_model: ShapeModel | None = None,
     ) -> None:
         if spec.output != "heatmaps" and (decoding or shape_model):
-            raise ValueError("this network answers points, not heatmaps: leave out the decoding and the shape model")
+            raise ValueError("this network predicts points, not heatmaps: leave out the decoding and the shape model")
         if decoding and shape_model:
             raise ValueError("a shape model needs no decoding of the heatmaps: give one of the two")
         self.net, self.spec = net, spec
@@ -58,14 +76,19 @@ class PointPredictor:
         return np.concatenate([self._points(self.answer(part)) for part in _parts(crops, self.batch_size)])
 
     def stages(self, crops: np.ndarray) -> np.ndarray:
-        """The same of every stage of the network, (n, stages, K, 2), the last being the network's own answer.
+        """Crops -> the points of every stage (n, stages, K, 2), the last as `__call__` returns them.
 
-        A network has stages if it has a method `all_stages`, else it is one itself.
+        A network without `all_stages` counts as one stage.
         """
         return np.concatenate([self._stages(part) for part in _parts(crops, self.batch_size)])
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether the network has several outputs that are read alike; a shape model reads the last one alone."""
+        return self._fitter is None and hasattr(self.net, "all_stages")
+
     def answer(self, crops: np.ndarray) -> np.ndarray:
-        """What the network says of crops (n, H, W, 3), all run at once."""
+        """The network's output for crops (n, H, W, 3), all run at once: points or heatmaps, float32."""
         return _numbers(self.net(self._input(crops, self._ctx)))
 
     def _stages(self, crops: np.ndarray) -> np.ndarray:
@@ -82,12 +105,12 @@ class PointPredictor:
 
 
 def _numbers(answer: mx.nd.NDArray) -> np.ndarray:
-    """An answer as float32, in whichever precision the network gave it; NumPy has no bfloat16."""
+    """An output as float32, whatever the network's precision; NumPy has no bfloat16."""
     return answer.astype("float32", copy=False).asnumpy()
 
 
 class StagePredictor:
-    """Answers with the points of all stages of a network, (n, stages, K, 2), in the place of a PointPredictor.
+    """Predicts the points of all stages of a network, (n, stages, K, 2), in the place of a PointPredictor.
 
     Args:
         predictor: of the network.
@@ -112,7 +135,7 @@ def map_codec(spec: InputSpec) -> HeatmapCodec:
 
 
 def points_from_answer(answer: np.ndarray, spec: InputSpec, decoding: str = DECODINGS[0]) -> np.ndarray:
-    """A network's answer, points (n, K, 2) or heatmaps (n, K, H, W) -> points_crop (n, K, 2) float64."""
+    """A network's output, points (n, K, 2) or heatmaps (n, K, H, W) -> points_crop (n, K, 2) float64."""
     if spec.output == "heatmaps":
         return map_codec(spec).decode(answer, decoding)
     return points_from_fractions(answer.astype(np.float64), spec.size)
@@ -133,25 +156,25 @@ def crop_faces(image: np.ndarray, boxes: Sequence[np.ndarray], spec: InputSpec) 
     return np.stack([warp_image(image, matrix, spec.size) for matrix in matrices]), matrices
 
 
-def locate(
-    predictor: PointPredictor | StagePredictor, image: np.ndarray, boxes: Sequence[np.ndarray], passes: int = 1
-) -> np.ndarray:
+def locate(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray], passes: int = 1) -> np.ndarray:
     """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it, n at least 1; or (n, stages, K, 2).
 
-    Each look after the first one is at the tight box of the points before it: where a box comes from matters less then.
+    Each pass after the first crops by the tight box of the points before it, so the source of the box matters less.
 
     Raises:
-        ValueError: a box without area, or a network that answers with no numbers.
+        ValueError: a box without area, or a network that predicts NaN.
     """
     for _ in range(passes):
-        points_image = np.concatenate([_look(predictor, image, part) for part in _parts(boxes, predictor.batch_size)])
+        points_image = np.concatenate(
+            [_locate_once(predictor, image, part) for part in _parts(boxes, predictor.batch_size)]
+        )
         if not np.isfinite(points_image).all():
-            raise ValueError("the network answers with points that are no numbers: its weights are spoilt, use others")
+            raise ValueError("the network predicts points that are no numbers: its weights are spoilt, use others")
         boxes = [landmark_box(points if points.ndim == 2 else points[-1]) for points in points_image]
     return points_image
 
 
-def _look(predictor: PointPredictor | StagePredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+def _locate_once(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
     crops, matrices = crop_faces(image, boxes, predictor.spec)
     return to_image(predictor(crops), matrices)
 
@@ -193,59 +216,75 @@ def crop_dataset(dataset: FaceDataset, spec: InputSpec, progress: Callable[[Iter
     return CroppedFaces(np.concatenate(crops), np.concatenate(matrices), np.stack(truth))
 
 
-def predict_cropped(predictor: PointPredictor | StagePredictor, faces: CroppedFaces) -> np.ndarray:
+def predict_cropped(predictor: Predictor, faces: CroppedFaces) -> np.ndarray:
     """Landmarks (n, K, 2) in pixels of each face's image, or (n, stages, K, 2)."""
     return to_image(predictor(faces.crops), faces.matrices)
 
 
+class PredictedFaces(NamedTuple):
+    """What a network predicts for the n faces of a data set, beside what is annotated.
+
+    Attributes:
+        points_image: (n, K, 2) pixels of the photos, or (n, stages, K, 2); NaN for a face that was left out.
+        truth_image: (n, K, 2) pixels; NaN for a face that could not be read.
+        boxes: (n, 4) pixels, what each face was cropped by at first; NaN for a face that was left out.
+        skipped: why a face was left out, by its name.
+    """
+
+    points_image: np.ndarray
+    truth_image: np.ndarray
+    boxes: np.ndarray
+    skipped: dict[str, str]
+
+
 def predict_dataset(
-    predictor: PointPredictor | StagePredictor,
+    predictor: Predictor,
     dataset: FaceDataset,
-    boxes: Callable[[int, np.ndarray], np.ndarray | None] | None = None,
+    find_box: Callable[[Face], np.ndarray | None] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     passes: int = 1,
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Landmarks of every face of a data set, going on past faces that cannot be read or found.
+) -> PredictedFaces:
+    """Predicts every face of a data set, which is read once, and goes on past faces that cannot be read or found.
 
     Args:
         predictor: the network.
         dataset: the faces.
-        boxes: (index, image) -> box (4,) or None for a face that was not found; the data set's own boxes if left out.
+        find_box: from a face to its box (4,), or to None if it is not found; by default the data set's own box.
         progress: wraps the indices, to show a bar.
-        passes: at each face, see `locate`; with more than one, faces run one by one.
-
-    Returns:
-        points_image (n, K, 2), NaN for a face left out, and the reason for each such face by its name. A StagePredictor
-        makes it (n, stages, K, 2), unless all are left out.
+        passes: over each face, see `locate`; with more than one, faces run one by one.
     """
+    count, num_landmarks = len(dataset), dataset.markup.num_landmarks
+    truth, boxes = np.full((count, num_landmarks, 2), np.nan), np.full((count, 4), np.nan)
     points: dict[int, np.ndarray] = {}
     skipped: dict[str, str] = {}
     waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
 
-    def answer() -> None:
+    def run() -> None:
         if waiting:
             indices, crops, matrices = zip(*waiting)
             points.update(zip(indices, to_image(predictor(np.stack(crops)), np.stack(matrices))))
             waiting.clear()
 
-    for index in progress(range(len(dataset))):
+    for index in progress(range(count)):
         try:
             face = dataset[index]
-            box = face.box if boxes is None else boxes(index, face.image)
+            truth[index] = face.points_image
+            box = face.box if find_box is None else find_box(face)
             if box is None:
                 skipped[dataset.names[index]] = "no face was found"
                 continue
             if passes > 1:
                 points[index] = locate(predictor, face.image, [box], passes)[0]
-                continue
-            crops, matrices = crop_faces(face.image, [box], predictor.spec)
-            waiting.append((index, crops[0], matrices[0]))
+            else:
+                crops, matrices = crop_faces(face.image, [box], predictor.spec)
+                waiting.append((index, crops[0], matrices[0]))
+            boxes[index] = box
         except (OSError, ValueError) as error:
             skipped[dataset.names[index]] = str(error)
         if len(waiting) == predictor.batch_size:
-            answer()
-    answer()
-    return _by_face(points, len(dataset), dataset.markup.num_landmarks), skipped
+            run()
+    run()
+    return PredictedFaces(_by_face(points, count, num_landmarks), truth, boxes, skipped)
 
 
 def _by_face(points: dict[int, np.ndarray], count: int, num_landmarks: int) -> np.ndarray:

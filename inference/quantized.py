@@ -1,7 +1,7 @@
-"""An exported network's int8 twin for the CPU: convolutions in eight bits, as oneDNN joins and runs them.
+"""An exported network's int8 twin for the CPU: convolutions in eight bits, as oneDNN fuses and runs them.
 
-The last layers stay float32: an average that is rounded to eight bits, and the dense layer behind it, would cost
-several times as much accuracy as all convolutions before them. So does all that is no convolution, such as FFLD's crop.
+The last layers stay float32: eight bits in the global average and the dense layer behind it would cost several times as
+much accuracy as in all convolutions before them. Everything that is no convolution stays float32, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from inference.exported import INPUT, Exporter
 
 CALIBRATION_FACES = 64
 BATCH = 8  # faces that calibration runs at once
-KEPT_OPERATORS = ("_sg_mkldnn_fully_connected",)  # as oneDNN's joined dense layer is called
+KEPT_OPERATORS = ("_sg_mkldnn_fully_connected",)  # the name of oneDNN's fused dense layer
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8"}  # CPU flags, any of which is enough
+SATURATES = "note: this CPU has no 8-bit dot products (VNNI); its 16-bit sums saturate, so int8 is less exact here"
 
 
 class NotQuantizable(ValueError):
@@ -30,8 +32,15 @@ class NotQuantizable(ValueError):
 
 
 def calibration_faces(seed: int) -> RenderedFaces:
-    """Rendered faces that set the ranges where nothing better is at hand."""
+    """The default faces for calibration: rendered ones."""
     return RenderedFaces(CALIBRATION_FACES, seed + 2)
+
+
+def cpu_note(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What eight bits cost on this CPU, where it lacks 8-bit dot products; "" where it has them or does not say."""
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    flags = next((line.split(":")[1].split() for line in text.splitlines() if line.startswith("flags")), [])
+    return SATURATES if flags and not DOT_PRODUCTS & set(flags) else ""
 
 
 def int8_twin(net: HybridBlock, spec: InputSpec, crops: np.ndarray) -> HybridBlock:
@@ -49,13 +58,13 @@ def int8_twin(net: HybridBlock, spec: InputSpec, crops: np.ndarray) -> HybridBlo
 
 
 def write_int8(symbol: Path, params: Path, prefix: Path, data: np.ndarray) -> tuple[Path, Path]:
-    """Writes PREFIX-symbol.json and PREFIX-0000.params, the int8 twin of a network that was written by `Exporter`.
+    """Writes PREFIX-symbol.json and PREFIX-0000.params, the int8 twin of a network that `Exporter` wrote.
 
     Args:
         symbol: of the float32 network.
         params: its parameters.
         prefix: of the new files.
-        data: (n, ...) what the network takes, of faces as it will see them; the ranges of all maps are taken from it.
+        data: (n, ...) inputs of the network, from typical faces; they set the ranges of all activations.
 
     Raises:
         NotQuantizable: MXNet fails at it, or leaves every convolution in float32.
@@ -80,7 +89,7 @@ def write_int8(symbol: Path, params: Path, prefix: Path, data: np.ndarray) -> tu
 def read_block(symbol: Path, params: Path) -> SymbolBlock:
     """A written network as a block on the CPU."""
     with warnings.catch_warnings():
-        # MXNet says that it cannot know the input's type before there is an input.
+        # MXNet warns that the input's type is unknown before the first input.
         warnings.simplefilter("ignore")
         return SymbolBlock.imports(str(symbol), [INPUT], str(params), mx.cpu())
 
@@ -88,11 +97,11 @@ def read_block(symbol: Path, params: Path) -> SymbolBlock:
 def _quantize(symbol: Path, params: Path, kept: list[str], data: np.ndarray) -> SymbolBlock:
     block = read_block(symbol, params)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as there
+        warnings.simplefilter("ignore")  # as in `read_block`
         twin = quantize_net_v2(
             block,
             quantized_dtype="auto",
-            # "full" would take coordinates, such as those of FFLD's crop, to eight bits as well.
+            # "full" would quantize coordinates as well, such as those that a network crops its own maps by.
             quantize_mode="smart",
             quantize_granularity="channel-wise",
             exclude_layers=kept,
@@ -105,7 +114,7 @@ def _quantize(symbol: Path, params: Path, kept: list[str], data: np.ndarray) -> 
 
 
 def write_joinable(symbol: Path, path: Path) -> list[str]:
-    """Writes a symbol anew with its ReLUs under the name that oneDNN joins with the convolutions before them.
+    """Writes a copy of a symbol whose ReLUs are Activation nodes, which oneDNN fuses with the convolutions before them.
 
     Returns:
         Names of the layers that stay float32: the averages over whole maps.

@@ -1,4 +1,4 @@
-"""Two systems on the same faces: which faces got better, which worse, and whether the difference is beyond chance."""
+"""Two systems on the same faces: which faces got better, which worse, and whether the difference is significant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from report.outputs import csv_bytes, json_bytes
 from report.plots import draw_pairs
 
 SAME_FACES = ("dataset", "subset", "seed")  # beside the names; the seed of rendered faces, whose names are numbers
-CHANCE = 0.05  # a p-value below this is called beyond chance
+CHANCE = 0.05  # a p-value below this is called significant
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Versus:
+class Comparison:
     """Two systems on the same faces.
 
     Attributes:
@@ -97,7 +97,7 @@ def read_scored(folder: Path) -> Scored:
     return Scored(label, {**metrics, "normalizer": normalizer}, names, errors.astype(np.float64))
 
 
-def compare_systems(first: Scored, second: Scored, seed: int = 0) -> Versus:
+def compare_systems(first: Scored, second: Scored, seed: int = 0) -> Comparison:
     """Puts two systems side by side.
 
     Args:
@@ -116,7 +116,7 @@ def compare_systems(first: Scored, second: Scored, seed: int = 0) -> Versus:
     place = {name: index for index, name in enumerate(second.names)}
     errors = second.errors[[place[name] for name in first.names]]
     aligned = Scored(second.label, second.metrics, first.names, errors)
-    return Versus(first, aligned, paired_difference(first.errors, errors, seed=seed))
+    return Comparison(first, aligned, paired_difference(first.errors, errors, seed=seed))
 
 
 def _is_rendered(scored: Scored) -> bool:
@@ -138,17 +138,17 @@ def _check_names(first: Sequence[str], second: Sequence[str]) -> None:
         )
 
 
-def format_versus(versus: Versus, listed: int) -> str:
+def format_comparison(comparison: Comparison, listed: int) -> str:
     """The comparison as text for a terminal.
 
     Args:
-        versus: From `compare_systems`.
+        comparison: From `compare_systems`.
         listed: How many of the faces that gain and lose most are listed.
     """
-    first, second, difference = versus.first, versus.second, versus.difference
-    counts, order = versus.counts(), versus.order
+    first, second, difference = comparison.first, comparison.second, comparison.difference
+    counts, order = comparison.counts(), comparison.order
     low, high = (100 * end for end in difference.interval)
-    verdict = "beyond chance" if difference.p_value < CHANCE else "may be chance"
+    verdict = "significant" if difference.p_value < CHANCE else "may be chance"
     lines = [
         f"A  {first.label}",
         f"B  {second.label}",
@@ -161,12 +161,12 @@ def format_versus(versus: Versus, listed: int) -> str:
     ]
     if counts["only_first"] or counts["only_second"]:
         lines.append(f"found by A alone {counts['only_first']}, by B alone {counts['only_second']}: left out above")
-    changes = versus.changes
+    changes = comparison.changes
     better = [index for index in order[:listed] if changes[index] < 0]
     worse = [index for index in order[::-1][:listed] if changes[index] > 0]
     for text, indices in (("better", better), ("worse", worse)):
         lines += ["", f"most {text} in B: A, B, difference"] if indices else []
-        lines += [_face_line(versus, index) for index in indices]
+        lines += [_face_line(comparison, index) for index in indices]
     return "\n".join(lines)
 
 
@@ -180,20 +180,20 @@ def _length(scored: Scored) -> str:
     return NORMALIZER_WORDS.get(normalizer, normalizer)
 
 
-def _face_line(versus: Versus, index: int) -> str:
-    pair = (versus.first.errors[index], versus.second.errors[index], versus.changes[index])
+def _face_line(comparison: Comparison, index: int) -> str:
+    pair = (comparison.first.errors[index], comparison.second.errors[index], comparison.changes[index])
     a, b, change = (100 * value for value in pair)
-    return f"  {a:7.2f} {b:7.2f} {change:+7.2f}  {versus.first.names[index]}"
+    return f"  {a:7.2f} {b:7.2f} {change:+7.2f}  {comparison.first.names[index]}"
 
 
-def write_versus(out: Path, versus: Versus) -> None:
+def write_comparison(out: Path, comparison: Comparison) -> None:
     """Writes comparison.json, comparison.csv with every face, and comparison.png.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    first, second = versus.first, versus.second
-    order = versus.order
+    first, second = comparison.first, comparison.second
+    order = comparison.order
     record = {
         "first": first.label,
         "second": second.label,
@@ -202,12 +202,12 @@ def write_versus(out: Path, versus: Versus) -> None:
         "units": "fractions",
         "mean_first": first.errors[order].mean(),
         "mean_second": second.errors[order].mean(),
-        "difference": versus.difference._asdict(),
+        "difference": comparison.difference._asdict(),
         "rounds": ROUNDS,
-        "counts": versus.counts(),
+        "counts": comparison.counts(),
     }
-    rows = zip(first.names, first.errors.tolist(), second.errors.tolist(), versus.changes.tolist())
-    title = f"{versus.difference.faces} faces{_of(first)}, error over {_length(first)}"
+    rows = zip(first.names, first.errors.tolist(), second.errors.tolist(), comparison.changes.tolist())
+    title = f"{comparison.difference.faces} faces{_of(first)}, error over {_length(first)}"
     files = {
         "comparison.json": json_bytes(record),
         "comparison.csv": csv_bytes(["name", "first", "second", "difference"], list(rows)),

@@ -1,9 +1,9 @@
-"""The rows "ours | paper | delta", and in words what a bare delta would hide."""
+"""The rows "ours | paper | delta", and remarks that say what a bare delta would hide."""
 
 from __future__ import annotations
 
 import math
-from typing import Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -43,6 +43,28 @@ class Row(NamedTuple):
     delta: float | None = None
     source: str = ""
     interval: Interval | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Row:
+        """A row as metrics.json holds it, where null stands for NaN."""
+        ends = values.get("interval")
+        interval = Interval(*ends) if ends and None not in ends else None
+        ours = math.nan if values["ours"] is None else values["ours"]
+        return cls(values["quantity"], ours, values["paper"], values["delta"], values["source"], interval)
+
+    def cells(self) -> list[str]:
+        """Ours, its interval, the paper's figure and the difference as they are shown.
+
+        A paper's figure stands in brackets where no difference is taken; what there is none of is empty.
+        """
+        known = self.interval is not None and not math.isnan(self.interval.low)
+        paper = "" if self.paper is None else f"{self.paper:.2f}"
+        return [
+            "none" if math.isnan(self.ours) else f"{self.ours:.2f}",
+            f"{self.interval.low:.2f} to {self.interval.high:.2f}" if self.interval and known else "",
+            paper if self.delta is not None or not paper else f"({paper})",
+            "" if self.delta is None or math.isnan(self.delta) else f"{self.delta:+.2f}",
+        ]
 
 
 def compare(
@@ -149,34 +171,10 @@ def _source(cell: Published) -> str:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """The rows as text for a terminal, figures in per cent; a paper's figure without a delta stands in brackets."""
-    lines = [f"{'per cent':<31}{'ours':>7}{'95 % interval':>18}{'paper':>10}{'delta':>8}"]
-    lines += [
-        f"{row.quantity:<31}{our_figure(row):>7}{interval_figure(row):>18}{paper_figure(row):>10}{delta_figure(row):>8}"
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def our_figure(row: Row) -> str:
-    """The figure measured here as it is shown."""
-    return "none" if math.isnan(row.ours) else f"{row.ours:.2f}"
-
-
-def interval_figure(row: Row) -> str:
-    """The interval as it is shown; empty where there is none."""
-    if row.interval is None or math.isnan(row.interval.low):
-        return ""
-    return f"{row.interval.low:.2f} to {row.interval.high:.2f}"
-
-
-def paper_figure(row: Row) -> str:
-    """The paper's figure as it is shown: in brackets where no difference is taken, empty where there is none."""
-    if row.paper is None:
-        return ""
-    return f"{row.paper:.2f} " if row.delta is not None else f"({row.paper:.2f})"
-
-
-def delta_figure(row: Row) -> str:
-    """The difference as it is shown, with its sign; empty where none is taken."""
-    return "" if row.delta is None or math.isnan(row.delta) else f"{row.delta:+.2f}"
+    """The rows as text for a terminal, figures in per cent."""
+    lines = [("per cent", "ours", "95 % interval", "paper", "delta"), *((row.quantity, *row.cells()) for row in rows)]
+    padded = (
+        f"{quantity:<31}{ours:>7}{interval:>18}{paper if '(' in paper else paper + ' ':>10}{delta:>8}"
+        for quantity, ours, interval, paper, delta in lines
+    )
+    return "\n".join(line.rstrip() for line in padded)

@@ -1,7 +1,7 @@
-"""Tables in README.md and docs/ that are made from what is on record, so that none of their figures is typed.
+"""Generated tables in README.md, docs/ and the diaries in docs/runs/: no figure in them is typed.
 
-In a document all that stands between `<!-- table: NAME -->` and `<!-- end of table -->`, each on a line of its own, is
-replaced by what is on record under NAME, a key of TABLES; some take a word more, such as the name of weights.
+In a document everything between `<!-- table: NAME -->` and `<!-- end of table -->`, each on a line of its own, is
+replaced by the table NAME, a key of TABLES; some take one more word, such as the name of weights.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from report.cost_tables import cost_table, peers_table
-from report.detector_tables import detector_table
-from report.document_tables import (
-    DETECTOR,
-    faces_line,
-    record_line,
+from report.tables import (
+    cost_table,
+    detector_table,
+    faces_text,
+    machine_text,
+    markdown,
+    peers_table,
     scores_table,
     shipped_table,
     stages_table,
@@ -27,50 +27,48 @@ from report.document_tables import (
 
 INDEX = "weights/index.json"
 RESULTS = "docs/results"
-FITTED = "_shape_model"  # what the name of a record ends with where the weights' own shape model read the maps
+DETECTOR = "detector"  # the "kind" of an entry of the index that places no landmarks
+FITTED = "_shape_model"  # ends the name of a record where the weights' own shape model read the heatmaps
+MARK = re.compile(r"<!-- table: (\w+) ?(\w*) -->")
 END = "<!-- end of table -->"
-_BEGIN = re.compile(r"<!--\s*table:\s*(.*?)\s*-->")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where a table's figures come from.
 
     Attributes:
-        root: Folder of the project; paths of records are below it.
-        folder: The document's.
-        name: What the table is of, "" for a table of everything.
+        root: folder of the project.
+        folder: the document's, for links.
+        name: the word after the table's name, or "".
     """
 
     root: Path
     folder: Path
     name: str
 
-    def read(self, path: str) -> dict[str, Any]:
-        """A JSON file below the root.
+    def read(self, path: str) -> Any:
+        """A JSON file below the root, or a list of the values of a .jsonl file.
 
         Raises:
-            ValueError: it is not there, or damaged.
+            ValueError: it is missing or damaged.
         """
-        return self._parsed(path, json.loads)
-
-    def read_lines(self, path: str) -> list[dict[str, Any]]:
-        """The same of a file that has one JSON value a line."""
-        return self._parsed(path, lambda text: [json.loads(line) for line in text.splitlines()])
-
-    def _parsed(self, path: str, parse: Callable[[str], Any]) -> Any:
         try:
-            return parse((self.root / path).read_text(encoding="utf-8"))
+            text = (self.root / path).read_text(encoding="utf-8")
+            return [json.loads(line) for line in text.splitlines()] if path.endswith("l") else json.loads(text)
         except FileNotFoundError:
             raise ValueError(f"{path} is not on record") from None
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error})") from None
 
+    def result(self, suffix: str = "") -> Any:
+        """The record docs/results/NAME<suffix>.json."""
+        return self.read(f"{RESULTS}/{self.name}{suffix}.json")
+
     def entry(self) -> dict[str, Any]:
-        """The entry of the index that the table is of."""
+        """The entry of the index that the table is about."""
         index = self.read(INDEX)
         if self.name not in index:
-            raise ValueError(f"no weights '{self.name}' in {INDEX}, but {', '.join(index)}")
+            raise ValueError(f"no weights '{self.name}' in {INDEX}, only {', '.join(index)}")
         return index[self.name]
 
     def link(self, path: str) -> str:
@@ -79,145 +77,85 @@ class Source:
         return f"[{there}]({there})"
 
 
-def _shipped(source: Source) -> str:
-    return shipped_table(*_shipped_records(source))
-
-
-def _faces(source: Source) -> str:
-    return faces_line(_shipped_records(source)[1].values())
-
-
-def _shipped_records(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
+def _shipped(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
     """The entries of all weights that place landmarks, and the evaluation of each."""
-    index = source.read(INDEX)
-    placing = {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
-    return placing, {name: source.read(entry["metrics"]) for name, entry in placing.items()}
-
-
-def _scores(source: Source) -> str:
-    return scores_table(source.read(_placing(source)["metrics"]))
-
-
-def _fitted(source: Source) -> str:
-    return _once_measured(source, source.name + FITTED, scores_table)
+    index = {name: each for name, each in source.read(INDEX).items() if each.get("kind") != DETECTOR}
+    return index, {name: source.read(each["metrics"]) for name, each in index.items()}
 
 
 def _stages(source: Source) -> str:
-    entry = _placing(source)
-    return stages_table(source.read(entry["metrics"]), source.read_lines(f"{entry['run']}/log.jsonl"))
-
-
-def _placing(source: Source) -> dict[str, Any]:
-    """The entry of weights that place landmarks."""
     entry = source.entry()
-    if entry.get("kind") == DETECTOR:
-        raise ValueError(f"'{source.name}' is a detector: it has no scores of landmarks")
-    return entry
+    return markdown(*stages_table(source.read(entry["metrics"]), source.read(f"{entry['run']}/log.jsonl")))
 
 
 def _record(source: Source) -> str:
-    entry = source.entry()
-    return record_line(entry, source.link(f"{entry['run']}/run.json"), source.link(entry["metrics"]))
-
-
-def _study(source: Source) -> str:
-    return study_table(source.read(f"{RESULTS}/{source.name}.json"))
+    entry, score = source.entry(), ""
+    for key, text, digits in (
+        ("validation_nme", "validation NME", 2),
+        ("validation_average_precision", "validation average precision", 1),
+    ):
+        score += f"{text} {100 * entry[key]:.{digits}f} %, " if key in entry else ""
+    run, figures = source.link(f"{entry['run']}/run.json"), source.link(entry["metrics"])
+    return f"Seed {entry['seed']}, {score}SHA-256 `{entry['sha256'][:16]}...`; record: {run}, all figures: {figures}."
 
 
 def _cost(source: Source) -> str:
-    return _once_measured(source, "cost", cost_table)
+    record = source.read(f"{RESULTS}/cost.json")
+    return f"{machine_text(record)}\n\n{markdown(*cost_table(record))}"
 
 
-def _peers(source: Source) -> str:
-    return _once_measured(source, "peers", peers_table)
-
-
-def _detector(source: Source) -> str:
-    return _once_measured(source, source.name, detector_table)
-
-
-def _once_measured(source: Source, name: str, make: Callable[[dict[str, Any]], str]) -> str:
-    """The table of a result that a document may wait for."""
-    path = f"{RESULTS}/{name}.json"
-    return make(source.read(path)) if (source.root / path).is_file() else "Not measured yet."
-
-
-class Table(NamedTuple):
-    """A kind of table: what makes it, and the words that follow its name in the mark."""
-
-    make: Callable[[Source], str]
-    text: str = ""
-
-
-TABLES = {
-    "shipped": Table(_shipped),
-    "faces": Table(_faces),
-    "scores": Table(_scores, " WEIGHTS"),
-    "fitted": Table(_fitted, " WEIGHTS"),
-    "stages": Table(_stages, " WEIGHTS"),
-    "record": Table(_record, " WEIGHTS"),
-    "study": Table(_study, " STUDY"),
-    "cost": Table(_cost),
-    "peers": Table(_peers),
-    "detector": Table(_detector, " WEIGHTS"),
+TABLES: dict[str, Callable[[Source], str]] = {
+    "shipped": lambda source: markdown(*shipped_table(*_shipped(source))),
+    "faces": lambda source: faces_text(_shipped(source)[1].values()),
+    "scores": lambda source: markdown(*scores_table(source.result())),
+    "fitted": lambda source: markdown(*scores_table(source.result(FITTED))),
+    "stages": _stages,
+    "record": _record,
+    "study": lambda source: markdown(*study_table(source.result())),
+    "cost": _cost,
+    "peers": lambda source: markdown(*peers_table(source.read(f"{RESULTS}/peers.json"))),
+    "detector": lambda source: markdown(*detector_table(source.result())),
 }
 
 
 def rewritten(root: Path) -> dict[Path, str]:
-    """README.md, the pages of docs/ and the diaries of docs/runs/ whose tables are not those on record.
-
-    Returns:
-        By path, the text that each should have.
+    """The documents whose tables differ from the records, by path with the text that each should have.
 
     Raises:
-        ValueError: a mark is wrong or names what is not on record; the message starts with file and line.
+        ValueError: a mark is wrong or its record is missing; the message starts with file and line.
     """
-    pages = (*sorted((root / "docs").glob("*.md")), *sorted((root / "docs" / "runs").glob("*/README.md")))
-    documents = [path for path in (root / "README.md", *pages) if path.is_file()]
-    texts = {path: path.read_text(encoding="utf-8") for path in documents}
+    docs = root / "docs"
+    documents = [root / "README.md", *sorted(docs.glob("*.md")), *sorted(docs.glob("runs/*/README.md"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in documents if path.is_file()}
     made = {path: fill(text, root, path) for path, text in texts.items()}
     return {path: text for path, text in made.items() if text != texts[path]}
 
 
 def fill(text: str, root: Path, path: Path) -> str:
-    """A document's text with every table made anew.
-
-    Args:
-        text: of the document.
-        root: folder of the project.
-        path: of the document, for messages and links.
-
-    Raises:
-        ValueError: as in `rewritten`.
-    """
+    """A document's text with its tables from the records; arguments and errors as in `rewritten`."""
     lines, begun, file = [], 0, path.relative_to(root).as_posix()
     for number, line in enumerate(text.split("\n"), start=1):
-        begin = _BEGIN.fullmatch(line.strip())
-        if begin and not begun:
-            begun = number
-            lines += [line, _table(begin[1], root, path, f"{file}:{number}")]
-        elif line.strip() == END:
-            if not begun:
-                raise ValueError(f"{file}:{number}: no table begins before this {END}")
-            begun = 0
-            lines.append(line)
-        elif begin:
+        mark, ends = MARK.fullmatch(line.strip()), line.strip() == END
+        if begun and mark:
             break
-        elif not begun:
+        if ends and not begun:
+            raise ValueError(f"{file}:{number}: no table begins before this {END}")
+        if mark or ends or not begun:
             lines.append(line)
+        if mark:
+            lines.append(_table(mark[1], Source(root, path.parent, mark[2]), f"{file}:{number}"))
+        begun = number if mark else 0 if ends else begun
     if begun:
         raise ValueError(f"{file}:{begun}: the table has no {END}")
     return "\n".join(lines)
 
 
-def _table(text: str, root: Path, path: Path, where: str) -> str:
-    kind, _, name = text.partition(" ")
-    if kind not in TABLES or bool(name) != bool(TABLES[kind].text):
-        known = ", ".join(key + table.text for key, table in TABLES.items())
-        raise ValueError(f"{where}: no table is called '{text}'; known: {known}")
+def _table(kind: str, source: Source, where: str) -> str:
+    if kind not in TABLES:
+        raise ValueError(f"{where}: no table is called '{kind}'; known: {', '.join(TABLES)}")
     try:
-        return TABLES[kind].make(Source(root, path.parent, name))
+        return TABLES[kind](source)
     except KeyError as error:
-        raise ValueError(f"{where}: what is on record for '{text}' lacks {error}") from error
+        raise ValueError(f"{where}: the record lacks {error}") from error
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

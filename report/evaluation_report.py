@@ -1,11 +1,11 @@
-"""Writes what an evaluation found: figures, errors, predictions, pictures and one page that shows them all."""
+"""Writes the results of an evaluation: figures, errors, predictions, pictures and one page that shows them all."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _CURVES = ("outer_eye", "pupil", "box_geometric")
 
 
 def extreme_faces(errors: np.ndarray, worst: int = 8, best: int = 4) -> tuple[list[int], list[int]]:
-    """Indices of the faces to picture: the worst, worst first, and the best, best first, none of them twice.
+    """Indices of the faces to draw: the worst, worst first, and the best, best first, none of them twice.
 
     Args:
         errors: (n,) fractions; NaN is never picked.
@@ -36,23 +36,72 @@ def extreme_faces(errors: np.ndarray, worst: int = 8, best: int = 4) -> tuple[li
     return upper, order[: min(best, len(order) - len(upper))]
 
 
+class Findings(NamedTuple):
+    """What an evaluation comes to.
+
+    Attributes:
+        summary: The figures.
+        rows: The table.
+        remarks: What the table leaves unsaid.
+        metrics: The content of metrics.json.
+    """
+
+    summary: Summary
+    rows: list[Row]
+    remarks: list[str]
+    metrics: dict[str, object]
+
+
+def work_out(evaluation: Evaluation, record: Mapping[str, object], box_text: str) -> Findings:
+    """Works out the figures of an evaluation and compares them with the papers'.
+
+    Args:
+        evaluation: What was measured.
+        record: What made the figures: command, weights, versions and the like; values that JSON can hold.
+        box_text: What the faces were cropped by, a clause.
+
+    Raises:
+        ValueError: There is nothing to measure.
+    """
+    summary, stages = summarise(evaluation), stage_errors(evaluation)
+    rows = compare(evaluation, summary.results, summary.point_sets)
+    said = remarks(evaluation, rows, box_text)
+    metrics = {
+        "model": evaluation.model,
+        "dataset": evaluation.protocol.dataset,
+        "subset": evaluation.protocol.subset,
+        "normalizer": evaluation.protocol.normalizer,
+        **record,
+        "protocol": vars(evaluation.protocol),
+        "units": "errors, rates and areas are fractions; the rows of the table are per cent",
+        "intervals": {"level": LEVEL, "rounds": ROUNDS, "seed": 0, "by": "resampling the faces, percentiles"},
+        **vars(summary),
+        **({"stages": stages} if stages else {}),
+        "skipped": evaluation.skipped,
+        "table": [row._asdict() for row in rows],
+        "remarks": said,
+        "names": list(evaluation.names),
+    }
+    return Findings(summary, rows, said, metrics)
+
+
 def write_report(
     out: Path,
     evaluation: Evaluation,
     record: Mapping[str, object],
     box_text: str,
-    worst: Sequence[Picture],
-    best: Sequence[Picture],
+    worst: Iterable[Picture],
+    best: Iterable[Picture],
 ) -> str:
-    """Writes metrics.json, errors.npy, errors.csv, predictions.npy, ced.png, faces.png and report.html.
+    """Writes metrics.json, errors.npy, errors.csv and predictions.npy, then ced.png, faces.png and report.html.
 
-    No file is written before all of them are made.
+    The measurements are on the disk before anything is drawn.
 
     Args:
         out: Folder, made where it is missing; files of the same names in it are replaced.
         evaluation: What was measured.
-        record: What made the figures: command, weights, versions and the like; values that JSON can hold.
-        box_text: What the faces were cropped by, a clause.
+        record: As in `work_out`.
+        box_text: As in `work_out`.
         worst: Crops of the worst faces, worst first.
         best: Crops of the best faces, best first.
 
@@ -63,30 +112,29 @@ def write_report(
         ValueError: There is nothing to measure.
         OSError: The folder cannot be written.
     """
-    summary = summarise(evaluation)
-    rows = compare(evaluation, summary.results, summary.point_sets)
-    said = remarks(evaluation, rows, box_text)
-    pictures = _pictures(evaluation, summary, worst, best)
+    found = work_out(evaluation, record, box_text)
+    measured = {
+        "metrics.json": json_bytes(found.metrics),
+        "errors.npy": npy_bytes(evaluation.errors(evaluation.protocol.normalizer)),
+        "errors.csv": _errors_csv(evaluation, found.summary),
+        "predictions.npy": npy_bytes(evaluation.predicted),
+    }
+    write_set(out, measured)
+    regions = region_rows(found.summary)
+    pictures = _pictures(evaluation, found.summary, list(worst), list(best))
     page = render_page(
         _title(evaluation),
-        rows,
-        said,
-        region_rows(summary),
+        found.rows,
+        found.remarks,
+        regions,
         {heading: file for heading, _, file in pictures},
-        _faces_to_look_at(evaluation),
+        _faces_to_inspect(evaluation),
         {key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items()},
     )
-    files = {
-        "metrics.json": json_bytes(_metrics(evaluation, summary, rows, said, record)),
-        "errors.npy": npy_bytes(evaluation.errors(evaluation.protocol.normalizer)),
-        "errors.csv": _errors_csv(evaluation, summary),
-        "predictions.npy": npy_bytes(evaluation.predicted),
-        **{name: file for _, name, file in pictures if name},
-        "report.html": page.encode(),
-    }
-    write_set(out, files)
-    regions = "by region of the face: " + ", ".join(f"{name} {error}" for name, error in region_rows(summary))
-    return "\n".join([_title(evaluation), "", format_table(rows), regions, "", *(f"- {text}" for text in said)])
+    write_set(out, {**{name: file for _, name, file in pictures if name}, "report.html": page.encode()})
+    text = "by region of the face: " + ", ".join(f"{name} {error}" for name, error in regions)
+    said = [f"- {remark}" for remark in found.remarks]
+    return "\n".join([_title(evaluation), "", format_table(found.rows), text, "", *said])
 
 
 def region_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -133,28 +181,6 @@ def _title(evaluation: Evaluation) -> str:
     return f"{evaluation.model} on {protocol.dataset} {protocol.subset}: {measured} of {evaluation.expected} faces"
 
 
-def _metrics(
-    evaluation: Evaluation, summary: Summary, rows: Sequence[Row], said: Sequence[str], record: Mapping[str, object]
-) -> dict[str, object]:
-    stages = stage_errors(evaluation)
-    return {
-        "model": evaluation.model,
-        "dataset": evaluation.protocol.dataset,
-        "subset": evaluation.protocol.subset,
-        "normalizer": evaluation.protocol.normalizer,
-        **record,
-        "protocol": vars(evaluation.protocol),
-        "units": "errors, rates and areas are fractions; the rows of the table are per cent",
-        "intervals": {"level": LEVEL, "rounds": ROUNDS, "seed": 0, "by": "resampling the faces, percentiles"},
-        **vars(summary),
-        **({"stages": stages} if stages else {}),
-        "skipped": evaluation.skipped,
-        "table": [row._asdict() for row in rows],
-        "remarks": said,
-        "names": list(evaluation.names),
-    }
-
-
 def _pictures(
     evaluation: Evaluation, summary: Summary, worst: Sequence[Picture], best: Sequence[Picture]
 ) -> list[tuple[str, str, bytes]]:
@@ -172,7 +198,7 @@ def _pictures(
     return made
 
 
-def _faces_to_look_at(evaluation: Evaluation) -> list[tuple[str, str]]:
+def _faces_to_inspect(evaluation: Evaluation) -> list[tuple[str, str]]:
     errors = evaluation.errors(evaluation.protocol.normalizer)
     worst, _ = extreme_faces(errors, WORST_LISTED, 0)
     listed = [(evaluation.names[index], f"{100 * errors[index]:.2f} %") for index in worst]

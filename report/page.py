@@ -6,26 +6,33 @@ import base64
 from html import escape
 from typing import Mapping, Sequence
 
-from report.comparison import Row, delta_figure, interval_figure, our_figure, paper_figure
+from report.comparison import Row
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 52rem; padding: 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.25; }
 h2 { font-size: 1.15rem; margin-top: 2rem; }
+h1, p, li, code { overflow-wrap: break-word; }
 img { background: white; border-radius: 6px; display: block; height: auto; max-width: 100%; }
-img[alt^="Worst"] { min-width: 34rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .5rem; text-align: right; }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .5rem; text-align: right; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; }
 table.figures td + td { white-space: nowrap; }
 table.faces { table-layout: fixed; }
-table.faces td { overflow-wrap: anywhere; }
-th:first-child, td:first-child { overflow-wrap: anywhere; text-align: left; }
+table.faces td { overflow-wrap: break-word; }
 tbody tr:nth-child(odd) { background: var(--soft); }
 dl { display: grid; gap: .2rem 1rem; grid-template-columns: max-content 1fr; }
-dd { font-family: ui-monospace, monospace; font-size: .85rem; margin: 0; overflow-wrap: anywhere; }
+dd { font-family: ui-monospace, monospace; font-size: .85rem; margin: 0; min-width: 0; overflow-wrap: break-word; }
 dt { font-weight: 600; }
+@media (max-width: 36rem) {
+  body { padding: .6rem; }
+  table { font-size: .82rem; }
+  th, td { padding: .3rem .25rem; }
+  dl { display: block; }
+  dd { margin-bottom: .5rem; }
+}
 """
 
 
@@ -46,17 +53,18 @@ def render_page(
         remarks: What the table leaves unsaid.
         regions: Each region of the face and its mean error.
         pictures: PNG files by their headings.
-        faces: Name and words for each face that deserves a look: missed ones, then the worst.
+        faces: Faces to inspect, each with its error or the reason why it was skipped.
         record: What made the figures, by name: command, weights, versions.
     """
+    heads = ("per cent", "ours", "95 % interval", "paper", "delta")
     parts = [
         f"<h1>{escape(title)}</h1>",
-        html_table(("per cent", "ours", "95 % interval", "paper", "delta"), [_cells(row) for row in rows]),
+        html_table(heads, [(row.quantity, *row.cells()) for row in rows]),
         "<ul>" + "".join(f"<li>{escape(remark)}</li>" for remark in remarks) + "</ul>",
         "<h2>Regions of the face</h2>",
         html_table(("region", "mean error"), regions),
         *(_picture(heading, file) for heading, file in pictures.items()),
-        "<h2>Faces to look at</h2>",
+        "<h2>Faces to inspect</h2>",
         html_table(("face", "error or reason"), faces, "faces"),
         "<h2>Record</h2>",
         "<dl>" + "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in record.items()) + "</dl>",
@@ -69,9 +77,9 @@ def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
 
     Args:
         title: Its title.
-        body: What it shows, HTML.
+        body: Its content, HTML.
         style: Further rules.
-        script: What to run once it is there.
+        script: Runs when the page is loaded.
     """
     ending = f"<script>{script}</script>\n" if script else ""
     return (
@@ -80,10 +88,6 @@ def html_page(title: str, body: str, style: str = "", script: str = "") -> str:
         f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
         f"<body>\n{body}\n{ending}</body>\n</html>\n"
     )
-
-
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
-    return row.quantity, our_figure(row), interval_figure(row), paper_figure(row).strip(), delta_figure(row)
 
 
 def html_table(
@@ -95,7 +99,7 @@ def html_table(
         heads: Headings.
         rows: Cells.
         kind: Its class, for the style.
-        sortable: Whether a script makes its headings sort it.
+        sortable: Whether a click on a heading sorts it.
     """
     mark = " data-sort" if sortable else ""
     head = "".join(f"<th{mark}>{escape(text)}</th>" for text in heads)
@@ -106,6 +110,5 @@ def html_table(
 
 
 def _picture(heading: str, file: bytes) -> str:
-    data = base64.b64encode(file).decode("ascii")
-    text = escape(heading)
-    return f'<h2>{text}</h2>\n<div class="wide"><img alt="{text}" src="data:image/png;base64,{data}"></div>'
+    data, text = base64.b64encode(file).decode("ascii"), escape(heading)
+    return f'<h2>{text}</h2>\n<img alt="{text}" src="data:image/png;base64,{data}">'

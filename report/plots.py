@@ -22,11 +22,12 @@ from evaluation.protocols import Protocol
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _LINES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (PURPLE, ":"))
 NETWORK_LINES = (*_LINES, (ORANGE, "-"), (SKY, "--"))
-# More networks than that are told apart where each can be switched off.
-MANY_LINES = NETWORK_LINES + tuple(
-    (colour, dash)
-    for dash in ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
-    for colour in (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+# For more networks: twelve colours, with the same four dashes in turn and then shifted, so that no two lines are alike.
+_FURTHER = ("#000000", "#882255", "#8C6D31", "#332288", "#7F7F7F", "#999933")
+_MANY_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, *_FURTHER)
+_DASHES = ("-", "--", "-.", ":")
+MANY_LINES = tuple(
+    (colour, _DASHES[(number + shift) % 4]) for shift in range(4) for number, colour in enumerate(_MANY_COLOURS)
 )
 _LEGEND = {"frameon": True, "framealpha": 1, "edgecolor": "0.85"}
 _DOTS_PER_INCH = 120
@@ -174,9 +175,9 @@ def draw_faces(worst: Sequence[Picture], best: Sequence[Picture], columns: int =
     return to_png(figure)
 
 
-def _draw_text(words: str) -> bytes:
+def _draw_text(text: str) -> bytes:
     figure = Figure(figsize=(6, 3))
-    figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=14)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=14)
     return to_png(figure)
 
 

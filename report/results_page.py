@@ -1,86 +1,61 @@
-"""All shipped networks' results as one HTML file: no network; tables sort, curves switch, narrow enough for a phone.
+"""All shipped networks' results as one HTML page: no network; tables sort, curves switch, narrow enough for a phone.
 
-Without its script the page shows everything, unsorted and with all curves on.
+Without its script the page shows everything, with all curves on. The record is what tools/results.py writes
+(results.json): "evaluations" of one network on one subset each, "pairs" of networks on the same faces, the "cost" of
+each network or null, "context" from newer papers, and what "made" it all.
 """
 
 from __future__ import annotations
 
 from html import escape
-from typing import Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from datasets.markups import IBUG_68
-from report.comparison import NORMALIZER_WORDS
-from report.cost_tables import COST_HEADS, cost_rows, machine_text
+from evaluation.stress import Curve
+from report.comparison import NORMALIZER_WORDS, Row
 from report.page import html_page, html_table
 from report.plots import MANY_LINES, ced_figure, landmarks_figure, to_svg
-from report.results_tables import (
-    CONTEXT_HEADS,
-    HEADS,
-    INT8_HEADS,
-    PAIR_HEADS,
-    Record,
-    by_subset,
-    context_rows,
-    int8_rows,
-    line_cells,
-    pairs_of,
-    record_rows,
-    region_table,
-    remark_rows,
-    stress_curves,
-    table_lines,
-)
 from report.stress import draw_panel, limits_of
+from report.tables import cost_table, machine_text
 
+Record = Mapping[str, Any]
 _STYLE = """
-body { max-width: 84rem; }
+body { max-width: 72rem; }
 svg { background: white; border-radius: 6px; display: block; height: auto; max-width: 100%; }
-.wide > svg { min-width: 30rem; }
-td:first-child { overflow-wrap: normal; white-space: nowrap; }
-table.results td:last-child { font-size: .75rem; line-height: 1.3; min-width: 17rem; }
-table.results :is(th, td):is(:nth-child(-n+3), :last-child) { text-align: left; }
-table.results { font-size: .9rem; }
-table.results td:nth-child(2) { white-space: nowrap; }
-table.results td:nth-child(3) { min-width: 9rem; }
-table.results td:nth-child(n+4):nth-child(-n+7) { white-space: nowrap; }
-table.record td:last-child { font-family: ui-monospace, monospace; font-size: .8rem; text-align: left; }
+table { font-size: .92rem; }
+td:first-child { white-space: nowrap; }
+table.text td { text-align: left; }
 th[data-sort] { cursor: pointer; }
-th[data-sort]::after { content: " \\2195"; opacity: .4; }
-th[aria-sort="ascending"]::after { content: " \\2191"; opacity: 1; }
-th[aria-sort="descending"]::after { content: " \\2193"; opacity: 1; }
+th[aria-sort="ascending"]::after { content: " \\2191"; }
+th[aria-sort="descending"]::after { content: " \\2193"; }
 .controls { display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin: .6rem 0; }
 .controls label { align-items: center; display: inline-flex; gap: .35rem; }
 .controls svg { background: none; flex: none; height: 12px; width: 36px; }
-input[type="search"] { font: inherit; max-width: 100%; padding: .2rem .4rem; width: 22rem; }
-.panels { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); }
-.panels > *, .faces > * { min-width: 0; }
-.faces { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
+.grid { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
+.grid > * { margin: 0; min-width: 0; }
+details { margin: 1rem 0; }
+summary { cursor: pointer; font-weight: 600; }
+@media (max-width: 36rem) { table { font-size: .78rem; } }
 """
 _SCRIPT = """
 "use strict";
-function sortKey(cell) {
-  const text = cell.textContent.trim().replace(/[()]/g, "").replace(/(\\d),(?=\\d{3})/g, "$1");
-  const number = parseFloat(text);
-  return Number.isNaN(number) ? text : number;
+function sortKey(text) {
+  const plain = text.trim().replace(/[()]/g, "").replace(/(\\d),(?=\\d{3})/g, "$1"), number = parseFloat(plain);
+  return Number.isNaN(number) ? plain : number;
 }
-function compareKeys(a, b) {
-  if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1;
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  return String(a).localeCompare(String(b));
+function compareKeys(a, b, sign) {
+  if (a === "" || b === "") return (a === "") - (b === "");
+  return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
 }
 function sortTable(head) {
-  const table = head.closest("table"), body = table.tBodies[0];
-  const column = head.cellIndex, falling = head.getAttribute("aria-sort") === "ascending";
-  const rows = Array.from(body.rows, (row) => [sortKey(row.cells[column]), row]);
-  rows.sort((a, b) => {
-    const order = compareKeys(a[0], b[0]);
-    return falling && a[0] !== "" && b[0] !== "" ? -order : order;
-  });
-  for (const other of table.querySelectorAll("th[data-sort]")) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+  const body = head.closest("table").tBodies[0], sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  const rows = Array.from(body.rows, (row) => [sortKey(row.cells[head.cellIndex].textContent), row]);
+  rows.sort((a, b) => compareKeys(a[0], b[0], sign));
+  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
   for (const row of rows) body.appendChild(row[1]);
 }
 for (const head of document.querySelectorAll("th[data-sort]")) {
@@ -90,21 +65,24 @@ for (const head of document.querySelectorAll("th[data-sort]")) {
 }
 for (const box of document.querySelectorAll("input[data-curve]")) {
   box.addEventListener("change", () => {
+    const name = box.dataset.curve;
     for (const other of document.querySelectorAll("input[data-curve]"))
-      if (other.dataset.curve === box.dataset.curve) other.checked = box.checked;
+      if (other.dataset.curve === name) other.checked = box.checked;
     for (const part of document.querySelectorAll("svg g[id]"))
-      if (part.id.endsWith("--" + box.dataset.curve)) part.style.display = box.checked ? "" : "none";
+      if (part.id.endsWith("--" + name)) part.style.display = box.checked ? "" : "none";
     for (const part of document.querySelectorAll("figure[data-network]"))
-      if (part.dataset.network === box.dataset.curve) part.hidden = !box.checked;
+      if (part.dataset.network === name) part.hidden = !box.checked;
   });
 }
-const search = document.querySelector("input[type=search]");
-search.addEventListener("input", () => {
-  const words = search.value.toLowerCase().split(/\\s+/);
-  for (const row of document.querySelector("table.results").tBodies[0].rows)
-    row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
-});
 """
+SUMMARY_HEADS = (
+    *("network", "NME", "95 % interval", "paper", "failures", "AUC"),
+    *("in int8", "ms", "parameters"),
+)
+SUMMARY_TEXT = """Per cent, over {length}; smallest error first. <b>paper</b>: the paper's mean error, or the
+figure that it prints instead; in brackets where it is of other faces or another length.
+<b>failures</b>: faces above {failure:.0f} %. <b>AUC</b>: exact area to {area:.0f} %. <b>in int8</b>: by how
+much the error grows with 8-bit convolutions. <b>ms</b>: the network alone, one face, float32."""
 
 
 def render_results(record: Record, face: np.ndarray) -> str:
@@ -114,59 +92,151 @@ def render_results(record: Record, face: np.ndarray) -> str:
         record: From tools/results.py.
         face: (68, 2), the points of a face to draw errors on, y downwards.
     """
-    title = "Facial landmarks: all shipped weights, the same faces"
+    title = "Facial landmarks: every network on the same faces"
     return html_page(title, "\n".join(_parts(title, record, face)), _STYLE, _SCRIPT)
 
 
 def _parts(title: str, record: Record, face: np.ndarray) -> Iterator[str]:
     yield f"<h1>{escape(title)}</h1>"
-    text = "Per cent. A paper's figure in brackets is of other faces or another length: no difference is taken."
-    yield f"<p>{text} A heading sorts; the box filters, for example by <i>pupils</i>.</p>"
-    yield '<p><input type="search" aria-label="filter the table" placeholder="filter"></p>'
-    yield html_table(HEADS, [line_cells(line) for line in table_lines(record)], "results", sortable=True)
-    for (dataset, subset), entries in by_subset(record).items():
-        yield from _subset_parts(record, dataset, subset, entries, face)
+    for entries in by_subset(record).values():
+        yield from _subset_parts(record, entries, face)
     if record["cost"]:
         yield f"<h2>Cost</h2><p>{escape(machine_text(record['cost']))}</p>"
-        yield html_table(COST_HEADS, cost_rows(record["cost"]), "figures", sortable=True)
-    yield "<h2>Newer systems, for context</h2>"
-    yield html_table(CONTEXT_HEADS, context_rows(record), "context", sortable=True)
-    yield "<h2>Record</h2>"
+        heads, rows = cost_table(record["cost"])
+        yield html_table(heads, [[row[0].strip("`"), *row[1:]] for row in rows], sortable=True)
+    yield _folded("Newer systems, for context", CONTEXT_HEADS, [_context_row(cell) for cell in record["context"]])
+    yield _folded("What made each figure", ("evaluation", "made by"), _record_rows(record), "text")
     made = record["made"]
-    yield f"<p>Written by <code>{escape(made['command'])}</code>, {escape(str(made['git']))}.</p>"
-    yield html_table(("evaluation", "made by"), record_rows(record), "record")
+    yield f"<p>Written by <code>{escape(made['command'])}</code>, commit {escape(made['git']['commit'])}.</p>"
 
 
-def _subset_parts(
-    record: Record, dataset: str, subset: str, entries: Sequence[Record], face: np.ndarray
-) -> Iterator[str]:
-    where = f"{dataset} {subset}"
-    error = f"error over {NORMALIZER_WORDS[entries[0]['normalizer']]}"
-    names = [entry["name"] for entry in entries]
-    yield f"<h2>{escape(where)}: what the figures are of</h2>"
-    remarks = (f"<li><b>{escape(who)}</b>: {escape(remark)}</li>" for who, remark in remark_rows(entries))
-    yield f"<ul>{''.join(remarks)}</ul>"
-    yield f"<h2>{escape(where)}: cumulative error distribution</h2>"
-    yield _switches(names)
-    yield f'<div class="wide">{to_svg(draw_ceds(entries), f"cumulative error distributions on {where}")}</div>'
-    pairs = pairs_of(record, dataset, subset)
-    if pairs:
-        yield f"<h2>{escape(where)}: differences on the same faces</h2>"
-        yield html_table(PAIR_HEADS, pairs, "figures", sortable=True)
-    yield f"<h2>{escape(where)}: convolutions in eight bits</h2>"
-    yield html_table(INT8_HEADS, int8_rows(entries), "figures", sortable=True)
-    yield f"<h2>{escape(where)}: where on the face</h2>"
-    yield html_table(*region_table(entries), "figures", sortable=True)
-    yield f'<div class="faces">{"".join(_faces(entries, face))}</div>'
+def _subset_parts(record: Record, entries: Sequence[Record], face: np.ndarray) -> Iterator[str]:
+    first, names = entries[0], [entry["name"] for entry in entries]
+    where, protocol = _subset(first), first["protocol"]
+    length = NORMALIZER_WORDS[first["normalizer"]]
+    limits = {"failure": 100 * protocol["failure_threshold"], "area": 100 * protocol["auc_threshold"]}
+    yield f"<h2>{escape(where)}, {first['faces']['measured']} faces</h2>"
+    yield html_table(SUMMARY_HEADS, [summary_row(entry, record["cost"]) for entry in entries], sortable=True)
+    yield f"<p>{SUMMARY_TEXT.format(length=length, **limits)}</p>"
+    yield f"<h2>Cumulative error distribution</h2>{_switches(names)}"
+    drawn = draw_ceds(entries)
+    drawn.set_size_inches(5.4, 4.2)  # small, so that its text is legible on a phone
+    yield to_svg(drawn, f"cumulative error distributions on {where}")
     systems = {entry["name"]: stress_curves(entry) for entry in entries if entry["stress"]}
     if systems:
-        yield f"<h2>{escape(where)}: faces made harder</h2>"
-        yield f"<p>The {error}; a band is the 95 % interval, a ring the untouched faces.</p>"
-        yield _switches(list(systems))
+        yield "<h2>Faces made harder</h2>"
+        yield f"<p>Error over {length}; a ring marks the untouched faces.</p>{_switches(list(systems))}"
         panels = list(zip(*systems.values()))
-        limits = limits_of(panels)
-        drawn = [to_svg(_panel(dict(zip(systems, curves)), limits), curves[0].title) for curves in panels]
-        yield f'<div class="panels">{"".join(drawn)}</div>'
+        grid = [to_svg(_panel(dict(zip(systems, curves)), limits_of(panels)), curves[0].title) for curves in panels]
+        yield f'<div class="grid">{"".join(grid)}</div>'
+    yield f'<h2>Where on the face</h2><div class="grid">{"".join(_faces(entries, face))}</div>'
+    yield _folded("Mean error by region of the face", *region_table(entries))
+    rows = [[entry["name"], row.quantity, *row.cells()] for entry in entries for row in _rows(entry)]
+    yield _folded(f"All {len(rows)} figures", ROW_HEADS, rows)
+    pairs = [pair for pair in record["pairs"] if _subset(pair) == where]
+    yield _folded("Differences between networks on the same faces", PAIR_HEADS, [_pair_row(pair) for pair in pairs])
+    remarks = (f"<li><b>{escape(who)}</b>: {escape(remark)}</li>" for who, remark in remark_rows(entries))
+    yield f"<details><summary>Faces, boxes and the papers' protocols</summary><ul>{''.join(remarks)}</ul></details>"
+
+
+ROW_HEADS = ("network", "figure", "ours", "95 % interval", "paper", "delta")
+PAIR_HEADS = ("A", "B", "B minus A", "95 % interval", "p, by sign flips")
+CONTEXT_HEADS = ("method", "faces", "figure", "per cent", "note")
+
+
+def _folded(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "figures") -> str:
+    table = html_table(heads, rows, kind, sortable=True)
+    return f"<details><summary>{escape(title)}</summary>{table}</details>" if rows else ""
+
+
+def by_subset(record: Record) -> dict[tuple[str, str], list[Record]]:
+    """The evaluations of each subset, by data set and subset, smallest error first."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for entry in sorted(record["evaluations"], key=_mean):
+        groups.setdefault((entry["dataset"], entry["subset"]), []).append(entry)
+    return groups
+
+
+def _mean(entry: Record) -> float:
+    mean = entry["results"][entry["normalizer"]]["mean"]
+    return float("inf") if mean is None else mean
+
+
+def _subset(entry: Record) -> str:
+    return f"{entry['dataset']} {entry['subset']}"
+
+
+def _rows(entry: Record) -> list[Row]:
+    return [Row.from_json(values) for values in entry["table"]]
+
+
+def summary_row(entry: Record, cost: Record | None) -> list[str]:
+    """The first table's row of one network; `cost` is that of all networks, or None."""
+    figures, protocol = entry["results"][entry["normalizer"]], entry["protocol"]
+    rows, quantity = _rows(entry), "NME, " + NORMALIZER_WORDS[entry["normalizer"]]
+    ours, interval, paper, _ = next(row for row in rows if row.quantity == quantity).cells()
+    # A paper that prints no mean error prints a median or an area.
+    other = [f"{row.cells()[2]} {row.quantity.split(',')[0]}" for row in rows if row.paper is not None]
+    change, paid = entry["int8"].get("mean"), (cost or {"models": {}})["models"].get(entry["model"], {})
+    speed = paid.get("float32", {}).get("milliseconds")
+    return [
+        entry["name"],
+        *(ours, interval, paper or next(iter(other), "")),
+        f"{100 * figures['failure_rate'][_key(protocol['failure_threshold'])]:.2f}",
+        f"{100 * figures['auc'][_key(protocol['auc_threshold'])]['exact']:.2f}",
+        "" if change is None else f"{100 * change:+.2f}",
+        "" if speed is None else f"{speed:.1f}",
+        f"{paid['parameters']:,}" if paid else "",
+    ]
+
+
+def _key(threshold: float) -> str:
+    return f"{threshold:.2f}"
+
+
+def remark_rows(entries: Sequence[Record]) -> list[tuple[str, str]]:
+    """Each remark on the evaluations of a subset, after the names of those it is about."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        for remark in (*entry["remarks"], f"trained on {entry['data']}"):
+            names.setdefault(remark, []).append(entry["name"])
+    return [("all" if len(each) == len(entries) else ", ".join(each), remark) for remark, each in names.items()]
+
+
+def stress_curves(entry: Record) -> list[Curve]:
+    """The curves of an evaluation's stress test; none where there was none."""
+    return [Curve.from_json(values) for values in entry["stress"] or ()]
+
+
+def _pair_row(pair: Record) -> list[str]:
+    low, high = (100 * end for end in pair["interval"])
+    change = [f"{100 * pair['mean']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+    return [pair["first"], pair["second"], *change, f"{pair['p_value']:.4f}"]
+
+
+def region_table(entries: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the mean error in each region of the face, per cent."""
+    regions = list(dict.fromkeys(region for entry in entries for region in entry["per_region"]))
+    values = [[entry["per_region"].get(region) for region in regions] for entry in entries]
+    shown = [["" if value is None else f"{100 * value:.2f}" for value in row] for row in values]
+    heads = ["network", *(region.replace("_", " ") for region in regions)]
+    return heads, [[entry["name"], *row] for entry, row in zip(entries, shown)]
+
+
+def _context_row(cell: Record) -> list[str]:
+    figure = ("AUC to 8 %, " if cell["statistic"] == "auc" else "NME, ") + NORMALIZER_WORDS[cell["normalizer"]]
+    return [cell["method"], _subset(cell), figure, f"{cell['percent']:.2f}", cell["note"]]
+
+
+def _record_rows(record: Record) -> list[list[str]]:
+    return [
+        [
+            f"{entry['name']}, {_subset(entry)}",
+            f"{entry['command']} (seed {entry['seed']}; weights {entry['weights_sha256'][:16]}..., trained with seed "
+            f"{entry['trained_with_seed']}, run {entry['run']})",
+        ]
+        for entry in record["evaluations"]
+    ]
 
 
 def draw_ceds(entries: Sequence[Record]) -> Figure:
@@ -174,17 +244,17 @@ def draw_ceds(entries: Sequence[Record]) -> Figure:
     first = entries[0]
     heights = {entry["name"]: np.array(entry["ced"]["fractions"]) for entry in entries}
     text = (f"error over {NORMALIZER_WORDS[first['normalizer']]}", "faces with at most this error")
-    return ced_figure(heights, np.array(first["ced"]["thresholds"]), text, f"{first['dataset']} {first['subset']}")
+    return ced_figure(heights, np.array(first["ced"]["thresholds"]), text, _subset(first))
 
 
-def _panel(curves: Mapping, limits: tuple[float, float]) -> Figure:
+def _panel(curves: Mapping[str, Curve], limits: tuple[float, float]) -> Figure:
     figure = Figure(figsize=(4.0, 3.1), layout="constrained")
     draw_panel(figure.add_subplot(), curves, limits)
     return figure
 
 
 def _faces(entries: Sequence[Record], face: np.ndarray) -> Iterator[str]:
-    """Each network's errors on a schematic face, all in one scale of colours."""
+    """Each network's errors on a schematic face, all on one colour scale."""
     placed = [entry for entry in entries if set(entry["per_landmark"]) <= set(IBUG_68.names)]
     errors = [error for entry in placed for error in entry["per_landmark"].values() if error is not None]
     for entry in placed:
@@ -193,18 +263,17 @@ def _faces(entries: Sequence[Record], face: np.ndarray) -> Iterator[str]:
         figure = landmarks_figure(points, per_landmark, entry["name"], (min(errors), max(errors)))
         figure.set_size_inches(5.6, 5.2)
         drawn = to_svg(figure, f"mean error of each landmark of {entry['name']}")
-        yield f'<figure data-network="{escape(entry["name"])}" style="margin:0">{drawn}</figure>'
+        yield f'<figure data-network="{escape(entry["name"])}">{drawn}</figure>'
 
 
 def _switches(names: Sequence[str]) -> str:
-    """A box to tick for each network, with its line."""
+    """A checkbox for each network, with its line."""
     labels = [_switch(name, colour, dash) for name, (colour, dash) in zip(names, MANY_LINES)]
     return f'<div class="controls">{"".join(labels)}</div>'
 
 
-def _switch(name: str, colour: str, dash: object) -> str:
-    known = {"-": "", "--": "7 3", "-.": "8 3 2 3", ":": "2 3"}
-    pattern = known[dash] if isinstance(dash, str) else " ".join(str(2 * length) for length in dash[1])  # type: ignore[index]
+def _switch(name: str, colour: str, dash: str) -> str:
+    pattern = {"-": "", "--": "7 3", "-.": "8 3 2 3", ":": "2 3"}[dash]
     line = f'<line x1="0" x2="36" y1="6" y2="6" stroke="{colour}" stroke-width="3" stroke-dasharray="{pattern}"/>'
     box = f'<input type="checkbox" checked data-curve="{escape(name)}">'
     return f'<label>{box}<svg viewBox="0 0 36 12" aria-hidden="true">{line}</svg>{escape(name)}</label>'

@@ -13,6 +13,7 @@ from evaluation.stress import Curve, Level
 from report.plots import MANY_LINES, to_png
 
 _COLUMNS = 3
+_MOST_BANDS = 4  # the intervals of more systems would hide each other
 
 
 def stress_table(curves: Sequence[Curve]) -> str:
@@ -33,7 +34,7 @@ def _cell(level: Level, neutral: float) -> str:
 
 
 def draw_stress(systems: Mapping[str, Sequence[Curve]], error_text: str, title: str) -> bytes:
-    """Small multiples, one panel per degradation, with a band for the 95 % interval.
+    """Small multiples, one panel per degradation, with bands for the 95 % intervals of a few systems.
 
     Args:
         systems: The same degradations' curves by the system's name; at most as many systems as MANY_LINES.
@@ -58,9 +59,9 @@ def draw_stress(systems: Mapping[str, Sequence[Curve]], error_text: str, title: 
 
 
 def draw_panel(axes: Axes, curves: Mapping[str, Curve], limits: tuple[float, float]) -> None:
-    """One degradation for each system, amounts evenly apart, the untouched faces marked by a ring.
+    """One degradation for each system, amounts evenly spaced, the untouched faces marked by a ring.
 
-    In SVG a system's parts have identities that end with "--NAME".
+    In SVG the ids of a system's parts end with "--NAME".
 
     Args:
         axes: To draw on.
@@ -71,11 +72,11 @@ def draw_panel(axes: Axes, curves: Mapping[str, Curve], limits: tuple[float, flo
         places = np.arange(len(curve.levels))
         means = np.array([level.mean for level in curve.levels])
         untouched = [level.amount == curve.neutral for level in curve.levels]
-        ends = zip(*(level.mean_interval for level in curve.levels))
-        band = axes.fill_between(places, *ends, color=colour, alpha=0.15)
+        if len(curves) <= _MOST_BANDS:
+            ends = zip(*(level.mean_interval for level in curve.levels))
+            axes.fill_between(places, *ends, color=colour, alpha=0.15).set_gid(f"{curve.name}-band--{name}")
         (line,) = axes.plot(places, means, color=colour, linestyle=dash, marker=".", linewidth=1.8, label=name)
         (ring,) = axes.plot(places[untouched], means[untouched], "o", color=colour, markerfacecolor="white", zorder=3)
-        band.set_gid(f"{curve.name}-band--{name}")
         line.set_gid(f"{curve.name}-line--{name}")
         ring.set_gid(f"{curve.name}-ring--{name}")
     first = next(iter(curves.values()))

@@ -1,4 +1,4 @@
-"""The errors of every stage in what evaluate.py writes, of an FFLD whose stages answer what they are set to."""
+"""The errors of every stage in the files of evaluate.py, of an FFLD whose stages predict what they are set to."""
 
 import json
 
@@ -7,17 +7,26 @@ import numpy as np
 import pytest
 
 import evaluate
+from datasets.degradations import DEGRADATIONS
 from datasets.geometry import square_box
 from datasets.ibug_300w import write_pts
 from datasets.images import write_image
 from datasets.render.faces import RenderedFaces
 from gluon_models import describe, get_model, get_spec, save_weights
+from inference import evaluation
+from inference.evaluation import TEST_SEED
+from report import evaluation_report
 
 MODEL = "ffld_resnet18"
 FRACTIONS = np.random.default_rng(4).uniform(0.3, 0.7, size=(68, 2))
 # Cells of the maps by which each refinement moves all points; the maps are of 28 and 56 cells.
 MOVES = ((2.0, -1.0), (-3.0, 1.0))
 STAGES = np.cumsum([FRACTIONS, np.broadcast_to(np.divide(MOVES[0], 28), (68, 2)), np.full((68, 2), MOVES[1]) / 56], 0)
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch):
+    monkeypatch.setattr(evaluation_report, "_pictures", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,7 @@ def expected_errors(faces, shift=0.0):
 @pytest.mark.parametrize(("more", "shift"), [((), 0.0), (("--point-shift", 1.75, "--batch-size", 2), 1.75)])
 def test_every_stage_is_measured_and_the_last_is_the_headline(weights, tmp_path, more, shift):
     code, metrics = evaluated(weights, tmp_path / "out", "--count", 3, *more)
-    faces = RenderedFaces(3, evaluate.TEST_SEED)
+    faces = RenderedFaces(3, TEST_SEED)
     errors = expected_errors([faces[index] for index in range(3)], shift)
     assert code == 0
     assert [each["stage"] for each in metrics["stages"]] == [0, 1, 2]
@@ -84,8 +93,9 @@ def test_a_photo_that_cannot_be_read_counts_at_no_stage(weights, tmp_path):
     np.testing.assert_allclose([each["mean"] for each in metrics["stages"]], errors.mean(axis=1), atol=1e-4)
 
 
-def test_faces_made_harder_are_measured_at_the_last_stage(weights, tmp_path):
+def test_faces_made_harder_are_measured_at_the_last_stage(weights, tmp_path, monkeypatch):
     """The network looks at nothing, so that a face without light is as hard as any."""
+    monkeypatch.setattr(evaluation, "DEGRADATIONS", [each for each in DEGRADATIONS if each.name == "brightness"])
     _, metrics = evaluated(weights, tmp_path / "out", "--count", 1, "--stress")
     curves = json.loads((tmp_path / "out" / "stress.json").read_text(encoding="utf-8"))["curves"]
     (darkened,) = [curve["levels"] for curve in curves if curve["name"] == "brightness"]

@@ -242,7 +242,9 @@ def test_a_full_disk_is_one_line_and_exit_code_2(weights, exported, tmp_path, mi
     assert files_in(tmp_path) == []
 
 
-MOST_INT8_COSTS = 0.005  # of the distance between the eyes, so half a point of per cent
+# A fraction of the distance between the eyes. A face's error grows by 0.0014 with a deviation of 0.0024, with 8-bit
+# dot products and without, so the mean of 16 faces stays below 0.0032 in all but a thousandth of the cases.
+MOST_INT8_COSTS = 0.005
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from evaluation.protocols import get_protocol
 from evaluation.summary import Evaluation, summarise
 from gluon_models import describe, get_model, load_weights, save_weights
 from inference.ensembles import AugmentedPredictor
+from inference.evaluation import TEST_SEED
 from inference.face_hypotheses import WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, predict_dataset
@@ -56,13 +57,15 @@ def evaluated(folder, out, *more, model="lgcn_64"):
 def test_evaluate_decodes_as_asked(folder, tmp_path, decoding):
     points, metrics = evaluated(folder, tmp_path / "out", "--decoding", decoding)
     net, info = load_weights(folder / "lgcn_64.params")
-    faces = RenderedFaces(3, evaluate.TEST_SEED)
-    expected, _ = predict_dataset(PointPredictor(net, info.spec, decoding=decoding), faces)
-    plain, _ = predict_dataset(PointPredictor(net, info.spec), faces)
+    faces = RenderedFaces(3, TEST_SEED)
+    expected = predict_dataset(PointPredictor(net, info.spec, decoding=decoding), faces).points_image
+    plain = predict_dataset(PointPredictor(net, info.spec), faces).points_image
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert np.abs(plain - expected).max() > 0.1
     assert (metrics["model"], metrics["decoding"]) == ("lgcn_64", decoding)
-    local, _ = predict_dataset(PointPredictor(lambda x: net.cascade(x)[0], info.spec, decoding=decoding), faces)
+    local = predict_dataset(
+        PointPredictor(lambda x: net.cascade(x)[0], info.spec, decoding=decoding), faces
+    ).points_image
     truth = np.stack([faces[index].points_image for index in range(3)])
     means = [nme(each, truth, "outer_eye").mean() for each in (local, expected)]
     assert [each["mean"] for each in metrics["stages"]] == pytest.approx(means, abs=1e-5)
@@ -73,7 +76,7 @@ def test_evaluate_fits_a_shape_model_and_names_the_papers_row(folder, tmp_path, 
     points, metrics = evaluated(folder, tmp_path / "out", "--shape-model", folder / "shape.npz")
     net, info = load_weights(folder / "lgcn_64.params")
     fitted = PointPredictor(net, info.spec, shape_model=load_shape_model(folder / "shape.npz"))
-    expected, _ = predict_dataset(fitted, RenderedFaces(3, evaluate.TEST_SEED))
+    expected = predict_dataset(fitted, RenderedFaces(3, TEST_SEED)).points_image
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert (metrics["model"], metrics["shape_model"]) == ("lgcn_64", "shape.npz")
     assert "stages" not in metrics
@@ -86,7 +89,7 @@ def test_evaluate_averages_answers(folder, tmp_path):
     points, metrics = evaluated(folder, tmp_path / "out", "--ensemble", "augmentation")
     net, info = load_weights(folder / "lgcn_64.params")
     several = AugmentedPredictor(PointPredictor(net, info.spec), IBUG_68)
-    expected, _ = predict_dataset(several, RenderedFaces(3, evaluate.TEST_SEED))
+    expected = predict_dataset(several, RenderedFaces(3, TEST_SEED)).points_image
     np.testing.assert_allclose(points, expected, atol=1e-3)
     assert metrics["ensemble"] == "augmentation"
     dropped, metrics_dropped = evaluated(folder, tmp_path / "dropped", "--ensemble", "dropout", "--seed", "0")
@@ -98,9 +101,9 @@ def test_evaluate_averages_answers(folder, tmp_path):
 @pytest.mark.parametrize(
     ("model", "text", "message"),
     [
-        ("resnet18_slim", ["--decoding", "argmax"], "answers points, not heatmaps"),
-        ("resnet18_slim", ["--shape-model", "shape.npz"], "answers points, not heatmaps"),
-        ("resnet18_slim", ["--ensemble", "dropout"], "drops no units; take augmentation"),
+        ("resnet18_slim", ["--decoding", "argmax"], "predicts points, not heatmaps"),
+        ("resnet18_slim", ["--shape-model", "shape.npz"], "predicts points, not heatmaps"),
+        ("resnet18_slim", ["--ensemble", "dropout"], "no dropout to sample: choose the augmentation ensemble"),
         ("lgcn_64", ["--shape-model", "shape.npz", "--decoding", "argmax"], "give one of the two"),
         ("lgcn_64", ["--shape-model", "none.npz"], "no such shape model"),
     ],
@@ -166,7 +169,7 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--min-face", "0"], "give more than 0"),
         ("lgcn_64", ["--min-face", "40"], "--min-face needs --detector none"),
         ("resnet18_slim", ["--detector", "none", "--shape-model", "shape.npz"], "use lgcn_64 or lgcn_128"),
-        ("resnet18_slim", ["--decoding", "argmax"], "answers points, not heatmaps"),
+        ("resnet18_slim", ["--decoding", "argmax"], "predicts points, not heatmaps"),
     ],
 )
 def test_predict_refuses_in_one_line(folder, tmp_path, capsys, model, text, message):

@@ -341,7 +341,7 @@ def test_a_shape_model_places_what_a_map_misleads(stride):
 def test_what_reads_heatmaps_is_refused_where_there_are_none():
     model = ShapeModel(np.zeros((19, 2)), np.zeros((1, 19, 2)), np.ones(1))
     for given in ({"decoding": "argmax"}, {"shape_model": model}):
-        with pytest.raises(ValueError, match="answers points, not heatmaps"):
+        with pytest.raises(ValueError, match="predicts points, not heatmaps"):
             PointPredictor(Centroid(), make_spec(), **given)
     spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
     with pytest.raises(ValueError, match="give one of the two"):
@@ -372,11 +372,15 @@ class AllAtTheCentroid(Centroid):
 
 def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
     faces = SpotFaces()
-    boxes = lambda index, image: None if index == 1 else np.array([10.0, 10, 50, 50])  # noqa: E731
-    points, skipped = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), faces, boxes)
+    boxes = lambda face: None if face.name == "b" else np.array([10.0, 10, 50, 50])  # noqa: E731
+    predicted = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), faces, boxes)
+    points, skipped = predicted.points_image, predicted.skipped
     assert points.shape == (4, 19, 2)
     assert skipped == {"b": "no face was found", "c": "c.jpg: cut short"}
     assert np.isnan(points[1:3]).all()
+    assert np.isnan(predicted.truth_image).all(axis=(1, 2)).tolist() == [False, False, True, False]
+    assert predicted.boxes[[0, 3]].tolist() == [[10, 10, 50, 50]] * 2
+    assert np.isnan(predicted.boxes[1:3]).all()
     for index in (0, 3):
         np.testing.assert_allclose(points[index], np.repeat([faces.centres[index]], 19, axis=0), atol=0.1)
 
@@ -384,14 +388,15 @@ def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
 def test_a_data_set_may_be_looked_at_twice():
     net = FixedPoints(*[(0.25, 0.25)] * 18, (0.75, 0.75))
     faces = SpotFaces()
-    points, _ = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, passes=2)
+    points = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, passes=2).points_image
     # A quarter and three quarters of 32 pixels from 15 on are 22.5 and 38.5; of the 16 from 22.5 on, 26 and 34.
     np.testing.assert_allclose(points[0, [0, 18]], [[26, 26], [34, 34]])
 
 
 def test_a_box_without_area_leaves_one_face_out():
-    boxes = lambda index, image: np.array([10.0, 10, 50, 50 if index else 10])  # noqa: E731
-    points, skipped = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), SpotFaces(), boxes)
+    boxes = lambda face: np.array([10.0, 10, 50, 10 if face.name == "a" else 50])  # noqa: E731
+    predicted = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), SpotFaces(), boxes)
+    points, skipped = predicted.points_image, predicted.skipped
     assert set(skipped) == {"a", "c"}
     assert "no area" in skipped["a"]
     assert np.isfinite(points[[1, 3]]).all()
@@ -408,7 +413,8 @@ def test_every_stage_of_a_data_set_at_its_second_look():
     """The second look is at the box of the last stage's points of the first one, or none would be there at all."""
     net = TwoStages(*[(0.25, 0.25)] * 18, (0.75, 0.75))
     predictor = StagePredictor(PointPredictor(net, make_spec(size=32)))
-    points, skipped = predict_dataset(predictor, SpotFaces(), passes=2)
+    predicted = predict_dataset(predictor, SpotFaces(), passes=2)
+    points, skipped = predicted.points_image, predicted.skipped
     assert points.shape == (4, 2, 19, 2)
     assert list(skipped) == ["c"]
     np.testing.assert_allclose(points[0, 1, [0, 18]], [[26, 26], [34, 34]])
@@ -418,11 +424,11 @@ def test_every_stage_of_a_data_set_at_its_second_look():
 
 def test_a_face_left_out_is_so_at_every_stage():
     predictor = StagePredictor(PointPredictor(TwoStages(*[(0.5, 0.5)] * 19), make_spec(size=32)))
-    points, _ = predict_dataset(predictor, SpotFaces(), lambda index, image: np.array([10.0, 20, 50, 60]))
+    points = predict_dataset(predictor, SpotFaces(), lambda face: np.array([10.0, 20, 50, 60])).points_image
     assert points.shape == (4, 2, 19, 2)
     np.testing.assert_array_equal(np.isnan(points).all(axis=(1, 2, 3)), [False, False, True, False])
     np.testing.assert_allclose(points[3, :, 7], [[9.5, 19.5], [29.5, 39.5]])
-    none, _ = predict_dataset(predictor, SpotFaces(), lambda index, image: None)
+    none = predict_dataset(predictor, SpotFaces(), lambda face: None).points_image
     assert none.shape == (4, 19, 2)
     assert np.isnan(none).all()
 
@@ -435,7 +441,8 @@ def test_cropped_faces_and_the_data_set_itself_give_the_same_points():
     cropped = crop_dataset(faces, predictor.spec)
     assert cropped.crops.shape == (4, 32, 32, 3)
     np.testing.assert_allclose(cropped.truth_image[:, 0], faces.centres)
-    one_by_one, skipped = predict_dataset(predictor, faces)
-    assert skipped == {}
-    np.testing.assert_allclose(predict_cropped(predictor, cropped), one_by_one, atol=1e-4)
-    np.testing.assert_allclose(one_by_one[:, 0], faces.centres, atol=0.1)
+    one_by_one = predict_dataset(predictor, faces)
+    assert one_by_one.skipped == {}
+    np.testing.assert_array_equal(one_by_one.truth_image, cropped.truth_image)
+    np.testing.assert_allclose(predict_cropped(predictor, cropped), one_by_one.points_image, atol=1e-4)
+    np.testing.assert_allclose(one_by_one.points_image[:, 0], faces.centres, atol=0.1)

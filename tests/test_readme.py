@@ -13,7 +13,7 @@ import predict
 import train_ffld
 from datasets import ibug_300w
 from gluon_models.weights import SHIPPED_FOLDER, file_sha256
-from report.document_tables import DETECTOR
+from report.documents import DETECTOR
 from tools import (
     calibrate_detector,
     calibrate_tracking,

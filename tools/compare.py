@@ -1,6 +1,7 @@
-"""Compares two systems on the same faces, from two folders that evaluate.py wrote.
+"""Compares two systems on the same faces: which faces got better, which worse, is the difference significant.
 
-Lists the faces that got better and worse in B, and says whether the mean difference is statistically significant.
+A and B are folders that evaluate.py wrote. --out takes comparison.json, comparison.csv with every face, and
+comparison.png.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Sequence
 
 from common import cli
-from report.compare import compare_systems, format_versus, read_scored, write_versus
+from report.compare import compare_systems, format_comparison, read_scored, write_comparison
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -18,24 +19,24 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("first", metavar="A", type=Path, help="a folder that evaluate.py wrote")
     parser.add_argument("second", metavar="B", type=Path, help="another one, of the same faces")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for comparison.json, .csv and .png")
-    parser.add_argument("--list", type=int, default=10, help="faces listed at each end")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the files")
+    parser.add_argument("--list", type=int, default=10, metavar="N", help="faces listed at each end")
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling and the permutation test")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compares the two folders.
+    """Compares.
 
     Raises:
-        ValueError, OSError: the folders cannot be compared or the files not be written.
+        ValueError, FileNotFoundError: folders that cannot be compared.
     """
     arguments = parse(argv)
     first, second = read_scored(arguments.first), read_scored(arguments.second)
-    versus = compare_systems(first, second, arguments.seed)
-    print(format_versus(versus, arguments.list))
+    comparison = compare_systems(first, second, arguments.seed)
+    print(format_comparison(comparison, arguments.list))
     if arguments.out:
-        write_versus(arguments.out, versus)
+        write_comparison(arguments.out, comparison)
         print(f"\nopen {arguments.out / 'comparison.png'}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Makes the tables of README.md and docs/*.md anew from what is on record in weights/ and docs/results/.
+"""Regenerates the tables of README.md and docs/ from the records in weights/, docs/results/ and docs/runs/.
 
 A table stands between <!-- table: NAME --> and <!-- end of table -->; report/documents.py has the names.
 """
@@ -17,17 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def rewrite(root: Path) -> None:
-    """Writes the documents below a folder whose tables are not those on record, and says which.
-
-    Raises:
-        ValueError: a mark is wrong or names what is not on record; nothing is written.
-    """
+    """Writes the documents whose tables differ from the records; none if a mark is wrong (ValueError)."""
     changed = rewritten(root)
     for path, text in changed.items():
         write_text(path, text)
         print(f"new tables in {path.relative_to(root)}")
     if not changed:
-        print("the tables of all documents are those on record")
+        print("all tables are up to date")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

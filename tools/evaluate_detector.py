@@ -1,6 +1,6 @@
 """Measures face detectors on photos with boxes: average precision and recall at an overlap of one half, by size.
 
---out takes metrics.json, with which tools/ship.py ships a detector.
+With --out it writes metrics.json, from which tools/ship.py ships a detector.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -43,8 +43,8 @@ from inference.detectors import (
     FasterRcnnDetector,
     HaarDetector,
 )
-from report.detector_tables import terminal_table
 from report.outputs import json_bytes
+from report.tables import detected_cells
 
 DATASETS = ("face_boxes", "wider_face", "fddb", "pts")
 DETECTORS = ("faster_rcnn", "haar")
@@ -63,15 +63,15 @@ SIZES = {
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--detector", choices=DETECTORS, action="append", help="may be repeated; both if not given")
-    parser.add_argument("--weights", metavar="FILE", help="of faster_rcnn; those that ship if not given")
-    parser.add_argument("--nms", type=float, default=0.3, help="of two boxes that overlap more the surer stays")
-    parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0], help="pts are photos with landmark files")
+    parser.add_argument("--detector", choices=DETECTORS, action="append", help="may be repeated (default: both)")
+    parser.add_argument("--weights", metavar="FILE", help="of faster_rcnn (default: the shipped ones)")
+    parser.add_argument("--nms", type=float, default=0.3, help="IoU at which the lower-scoring box is dropped")
+    parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0], help="pts: photos with landmark files")
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of the data set")
-    parser.add_argument("--part", choices=(*PARTS, "all"), default="held_out", help="of the photos, by their names")
-    parser.add_argument("--title", metavar="TEXT", help="of the photos in tables; data set and part if not given")
-    parser.add_argument("--least-score", type=float, default=LEAST_SCORE, help="of faster_rcnn, where recall is read")
-    parser.add_argument("--max-photos", type=int, default=0, help="measure on the first so many; 0 for all")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="held_out", help="part of the photos")
+    parser.add_argument("--title", metavar="TEXT", help="names the photos in tables (default: data set and part)")
+    parser.add_argument("--least-score", type=float, default=LEAST_SCORE, help="of faster_rcnn, to read recall at")
+    parser.add_argument("--max-photos", type=int, default=0, help="measure on the first N photos; 0 for all")
     parser.add_argument("--out", metavar="DIR", help="folder for metrics.json")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -109,7 +109,7 @@ def find_weights(arguments: argparse.Namespace) -> Path | None:
 
 
 def make_detector(weights: Path | None, overlap: float, context: mx.Context) -> FaceDetector:
-    """A detector that answers with its own kind of box, all of them however unsure; the cascade without weights."""
+    """A detector that returns its own kind of box at any score; the cascade without weights."""
     return HaarDetector() if weights is None else FasterRcnnDetector(weights, 0.0, overlap, context)
 
 
@@ -134,6 +134,18 @@ def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> 
     return {"seconds_per_photo": seconds / len(photos), "sizes": rows}
 
 
+def terminal_table(evaluation: Mapping[str, Any]) -> str:
+    """A line for each detector and range of sizes."""
+    lines = [f"{evaluation['title']}: {evaluation['photos']:,} photos"]
+    lines.append(f"{'detector':12} {'size, px':>9} {'faces':>6} {'AP %':>6} {'recall %':>9} {'precision %':>12}")
+    for name, result in evaluation["results"].items():
+        for label, row in result["sizes"].items():
+            faces, average, recall, precision = detected_cells(row)
+            lines.append(f"{name:12} {label:>9} {faces:>6} {average:>6} {recall:>9} {precision:>12}")
+        lines.append(f"{name:12} {result['seconds_per_photo']:.3f} seconds a photo")
+    return "\n".join(lines)
+
+
 def as_found(detections: Sequence[Detection], truth: np.ndarray, ignored: np.ndarray) -> FoundBoxes:
     """What a detector found in a photo beside what is there."""
     boxes = np.array([box for box, _ in detections]).reshape(-1, 4)
@@ -143,7 +155,7 @@ def as_found(detections: Sequence[Detection], truth: np.ndarray, ignored: np.nda
 def what_made_it(
     arguments: argparse.Namespace, given: Sequence[str], weights: Path | None, context: mx.Context
 ) -> dict[str, Any]:
-    """What the record says beside the figures, named as in evaluate.py's."""
+    """The record beside the figures; keys as in evaluate.py's."""
     return {
         "model": weights and detector_name(weights),
         "dataset": arguments.dataset,
@@ -171,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = what_made_it(arguments, sys.argv[1:] if argv is None else argv, weights, context)
     results = {}
     for name in arguments.detector:
-        # The cascade's votes have no scale of their own: all that it answers counts as found.
+        # The cascade's votes have no common scale: every box that it returns counts as found.
         own, least = (None, -np.inf) if name == "haar" else (weights, arguments.least_score)
         results[name] = measure(make_detector(own, arguments.nms, context), photos, least)
     content = json_bytes({**made, "photos": len(photos), "results": results})

@@ -26,7 +26,7 @@ from datasets.markups import Markup
 from engine import devices
 from evaluation.metrics import nme
 from gluon_models import list_models, load_weights, shipped_weights
-from inference.ensembles import ANSWERS, AugmentedPredictor
+from inference.ensembles import MEMBERS, AugmentedPredictor
 from inference.landmark_detector import markup_named
 from inference.pipeline import PointPredictor, predict_dataset
 
@@ -40,7 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", action="append", choices=list_models(), help=model)
     weights = "weights instead of the shipped ones; once for each --model, in the same order"
     parser.add_argument("--weights", action="append", metavar="FILE", help=weights)
-    parser.add_argument("--copies", type=int, default=ANSWERS, help="copies of each face that are averaged")
+    parser.add_argument("--copies", type=int, default=MEMBERS, help="copies of each face that are averaged")
     agreement = "leave out faces on which the networks disagree by more than this fraction of the inter-ocular distance"
     parser.add_argument("--agreement", type=float, metavar="FRACTION", help=agreement)
     parser.add_argument("--data", metavar="DIR", required=True, help="photos, each with a .pts file beside it")
@@ -105,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         def show_progress(indices: Iterable[int], model: str = model) -> Iterable[int]:
             return tqdm(indices, model, unit="face", disable=None)
 
-        points_image, skipped = predict_dataset(predictor, faces, progress=show_progress)
-        members.append(points_image)
+        predicted = predict_dataset(predictor, faces, progress=show_progress)
+        members.append(predicted.points_image)
+        skipped = predicted.skipped
     if len(markups) > 1:
         raise ValueError(f"--model: these networks place points of {' and '.join(sorted(markups))}: take one markup")
     points_image = np.mean(members, axis=0)

@@ -1,9 +1,8 @@
-"""Measures every network that ships on every data set it fits, and puts the figures side by side with the papers'.
+"""Measures every network that ships on every data set it fits, beside the papers' figures.
 
-DIR holds data sets by their names on the command line, such as DIR/300w. Each evaluation is evaluate.py's own, with its
-command on record. Writes results.json, results.md with its pictures, and report.html, a page that needs no network. No
-photo and no name of one is in them. Without --data the faces are rendered. The tables of README.md and docs/*.md are
-tools/documents.py's.
+DIR holds data sets by their names on the command line, such as DIR/300w; without --data the faces are rendered. Writes
+results.json, report.html, a page that needs no network, and PNGs of its curves. They show no photo and name none. Each
+figure has the evaluate.py command that reproduces it. tools/documents.py makes the tables of the documents.
 """
 
 from __future__ import annotations
@@ -12,64 +11,56 @@ import argparse
 import json
 import shlex
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
+import mxnet as mx
 import numpy as np
+from tqdm import tqdm
 
-import evaluate
 from common import cli
 from common.files import write_set
 from datasets.catalog import CATALOG, RENDERED_SUBSETS, load_subset
 from datasets.markups import IBUG_68
 from datasets.render.mesh import NUM_IDENTITY, Expression, make_controls
+from engine import devices
 from engine.record import git_state, versions
 from evaluation.metrics import ced
-from evaluation.protocols import get_protocol
-from evaluation.published import CONTEXT, WITH_SHAPE_MODEL, Published, find
+from evaluation.protocols import box_text
+from evaluation.published import CONTEXT
 from evaluation.resampling import paired_difference
-from gluon_models import list_models
+from evaluation.summary import Evaluation
 from gluon_models.weights import SHIPPED_FOLDER, read_info
-from report.comparison import NORMALIZER_WORDS, Row
-from report.document_tables import DETECTOR
-from report.documents import FITTED
+from inference.evaluation import (
+    SubsetFaces,
+    box_source,
+    evaluate,
+    evaluated_name,
+    load_faces,
+    load_predictor,
+    stress_curves,
+)
+from inference.pipeline import Predictor
+from report.comparison import NORMALIZER_WORDS
+from report.documents import DETECTOR, FITTED
+from report.evaluation_report import work_out
 from report.outputs import json_bytes
 from report.plots import to_png
-from report.results_page import draw_ceds, render_results
-from report.results_tables import by_subset, markdown, stress_curves
+from report.results_page import by_subset, draw_ceds, render_results
+from report.results_page import stress_curves as recorded_curves
 from report.stress import draw_stress
 
 OWN = "pts"  # a folder of one's own is no data set that others know
-COST = SHIPPED_FOLDER.parent / "docs" / "results" / "cost.json"  # of tools/benchmark.py --model all
+ROOT = SHIPPED_FOLDER.parent
+COST = ROOT / "docs" / "results" / "cost.json"  # of tools.benchmark --model all
 CED_STEPS = 240
 CED_REACH = 1.5  # of the failure threshold
-# What of metrics.json is published: not the names of faces, and nothing of the machine's folders.
-KEPT = (
-    "model",
-    "dataset",
-    "subset",
-    "normalizer",
-    "seed",
-    "weights_sha256",
-    "boxes",
-    "box_margin",
-    "device",
-    "protocol",
-)
-FIGURES = ("faces", "results", "per_landmark", "per_region", "point_sets", "table", "remarks", "intervals")
+NOT_PUBLISHED = ("names", "skipped", "units")  # of metrics.json: no names of faces
 
 
 class Subset(NamedTuple):
-    """Faces to measure on.
-
-    Attributes:
-        dataset: Name of the data set.
-        subset: Name of its part.
-        root: Folder of the data set, or None for rendered faces.
-        markup: Name of its markup.
-    """
+    """Faces to measure on: a part of a data set in a folder, None for rendered faces, and the name of their markup."""
 
     dataset: str
     subset: str
@@ -78,31 +69,23 @@ class Subset(NamedTuple):
 
 
 class System(NamedTuple):
-    """What is measured.
-
-    Attributes:
-        name: In the results.
-        weights: Name of the weights.
-        model: Name of their network.
-        words: Further words of evaluate.py's command line.
-    """
+    """What is measured: its name in the results, the names of weights and model, and the shape model's file or ""."""
 
     name: str
     weights: str
     model: str
-    words: tuple[str, ...]
+    shape_model: str
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--data", metavar="DIR", type=Path, help="folder of data sets; rendered faces need none")
-    parser.add_argument("--datasets", metavar="NAME,...", help="those to take; all that are in DIR if left out")
+    parser.add_argument("--datasets", metavar="NAME,...", help="data sets to use (default: all that are in DIR)")
     parser.add_argument("--stress-faces", type=int, metavar="N", default=100, help="faces made harder; 0 for none")
-    parser.add_argument("--count", type=int, default=500, help="rendered faces")
-    parser.add_argument("--batch-size", type=int, default=64, help="faces run together at most")
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="where evaluate.py's folders stay, which show photos")
-    again = "results.json of an earlier time, to draw page and figures from; nothing is measured then"
+    parser.add_argument("--count", type=int, default=500, help="number of rendered faces")
+    parser.add_argument("--batch-size", type=int, default=64, help="most faces that run together")
+    again = "an earlier results.json to draw the page and the PNGs from; nothing is measured"
     parser.add_argument("--record", metavar="FILE", type=Path, help=again)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
     cli.add_device_arguments(parser)
@@ -113,111 +96,146 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset]:
-    """The subsets to measure on: of every data set that is there those that nothing is trained on, complete ones first.
+    """The subsets to measure on: those of every data set in a folder that nothing is trained on, complete ones first.
 
-    A part of a subset is taken where not all of it is there, unless it is the very faces of another.
+    An incomplete subset is used unless it has the very faces of another.
 
     Raises:
         FileNotFoundError: None is there.
     """
     if root is None:
         return [Subset("rendered", subset, None, IBUG_68.name) for subset in RENDERED_SUBSETS]
-    found: list[Subset] = []
-    for dataset, entry in CATALOG.items():
-        if dataset != OWN and dataset in (wanted or CATALOG) and (root / dataset).is_dir():
-            parts = [part for part in entry.subsets if part not in ("train", entry.training)]
-            found += _parts_there(dataset, root / dataset, parts)
-    if not found:
-        named = ", ".join(wanted or [name for name in CATALOG if name != OWN])
-        raise FileNotFoundError(f"{root} holds no data set to measure on: name the folder that holds one of {named}")
-    return found
-
-
-def _parts_there(dataset: str, root: Path, parts: Sequence[str]) -> list[Subset]:
-    complete, partial = [], []
-    for part in parts:
+    complete: dict[tuple[str, ...], Subset] = {}
+    partial: list[tuple[tuple[str, ...], Subset]] = []
+    parts = [
+        (dataset, part)
+        for dataset, entry in CATALOG.items()
+        if dataset != OWN and dataset in (wanted or CATALOG) and (root / dataset).is_dir()
+        for part in entry.subsets
+        if part not in ("train", entry.training)
+    ]
+    for dataset, part in parts:
         try:
-            faces, about = load_subset(dataset, str(root), part, allow_missing=True)
+            faces, about = load_subset(dataset, str(root / dataset), part, allow_missing=True)
         except (ValueError, OSError) as error:
             print(f"left out: {dataset} {part}: {error}", file=sys.stderr)
             continue
-        whole = about.expected == len(faces) and not about.present and not about.missing
-        (complete if whole else partial).append((tuple(faces.names), Subset(dataset, part, root, faces.markup.name)))
-    taken: dict[tuple[str, ...], Subset] = {}
-    for names, subset in complete + partial:
-        if names in taken:
-            print(f"left out: {dataset} {subset.subset}: the same faces as {taken[names].subset}", file=sys.stderr)
-        taken.setdefault(names, subset)
-    return list(taken.values())
+        names, subset = (dataset, *faces.names), Subset(dataset, part, root / dataset, faces.markup.name)
+        if about.expected == len(faces) and not about.present and not about.missing:
+            complete.setdefault(names, subset)
+        else:
+            partial.append((names, subset))
+    for names, subset in partial:
+        if names in complete:
+            same = complete[names].subset
+            print(f"left out: {subset.dataset} {subset.subset}: the same faces as {same}", file=sys.stderr)
+        complete.setdefault(names, subset)
+    if not complete:
+        named = ", ".join(wanted or [name for name in CATALOG if name != OWN])
+        raise FileNotFoundError(f"{root} holds no data set to measure on: name the folder that holds one of {named}")
+    return list(complete.values())
 
 
 def shipped() -> dict[str, dict[str, Any]]:
-    """The index of the weights that ship, by name."""
-    return json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
+    """The index of the weights that ship and place landmarks, by name."""
+    index = _read(SHIPPED_FOLDER / "index.json")
+    return {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
 
 
 def systems_of(name: str, about: dict[str, Any]) -> list[System]:
-    """The weights by themselves, and with the shape model that ships with them, from their entry of the index."""
-    shape, model = about.get("shape_model"), about["model"]
-    text = ("--shape-model", f"weights/{shape['file']}") if shape else ()
-    return [System(name, name, model, ()), *([System(name + FITTED, name, model, text)] if shape else [])]
+    """Weights by themselves and with the shape model that ships with them, from their entry of the index."""
+    model, shape = about["model"], about.get("shape_model")
+    fitted = [System(name + FITTED, name, model, f"weights/{shape['file']}")] if shape else []
+    return [System(name, name, model, ""), *fitted]
 
 
-def evaluate_text(
-    system: System, subset: Subset, arguments: argparse.Namespace, further: Sequence[str] = ()
-) -> list[str]:
-    """The command line of one evaluation as it is published, with further options: without the machine's folders."""
-    weights = [] if system.weights == system.model else ["--weights", f"weights/{system.weights}.params"]
-    text = ["--model", system.model, *weights, *system.text, "--dataset", subset.dataset, "--subset", subset.subset]
-    text += (
-        ["--count", str(arguments.count)]
-        if subset.root is None
-        else ["--data", f"DIR/{subset.dataset}", "--allow-missing"]
-    )
+def show_progress(indices: Iterable[int]) -> Iterable[int]:
+    """A bar over the faces, where there is a terminal to show it."""
+    return tqdm(indices, unit="face", disable=None)
+
+
+class Options(NamedTuple):
+    """How to measure: where networks run, most faces at once, faces made harder, rendered faces, and the seed."""
+
+    context: mx.Context
+    batch_size: int
+    stress_faces: int
+    count: int
+    seed: int
+
+
+def command_of(system: System, subset: Subset, options: Options, further: Sequence[str] = ()) -> str:
+    """The evaluate.py command that reproduces a figure; DIR stands for the folder of the data sets."""
+    text = ["evaluate.py", "--model", system.model]
+    text += [] if system.weights == system.model else ["--weights", f"weights/{system.weights}.params"]
+    text += ["--shape-model", system.shape_model] if system.shape_model else []
+    text += ["--dataset", subset.dataset, "--subset", subset.subset]
+    text += ["--data", f"DIR/{subset.dataset}", "--allow-missing"] if subset.root else ["--count", str(options.count)]
     out = f"results/{system.name}/{subset.dataset}_{subset.subset}"
-    return [*text, *further, "--seed", str(arguments.seed), "--out", out]
+    return shlex.join([*text, *further, "--seed", str(options.seed), "--out", out])
 
 
-def run_text(argv: Sequence[str], subset: Subset, arguments: argparse.Namespace, folder: Path) -> np.ndarray:
-    """Runs a published command line on this machine's folders; the errors of the faces."""
-    places = {f"DIR/{subset.dataset}": str(subset.root), argv[argv.index("--out") + 1]: str(folder)}
-    here = [
-        str(SHIPPED_FOLDER.parent / word) if word.startswith("weights/") else places.get(word, word) for word in argv
-    ]
-    machine = ["--batch-size", str(arguments.batch_size), *(["--gpus", arguments.gpus] if arguments.gpus else [])]
-    evaluate.main([*here, *machine])
-    return np.load(folder / "errors.npy")
-
-
-def run_evaluation(system: System, subset: Subset, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Evaluates one system on one subset into a folder, and returns what is published of it, with its errors."""
-    harder = ["--stress", "--stress-faces", str(arguments.stress_faces)] if arguments.stress_faces else []
-    text = evaluate_text(system, subset, arguments, harder)
-    errors = run_text(text, subset, arguments, folder)
-    metrics, stress = _read(folder / "metrics.json"), folder / "stress.json"
+def measure_system(
+    system: System, about: dict[str, Any], subset: Subset, faces: SubsetFaces, options: Options
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What is published of one system on one subset, and its errors (n,); `about` is the index entry of the weights."""
+    predictor, result, margin = _evaluate(system, faces, options)
+    protocol, curves = faces.protocol, None
+    if options.stress_faces and result.found.any():
+        counts = {"count": options.stress_faces, "seed": options.seed}
+        curves = stress_curves(predictor, faces.faces, result, progress=show_progress, **counts)
+    record = {
+        "model": system.model,
+        "seed": options.seed,
+        "weights_sha256": about["sha256"],
+        "boxes": "truth",
+        "box_margin": margin,
+        "device": str(options.context),
+    }
+    metrics = work_out(result, record, box_text(protocol.true_boxes, margin)).metrics
+    errors = result.errors(protocol.normalizer)
+    harder = ["--stress", "--stress-faces", str(options.stress_faces)] if options.stress_faces else []
     return {
         "name": system.name,
-        "command": shlex.join(["evaluate.py", *text]),
-        **{key: metrics[key] for key in (*KEPT, *FIGURES)},
-        "ced": ced_curve(np.where(np.isnan(errors), np.inf, errors), metrics["protocol"]["failure_threshold"]),
-        "stress": _read(stress)["curves"] if arguments.stress_faces and stress.exists() else None,
-        "int8": run_int8(system, subset, arguments, folder / "int8", errors),
-        "errors": errors,
-    }
+        "command": command_of(system, subset, options, harder),
+        **{key: value for key, value in metrics.items() if key not in NOT_PUBLISHED},
+        "ced": ced_curve(np.where(np.isnan(errors), np.inf, errors), protocol.failure_threshold),
+        "stress": curves,
+        "int8": int8_cost(system, subset, faces, options, errors),
+        **{"data": about["data"], "trained_with_seed": about["seed"], "run": about["run"], "terms": about["terms"]},
+    }, errors
 
 
-def run_int8(
-    system: System, subset: Subset, arguments: argparse.Namespace, folder: Path, errors: np.ndarray
+def _evaluate(
+    system: System, faces: SubsetFaces, options: Options, int8: bool = False
+) -> tuple[Predictor, Evaluation, float]:
+    """The predictor, what it predicts, and the margin of its crops."""
+    predictor, info = load_predictor(
+        SHIPPED_FOLDER / f"{system.weights}.params",
+        system.model,
+        mx.cpu() if int8 else options.context,
+        batch_size=options.batch_size,
+        shape_model=ROOT / system.shape_model if system.shape_model else None,
+        int8=int8,
+        seed=options.seed,
+    )
+    boxes, name = box_source("truth", faces.protocol.true_boxes), evaluated_name(system.model, system.shape_model)
+    return predictor, evaluate(predictor, faces, boxes, model=name, progress=show_progress), info.spec.box_margin
+
+
+def int8_cost(
+    system: System, subset: Subset, faces: SubsetFaces, options: Options, errors: np.ndarray
 ) -> dict[str, Any]:
-    """By how much the error grows where convolutions run in eight bits; {"missing": why} where they cannot."""
-    text = evaluate_text(system, subset, arguments, ["--int8"])
+    """By how much errors (n,) grow with 8-bit convolutions; {"missing": why} where the network has no such form."""
     try:
-        in_int8 = run_text(text, subset, arguments, folder)
-    except ValueError as error:  # the same command has run without --int8, so it is the twin that fails
+        _, result, _ = _evaluate(system, faces, options, int8=True)
+    except ValueError as error:  # the network itself has just run, so its int8 twin fails
         return {"missing": str(error)}
+    in_int8 = result.errors(faces.protocol.normalizer)
     if not np.isfinite(errors + in_int8).any():
         return {"missing": "no face was found"}
-    return {"command": shlex.join(["evaluate.py", *text]), **paired_difference(errors, in_int8)._asdict()}
+    command = command_of(system, subset, options, ["--int8"])
+    return {"command": command, **paired_difference(errors, in_int8)._asdict()}
 
 
 def ced_curve(errors: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
@@ -226,125 +244,71 @@ def ced_curve(errors: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
     return {"thresholds": thresholds.round(6), "fractions": ced(errors, thresholds).round(6)}
 
 
-def pair_differences(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How every two networks differ on the faces that both found, the later in the list minus the earlier."""
+def pair_differences(subset: Subset, errors: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """How every two systems' errors (n,), by name, differ on the faces that both found, the later minus the earlier."""
+    names, where = list(errors), {"dataset": subset.dataset, "subset": subset.subset}
     return [
-        {
-            **{key: first[key] for key in ("dataset", "subset")},
-            **{"first": first["name"], "second": second["name"]},
-            **paired_difference(first["errors"], second["errors"])._asdict(),
-        }
-        for number, first in enumerate(entries)
-        for second in entries[number + 1 :]
-        if np.isfinite(first["errors"] + second["errors"]).any()
+        {**where, "first": first, "second": second, **paired_difference(errors[first], errors[second])._asdict()}
+        for number, first in enumerate(names)
+        for second in names[number + 1 :]
+        if np.isfinite(errors[first] + errors[second]).any()
     ]
 
 
-def untrained(subset: Subset, models: Sequence[str]) -> list[dict[str, Any]]:
-    """Networks without weights on a subset, with the papers' figures that stand there."""
-    protocol = get_protocol(subset.dataset, subset.subset)
-    entries = []
-    for model in models:
-        names = (model, model + WITH_SHAPE_MODEL)
-        cells = [cell for name in names for cell in find(name, subset.dataset, protocol.part_of or subset.subset)]
-        rows = [Row(_quantity(cell), float("nan"), cell.percent, None, f"{cell.paper}, {cell.table}") for cell in cells]
-        table = [row._asdict() for row in rows]
-        entries.append({"name": model, "dataset": subset.dataset, "subset": subset.subset, "table": table})
-    return entries
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates everything that fits and returns the record.
 
-
-def _quantity(cell: Published) -> str:
-    text = {"mean": "NME", "median": "median", "auc": "AUC"}[cell.statistic]
-    inside = " without outline" if cell.without_outline else ""
-    length = NORMALIZER_WORDS.get(cell.normalizer, "inter-ocular distance")
-    return f"{text}{inside}, {length}" + (WITH_SHAPE_MODEL if cell.model.endswith(WITH_SHAPE_MODEL) else "")
-
-
-def measure(arguments: argparse.Namespace, subsets: Sequence[Subset], work: Path) -> dict[str, Any]:
-    """Evaluates all that fits and returns the record."""
+    Raises:
+        ValueError, FileNotFoundError: data sets that are not known, or not there.
+    """
+    wanted = arguments.datasets.split(",") if arguments.datasets else None
+    if set(wanted or ()) - set(CATALOG):
+        raise ValueError(f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}")
+    subsets, context = find_subsets(arguments.data, wanted), devices.contexts(arguments.gpus)[0]
+    options = Options(context, arguments.batch_size, arguments.stress_faces, arguments.count, arguments.seed)
     index = shipped()
-    placing = {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
-    infos = {name: read_info(SHIPPED_FOLDER / entry["file"]) for name, entry in placing.items()}
-    evaluations: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
-    lacking: list[dict[str, Any]] = []
+    evaluations, pairs = [], []
     for subset in subsets:
-        entries = []
-        fitting = [name for name, info in infos.items() if info.markup == subset.markup]
-        for system in [system for name in fitting for system in systems_of(name, index[name])]:
-            folder = work / system.name / f"{subset.dataset}_{subset.subset}"
-            entry = run_evaluation(system, subset, arguments, folder)
-            about = index[system.weights]
-            trained = {"data": about["data"], "trained_with_seed": about["seed"], "run": about["run"]}
-            entries.append({**entry, **trained, "terms": about["terms"]})
-        pairs += pair_differences(entries)
-        evaluations += [{key: value for key, value in entry.items() if key != "errors"} for entry in entries]
-        measured = {entry["model"] for entry in entries}
-        lacking += untrained(subset, [model for model in list_models() if model not in measured])
-    command = shlex.join(["tools/results.py", *(["--data", "DIR"] if arguments.data else []), "--out", "results"])
+        root, rendered = str(subset.root) if subset.root else None, {"count": options.count, "seed": options.seed}
+        faces = load_faces(subset.dataset, subset.subset, root=root, allow_missing=True, **rendered)
+        fitting = [name for name in index if read_info(SHIPPED_FOLDER / f"{name}.params").markup == subset.markup]
+        errors: dict[str, np.ndarray] = {}
+        for system in (system for name in fitting for system in systems_of(name, index[name])):
+            print(f"{system.name} on {subset.dataset} {subset.subset}", file=sys.stderr)
+            entry, errors[system.name] = measure_system(system, index[system.weights], subset, faces, options)
+            evaluations.append(entry)
+        pairs += pair_differences(subset, errors)
+    data = ["--data", "DIR"] if arguments.data else []
+    command = shlex.join(["python", "-m", "tools.results", *data, "--out", "results"])
     return {
         "made": {"command": command, "git": git_state(), "versions": versions()},
         "units": "errors, rates and areas are fractions; rows of tables and published figures are per cent",
         "evaluations": evaluations,
-        "untrained": lacking,
         "pairs": pairs,
         "cost": _read(COST) if COST.is_file() else None,
         "context": [asdict(cell) for cell in CONTEXT],
     }
 
 
-def pictures(record: dict[str, Any]) -> dict[tuple[str, str], list[tuple[str, str, bytes]]]:
-    """Heading, file name and PNG file of each picture, by subset."""
-    made = {}
+def output_files(record: dict[str, Any]) -> dict[str, bytes]:
+    """Every file of the results, from the record alone."""
+    average = np.zeros(NUM_IDENTITY)  # the renderer's average face, from the front with its mouth open, in mm
+    face = make_controls(average, average, Expression(jaw_open=16.0))[: IBUG_68.num_landmarks, :2]
+    files = {"results.json": json_bytes(record), "report.html": render_results(record, face).encode()}
     for (dataset, subset), entries in by_subset(record).items():
         where = f"{dataset}_{subset}".replace("-", "_")
         drawn = draw_ceds(entries)
         drawn.axes[0].legend(loc="lower right")
-        made[dataset, subset] = [("Cumulative error distribution", f"ced_{where}.png", to_png(drawn))]
-        systems = {entry["name"]: stress_curves(entry) for entry in entries if entry["stress"]}
+        files[f"ced_{where}.png"] = to_png(drawn)
+        systems = {entry["name"]: recorded_curves(entry) for entry in entries if entry["stress"]}
         if systems:
             text = f"error over {NORMALIZER_WORDS[entries[0]['normalizer']]}"
-            file = draw_stress(systems, text, f"{dataset} {subset}, faces made harder")
-            made[dataset, subset].append(("Faces made harder", f"stress_{where}.png", file))
-    return made
-
-
-def schematic_face() -> np.ndarray:
-    """The 68 points (68, 2) of the renderer's average face, seen from the front with its mouth open, in mm."""
-    average = np.zeros(NUM_IDENTITY)
-    return make_controls(average, average, Expression(jaw_open=16.0))[: IBUG_68.num_landmarks, :2]
-
-
-def output_files(record: dict[str, Any]) -> dict[str, bytes]:
-    """Every file of the results, from the record alone."""
-    drawn = pictures(record)
-    named = {key: [(heading, name) for heading, name, _ in made] for key, made in drawn.items()}
-    return {
-        "results.json": json_bytes(record),
-        "results.md": markdown(record, named).encode(),
-        "report.html": render_results(record, schematic_face()).encode(),
-        **{name: file for made in drawn.values() for _, name, file in made},
-    }
-
-
-def measured(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The record of evaluations as the command line asks for them.
-
-    Raises:
-        ValueError, FileNotFoundError: data sets that are not known, or not there.
-    """
-    wanted = arguments.datasets.split(",") if arguments.datasets else None
-    unknown = sorted(set(wanted or ()) - set(CATALOG))
-    if unknown:
-        raise ValueError(f"--datasets {','.join(unknown)}: choose from {', '.join(CATALOG)}")
-    subsets = find_subsets(arguments.data, wanted)
-    with tempfile.TemporaryDirectory() as temporary:
-        record = measure(arguments, subsets, arguments.keep or Path(temporary))
-    return json.loads(json_bytes(record))  # what is drawn is what is written
+            files[f"stress_{where}.png"] = draw_stress(systems, text, f"{dataset} {subset}, faces made harder")
+    return files
 
 
 def recorded(path: Path) -> dict[str, Any]:
-    """The record of an earlier time.
+    """An earlier record.
 
     Raises:
         ValueError, FileNotFoundError: it is not there, or damaged.
@@ -358,9 +322,10 @@ def recorded(path: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, or takes what was measured, then writes everything at once."""
+    """Measures, or takes an earlier record, then writes everything at once."""
     arguments = parse(argv)
-    record = recorded(arguments.record) if arguments.record else measured(arguments)
+    # What is drawn is what is written.
+    record = recorded(arguments.record) if arguments.record else json.loads(json_bytes(measure(arguments)))
     write_set(arguments.out, output_files(record))
     print(f"\nopen {arguments.out / 'report.html'}")
     return 0

@@ -1,12 +1,12 @@
-"""Takes a run's best weights into weights/, with all that says where they come from.
+"""Ships a run's best weights: copies them into weights/ with a record of where they come from.
 
-Copies best.params with its .json, adds the entry of weights/index.json with SHA-256 and commands, puts the run's record
-into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json. Paths of this machine become DIR or
-runs/..., names of faces are left out. Then the tables of README.md and docs/ are made anew, as tools/documents.py does.
+Copies best.params with its .json, adds an entry with SHA-256 and commands to weights/index.json, and puts the run's
+record into docs/runs/NAME and the figures of an evaluation into docs/results/NAME.json. Paths of this machine become
+DIR or runs/..., names of faces are removed. Then it regenerates the documents' tables, as tools/documents.py does.
 
---halve writes best_float16.params beside best.params and does nothing else; evaluate that copy, and it is what ships.
-A shape model that the run fitted ships as NAME.shape.npz; --results may then be given twice, the second time of an
-evaluation with it. A face detector's may be given several times, for photos of several data sets.
+--halve only writes best_float16.params beside best.params; evaluate that copy to ship it. A shape model that the run
+fitted ships as NAME.shape.npz; a second --results then holds the evaluation with it. For a face detector --results may
+be repeated, once for each data set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from common import cli
 from common.files import make_folder, write_text
@@ -27,30 +27,27 @@ from gluon_models.detector.network import SETTINGS
 from gluon_models.detector.weights import detector_name
 from gluon_models.weights import halve, read_info
 from inference.shape_model import FILE_NAME as SHAPE
-from report.document_tables import DETECTOR
-from report.documents import FITTED
+from report.documents import DETECTOR, FITTED
 from tools import documents
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 60 * 10**6  # bytes of a file that ships
 HALVED = "best_float16.params"
-RUN_PATHS = ("init", "baseline", "out", "resume", "shape_model", "weights")
-FILES = ("backbone_weights", "imagenet", "exclude")
-FOLDERS = ("data", "background")
-SCRIPT_FOLDER = re.compile(r"\S*/(?=\w+\.py )")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
-    parser.add_argument("--halve", action="store_true", help="write the float16 copy, to be evaluated and shipped")
-    parser.add_argument("--name", help="of the files; the model's own makes them its default weights")
-    results = "what evaluate.py or tools/evaluate_detector.py wrote about these weights"
+    parser.add_argument("--halve", action="store_true", help="write a float16 copy to evaluate and ship")
+    parser.add_argument("--name", help="of the files; the model's own name makes them its default weights")
+    results = "output of evaluate.py or tools.evaluate_detector for these weights"
     parser.add_argument("--results", metavar="DIR", action="append", help=results)
-    parser.add_argument("--trained-on", metavar="TEXT", help="the faces, in words")
-    parser.add_argument("--trained-on-short", metavar="TEXT", help="the same for the table in README.md, in few words")
-    parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help="of the weights")
+    parser.add_argument("--trained-on", metavar="TEXT", help="description of the training faces")
+    parser.add_argument("--trained-on-short", metavar="TEXT", help="a short one for the table in README.md")
+    parser.add_argument(
+        "--terms", metavar="TEXT", default="research only; see README.md", help="licence of the weights"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     missing = [name for name in ("name", "results", "trained_on") if not getattr(arguments, name)]
@@ -67,47 +64,39 @@ def public_path(path: str) -> str:
     return "/".join(("runs", *parts[-2 if Path(path).suffix else -1 :]))
 
 
-def public_value(name: str, value: str) -> str:
-    """The value of an option, by the option's name in Python, without the paths of the machine."""
-    if name in RUN_PATHS:
-        return public_path(value)
-    if name in FILES:
-        return Path(value).name
-    if name == "more":
-        return re.sub("=.*", "=DIR", value)
-    return "DIR" if name in FOLDERS else value
+# How the value of an option, by its name in Python, is published; values of other options hold no path.
+PUBLIC: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("init", "baseline", "out", "resume", "shape_model", "weights"), public_path),
+    **dict.fromkeys(("backbone_weights", "imagenet", "exclude"), lambda path: Path(path).name),
+    **dict.fromkeys(("data", "background"), lambda path: "DIR"),
+    "more": lambda named: re.sub("=.*", "=DIR", named),
+}
+
+
+def public_value(name: str, value: Any) -> Any:
+    """The value of an option without paths of this machine."""
+    if isinstance(value, list):
+        return [public_value(name, each) for each in value]
+    return PUBLIC[name](value) if name in PUBLIC and isinstance(value, str) else value
 
 
 def public_command(command: str) -> str:
-    """A command of a run record without the paths of the machine it ran on."""
-    text = shlex.split(SCRIPT_FOLDER.sub("", command))
-    for i, option in enumerate(text[:-1]):
+    """A command without paths of the machine that it ran on."""
+    text = shlex.split(re.sub(r"\S*/(?=\w+\.py )", "", command))
+    for number, option in enumerate(text[:-1], start=1):
         if option.startswith("--"):
-            text[i + 1] = public_value(option[2:].replace("-", "_"), text[i + 1])
+            text[number] = public_value(option[2:].replace("-", "_"), text[number])
     return shlex.join(text)
 
 
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
-    """run.json without the paths of the machine."""
-    arguments = dict(record["arguments"])
-    for name, value in arguments.items():
-        if isinstance(value, str):
-            arguments[name] = public_value(name, value)
-        elif isinstance(value, list):
-            arguments[name] = [public_value(name, each) if isinstance(each, str) else each for each in value]
-    return {**record, "command": public_command(record["command"]), "arguments": arguments}
-
-
-def public_results(results: dict[str, Any]) -> dict[str, Any]:
-    """metrics.json without the paths of the machine and the names of faces."""
-    kept = {name: value for name, value in results.items() if name != "names"}
-    return {**kept, "command": public_command(results["command"]), "skipped": {}, "missing": []}
-
-
-def public_detection(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The evaluations of a detector as one record, without the paths of the machine."""
-    public = [{**each, "command": public_command(each["command"])} for each in evaluations]
-    return {"model": public[0]["model"], "weights_sha256": public[0]["weights_sha256"], "evaluations": public}
+    """run.json or metrics.json without paths of this machine and names of faces."""
+    public = {name: value for name, value in record.items() if name != "names"}
+    public["command"] = public_command(record["command"])
+    if "arguments" in record:
+        public["arguments"] = {name: public_value(name, value) for name, value in record["arguments"].items()}
+    emptied = {"skipped": {}, "missing": []}
+    return {**public, **{name: empty for name, empty in emptied.items() if name in record}}
 
 
 def is_detector(record: dict[str, Any]) -> bool:
@@ -128,99 +117,105 @@ def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
     return [*before, public_command(record["command"])]
 
 
-def evaluated_weights(run: Path, sha256: str) -> Path:
-    """The run's weights that an evaluation is of: the best ones or their float16 copy.
+def shipped_file(run: Path, record: dict[str, Any], evaluations: Sequence[dict[str, Any]]) -> Path:
+    """The weights that ship: the best ones of a run or their float16 copy, whichever was evaluated.
 
     Raises:
-        ValueError: it is of other weights.
-    """
-    for weights in (run / "best.params", run / HALVED):
-        if weights.is_file() and file_sha256(weights) == sha256:
-            return weights
-    raise ValueError(f"the evaluation is not of {run / 'best.params'}: evaluate it with --weights")
-
-
-def by_shape_model(run: Path, further: Sequence[dict[str, Any]]) -> bool:
-    """Whether further evaluations are none, or one by the shape model that the run fitted."""
-    shape = run / SHAPE
-    return [each.get("shape_model_sha256", "") for each in further] in ([], [shape.is_file() and file_sha256(shape)])
-
-
-def check(run: Path, record: dict[str, Any], evaluations: Sequence[dict[str, Any]]) -> Path:
-    """The file that ships, which is refused where it may not.
-
-    Raises:
-        ValueError: the run is not finished, the file is too large, or the figures are of other weights.
+        ValueError: the run is not finished, the file is too large, or the evaluations do not fit it.
     """
     if "result" not in record:
-        raise ValueError(f"{run} is not finished: go on with --resume {run}")
-    if not (is_detector(record) or by_shape_model(run, evaluations[1:])):
+        raise ValueError(f"{run} is not finished: continue it with --resume {run}")
+    shape = run / SHAPE
+    fitted = [each.get("shape_model_sha256", "") for each in evaluations[1:]]
+    if not is_detector(record) and fitted not in ([], [shape.is_file() and file_sha256(shape)]):
         raise ValueError("a landmark network ships with one evaluation, and one by the run's own shape model if any")
-    weights, *others = (evaluated_weights(run, each["weights_sha256"]) for each in evaluations)
-    if set(others) - {weights}:
+    files = {file_sha256(path): path for path in (run / HALVED, run / "best.params") if path.is_file()}
+    measured = {each["weights_sha256"] for each in evaluations}
+    if measured - set(files):
+        raise ValueError(f"the evaluation is not of {run / 'best.params'}: evaluate it with --weights")
+    if len(measured) > 1:
         raise ValueError("the evaluations are not all of one file: measure the one that ships everywhere")
+    weights = files[measured.pop()]
     if weights.stat().st_size > LARGEST:
         raise ValueError(f"{weights} is larger than {LARGEST // 10**6} MB: it cannot ship")
     return weights
 
 
-def learnt(record: dict[str, Any], weights: Path) -> dict[str, Any]:
-    """What the index says of a network itself: its name and how well it did on validation data."""
+def described(record: dict[str, Any], weights: Path) -> dict[str, Any]:
+    """The index's description of a network: its name and its validation result."""
     best = best_error(record)
     if is_detector(record):
         return {"kind": DETECTOR, "model": detector_name(weights), "validation_average_precision": 1 - best}
     return {"model": read_info(weights).model, "validation_nme": best}
 
 
+def ship(run: Path, name: str, evaluations: Sequence[dict[str, Any]], root: Path, **about: str) -> None:
+    """Checks first, then writes: the index after everything that it names, and the documents, which show it, last.
+
+    Args:
+        run: folder of a finished run.
+        name: of the shipped files.
+        evaluations: contents of metrics.json.
+        root: folder of the project.
+        about: further values of the index entry: "data" and "terms", and "short" if any.
+
+    Raises:
+        ValueError: as in `shipped_file`.
+    """
+    record, index = _read(run / "run.json"), _read(root / "weights" / "index.json")
+    weights = shipped_file(run, record, evaluations)
+    results = [public_record(each) for each in evaluations]
+    entry = {
+        "file": f"{name}.params",
+        "sha256": file_sha256(weights),
+        **described(record, weights),
+        "commands": commands_of(run, index),
+        "seed": record["arguments"]["seed"],
+        **about,
+        "run": f"docs/runs/{name}",
+        "metrics": f"docs/results/{name}.json",
+    }
+    if is_detector(record):
+        written = {name: {"model": results[0]["model"], "weights_sha256": entry["sha256"], "evaluations": results}}
+    else:
+        written = dict(zip((name, name + FITTED), results))
+    folder = make_folder(root / entry["run"])
+    _write(folder / "run.json", public_record(record))
+    for file in ("log.jsonl", "curve.png"):
+        shutil.copyfile(run / file, folder / file)
+    for result, content in written.items():
+        _write(make_folder(root / "docs" / "results") / f"{result}.json", content)
+    for suffix in (".params", ".json"):
+        shutil.copyfile(weights.with_suffix(suffix), root / "weights" / (name + suffix))
+    if (run / SHAPE).is_file():
+        shape = root / "weights" / f"{name}.{SHAPE}"
+        shutil.copyfile(run / SHAPE, shape)
+        entry["shape_model"] = {"file": shape.name, "sha256": file_sha256(shape)}
+    _write(root / "weights" / "index.json", {**index, name: entry})
+    documents.rewrite(root)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Checks first, then writes: the index after all that it names, and the documents, which show it, last."""
+    """Ships a run, or halves its weights."""
     arguments = parse(argv)
-    run, root, name = Path(arguments.run), arguments.root, arguments.name
+    run = Path(arguments.run)
     if arguments.halve:
         halve(run / "best.params", run / HALVED)
         print(f"evaluate {run / HALVED}, then ship it")
         return 0
-    record = _read(run / "run.json")
     evaluations = [_read(Path(folder) / "metrics.json") for folder in arguments.results]
-    weights = check(run, record, evaluations)
-    about = learnt(record, weights)
-    results = public_detection(evaluations) if is_detector(record) else public_results(evaluations[0])
-    index = _read(root / "weights" / "index.json")
-    commands = commands_of(run, index)
-    record_folder = make_folder(root / "docs" / "runs" / name)
-    write_text(record_folder / "run.json", json.dumps(public_record(record), indent=2) + "\n")
-    for file in ("log.jsonl", "curve.png"):
-        shutil.copyfile(run / file, record_folder / file)
-    make_folder(root / "docs" / "results")
-    write_text(root / "docs" / "results" / f"{name}.json", json.dumps(results, indent=1) + "\n")
-    for suffix in (".params", ".json"):
-        shutil.copyfile(weights.with_suffix(suffix), root / "weights" / (name + suffix))
-    index[name] = {
-        "file": f"{name}.params",
-        "sha256": results["weights_sha256"],
-        **about,
-        "commands": commands,
-        "seed": record["arguments"]["seed"],
-        "data": arguments.trained_on,
-        **({"short": arguments.trained_on_short} if arguments.trained_on_short else {}),
-        "terms": arguments.terms,
-        "run": f"docs/runs/{name}",
-        "metrics": f"docs/results/{name}.json",
-    }
-    if (run / SHAPE).is_file():
-        shape = root / "weights" / f"{name}.{SHAPE}"
-        shutil.copyfile(run / SHAPE, shape)
-        index[name]["shape_model"] = {"file": shape.name, "sha256": file_sha256(shape)}
-        for fitted in evaluations[1:]:
-            text = json.dumps(public_results(fitted), indent=1) + "\n"
-            write_text(root / "docs" / "results" / f"{name}{FITTED}.json", text)
-    write_text(root / "weights" / "index.json", json.dumps(index, indent=2) + "\n")
-    documents.rewrite(root)
+    about = {"data": arguments.trained_on, "short": arguments.trained_on_short, "terms": arguments.terms}
+    about = {key: text for key, text in about.items() if text}
+    ship(run, arguments.name, evaluations, arguments.root, **about)
     return 0
 
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1 if "results" in path.parts else 2) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from common import cli
 from common.files import make_folder, write_text, write_whole
 from engine.checkpoint import LAST
-from report.document_tables import study_table
+from report.tables import markdown, study_table
 from training.discovery import ROOT
 
 WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
@@ -271,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seeds = arguments.seeds[:number]
         report = {"study": arguments.study, "command": study.command, "published_on": study.published_on}
         report.update(measure=study.measure.text, unit=study.measure.unit, seeds=seeds, rows=rows)
-        table = study_table(report) + "\n"
+        table = markdown(*study_table(report)) + "\n"
         write_text(out / f"{arguments.study}.json", json.dumps(report, indent=2) + "\n")
         write_text(out / f"{arguments.study}.md", table)
         draw(out / f"{arguments.study}.png", study, rows)
