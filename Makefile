@@ -60,8 +60,8 @@ test-data: $(READY) ## the tests on real faces: make test-data FACE_DATA=FOLDER
 
 results: $(READY) ## every shipped network on your data, beside the papers: make results FACE_DATA=FOLDER; into docs/results/
 	@test -n "$$FACE_DATA" || { echo "error: name the folder that holds the datasets: make results FACE_DATA=FOLDER (docs/data.md)" >&2; exit 2; }
-	$(RUN) tools/results.py --data "$$FACE_DATA" --out docs/results
-	$(RUN) tools/documents.py
+	$(RUN) -m tools.results --data "$$FACE_DATA" --out docs/results
+	$(RUN) -m tools.documents
 
 lint: $(READY) ## style, format and types
 	$(RUN) -m ruff check .

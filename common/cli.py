@@ -40,9 +40,15 @@ class _HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+def _command() -> str | None:
+    """What a user typed to start this, where it is python -m MODULE; None for a script."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.replace('.__main__', '')}" if spec else None
+
+
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser whose --help shows defaults."""
-    return argparse.ArgumentParser(description=description, formatter_class=_HelpWithDefaults)
+    return argparse.ArgumentParser(_command(), description=description, formatter_class=_HelpWithDefaults)
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 DIR holds data sets by their names on the command line, such as DIR/300w; without --data the faces are rendered. Writes
 results.json, report.html, a page that needs no network, and PNGs of its curves. They show no photo and name none. Each
-figure has the evaluate.py command that reproduces it. tools/documents.py makes the tables of the documents.
+figure has the evaluate.py command that reproduces it. python -m tools.documents makes the tables of the documents.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ CED_REACH = 1.5  # of the failure threshold
 NOT_PUBLISHED = ("names", "skipped", "units")  # of metrics.json: no names of faces
 
 
+DATASETS_HELP = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
+
+
 class Subset(NamedTuple):
     """Faces to measure on: a part of a data set in a folder, None for rendered faces, and the name of their markup."""
 
@@ -81,7 +84,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--data", metavar="DIR", type=Path, help="folder of data sets; rendered faces need none")
-    parser.add_argument("--datasets", metavar="NAME,...", help="data sets to use (default: all that are in DIR)")
+    parser.add_argument("--datasets", metavar="NAME,...", help=DATASETS_HELP)
     parser.add_argument("--stress-faces", type=int, metavar="N", default=100, help="faces made harder; 0 for none")
     parser.add_argument("--count", type=int, default=500, help="number of rendered faces")
     parser.add_argument("--batch-size", type=int, default=64, help="most faces that run together")
@@ -110,9 +113,9 @@ def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset
     parts = [
         (dataset, part)
         for dataset, entry in CATALOG.items()
-        if dataset != OWN and dataset in (wanted or CATALOG) and (root / dataset).is_dir()
+        if dataset != OWN and (root / dataset).is_dir()
         for part in entry.subsets
-        if part not in ("train", entry.training)
+        if part not in ("train", entry.training) and (not wanted or {dataset, f"{dataset}/{part}"} & set(wanted))
     ]
     for dataset, part in parts:
         try:
@@ -262,8 +265,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         ValueError, FileNotFoundError: data sets that are not known, or not there.
     """
     wanted = arguments.datasets.split(",") if arguments.datasets else None
-    if set(wanted or ()) - set(CATALOG):
-        raise ValueError(f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}")
+    known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
+    if set(wanted or ()) - known:
+        raise ValueError(f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common")
     subsets, context = find_subsets(arguments.data, wanted), devices.contexts(arguments.gpus)[0]
     options = Options(context, arguments.batch_size, arguments.stress_faces, arguments.count, arguments.seed)
     index = shipped()
@@ -279,6 +283,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             evaluations.append(entry)
         pairs += pair_differences(subset, errors)
     data = ["--data", "DIR"] if arguments.data else []
+    data += ["--datasets", arguments.datasets] if arguments.datasets else []
+    data += ["--stress-faces", str(arguments.stress_faces)]
     command = shlex.join(["python", "-m", "tools.results", *data, "--out", "results"])
     return {
         "made": {"command": command, "git": git_state(), "versions": versions()},
