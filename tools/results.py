@@ -267,7 +267,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     wanted = arguments.datasets.split(",") if arguments.datasets else None
     known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
     if set(wanted or ()) - known:
-        raise ValueError(f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common")
+        raise ValueError(
+            f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or name a part: 300w/common"
+        )
     subsets, context = find_subsets(arguments.data, wanted), devices.contexts(arguments.gpus)[0]
     options = Options(context, arguments.batch_size, arguments.stress_faces, arguments.count, arguments.seed)
     index = shipped()
