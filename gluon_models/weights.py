@@ -12,8 +12,7 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn
 
-from common.files import write_text, write_whole
-from gluon_models.parameter_files import read_parameters
+from gluon_models.parameter_files import check_parameters, read_parameters
 from gluon_models.registry import get_model, get_spec
 from gluon_models.spec import InputSpec
 
@@ -154,6 +153,7 @@ def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None, who
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such weights file; check the path")
+    check_parameters(path)
     try:
         net.load_parameters(str(path), ctx=ctx or mx.cpu(), ignore_extra=not whole, **_AS_THE_NETWORK)
     except (mx.MXNetError, AssertionError, ValueError) as error:

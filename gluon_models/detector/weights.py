@@ -12,7 +12,7 @@ from mxnet.gluon import Constant
 from common.files import write_text, write_whole
 from gluon_models.detector.gluoncv_parts import FasterRCNN
 from gluon_models.detector.network import build_detector, initialise, resnet_backbone
-from gluon_models.parameter_files import read_parameters
+from gluon_models.parameter_files import check_parameters, read_parameters
 from gluon_models.weights import info_path
 
 
@@ -28,6 +28,7 @@ def load_backbone(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's resnet50_v1")
+    check_parameters(path)
     classifier = resnet_backbone()
     try:
         classifier.load_parameters(
