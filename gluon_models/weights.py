@@ -12,6 +12,7 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn
 
+from common.files import write_text, write_whole
 from gluon_models.parameter_files import check_parameters, read_parameters
 from gluon_models.registry import get_model, get_spec
 from gluon_models.spec import InputSpec

@@ -3,14 +3,15 @@
 import io
 import os
 import struct
+import subprocess
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
-from datasets.images import read_image, write_image
+from datasets.images import read_image, read_size, write_image
 
 # Four flat quarters, so that turning and mirroring show and JPEG keeps the colours.
 RED, GREEN, BLUE, GRAY = (200, 30, 30), (30, 160, 40), (40, 50, 190), (120, 120, 120)
@@ -194,15 +195,37 @@ def test_a_photo_that_pillow_warns_of_is_read_without_a_warning(tmp_path, monkey
         assert read_image(tmp_path / "big.png").shape == (48, 64, 3)
 
 
-def test_a_picture_too_big_to_be_one_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    write_image(tmp_path / "bomb.png", _quarters(48, 64))
-    _refused(tmp_path / "bomb.png", "more than 2,000 pixels; make it smaller")
+def test_a_picture_too_big_to_be_one_is_refused(tmp_path):
+    """A file of 40 kB; decoded it would be 500 MB."""
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "bomb.png")
+    _refused(tmp_path / "bomb.png", "more than 120,000,000 pixels; make it smaller")
+    _refused(tmp_path / "bomb.png", "more than 120,000,000 pixels; make it smaller", read_size)
 
 
-def _refused(path, reason):
+def test_a_size_is_read_as_stored(tmp_path):
+    write_image(tmp_path / "photo.png", _quarters(48, 64))
+    assert read_size(tmp_path / "photo.png") == (64, 48)
+
+
+def test_no_format_that_starts_a_program_is_opened(tmp_path, monkeypatch):
+    """PostScript, which Pillow hands to Ghostscript, under a photo's name."""
+    ran = []
+    monkeypatch.setattr(subprocess, "check_call", lambda *command, **settings: ran.append(command))
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(ran) print\n%%EOF\n"
+    (tmp_path / "face.jpg").write_bytes(script)
+    with pytest.raises(UnidentifiedImageError), Image.open(tmp_path / "face.jpg") as image:
+        image.load()  # what the program would have drawn is not there
+    assert ran  # so that the payload is one
+    ran.clear()
+    _refused(tmp_path / "face.jpg", "not an image of a known format")
+    _refused(tmp_path / "face.jpg", "not an image of a known format", read_size)
+    assert not ran
+
+
+def _refused(path, reason, read=read_image):
     with pytest.raises(ValueError, match=reason) as caught:
-        read_image(path)
+        read(path)
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
