@@ -19,7 +19,8 @@ from typing import Any, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
-PathLike = Union[str, "os.PathLike[str]"]
+from common.files import PathLike
+
 Shape = Tuple[Union[int, None], ...]
 
 RESTORE = "restore it from where it came"

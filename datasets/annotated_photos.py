@@ -8,7 +8,7 @@ from typing import Callable, ClassVar, Mapping, Sequence, TypeVar
 
 import numpy as np
 
-from datasets.faces import Face, subset_of
+from datasets.faces import Face, checked, subset_of
 from datasets.geometry import landmark_box
 from datasets.images import read_image
 from datasets.markups import Markup
@@ -55,7 +55,7 @@ class AnnotatedPhotos:
             raise ValueError(self.damaged[self.names[index]])
         # The annotations count in the stored pixels, whatever way up a viewer would turn them.
         image = read_image(self.image_paths[index], apply_orientation=False)
-        return Face(image, self.points[index], self.box(index), self.names[index])
+        return checked(Face(image, self.points[index], self.box(index), self.names[index]))
 
     def box(self, index: int) -> np.ndarray:
         """The box (4,) of a face: the tight one of its landmarks."""
