@@ -13,6 +13,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
+from common.readers import read_text
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
@@ -235,7 +236,7 @@ def read_photo_names(path: str) -> set[str]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such list of photos; check the path")
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, "give one file name a line").splitlines()
     return {PurePosixPath(line.strip()).stem for line in lines if line.strip()}
 
 

@@ -26,7 +26,7 @@ NUMBERS = (
     "0x10",
     "1e999",
 )
-TEXTS = ("", "x", "../../x", "/etc/passwd", "a\0b", "é" * 300, "\ud800", "[" * 3000, "%s{}", "١")
+TEXTS = ("", "x", "../../x", "/etc/passwd", "a\0b", "é" * 300, "\ud800", "[" * 3000, "%s{}", "\u0661")
 VALUES: Sequence[Any] = (
     None,
     True,
