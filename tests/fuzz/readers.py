@@ -24,12 +24,12 @@ from datasets.detection import fddb, landmark_boxes, voc, wider_face
 from datasets.images import read_image, read_size
 from datasets.pts_files import read_pts, write_pts
 from datasets.w300_vw import FrameReader
-from engine.checkpoint import LAST, read_progress
+from engine.checkpoint import LAST, NUMBERS, PROGRESS, read_progress, write_arrays
 from gluon_models.detector.weights import detector_name
 from gluon_models.parameter_files import read_parameters
 from gluon_models.weights import load_weights, read_info, shipped_weights
 from inference.detectors import FileDetector
-from inference.shape_model import ShapeFitter, ShapeModel, load_shape_model, save_shape_model
+from inference.shape_model import ShapeFitter, fit_shapes, load_shape_model, save_shape_model
 from report.compare import read_scored
 from training.landmark_training import read_photo_names
 
@@ -262,10 +262,8 @@ def _write_index(folder: Path) -> None:
 
 
 def _write_shape(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    mean = rng.normal(size=(5, 2))
-    components = np.linalg.qr(rng.normal(size=(10, 2)))[0].T.reshape(2, 5, 2)
-    save_shape_model(ShapeModel(mean - mean.mean(axis=0), components, np.array([0.3, 0.1])), folder / "shape.npz")
+    shapes = np.random.default_rng(0).normal(size=(9, 5, 2)) + 4 * np.arange(10).reshape(5, 2) ** 0.5
+    save_shape_model(fit_shapes(shapes, components=2), folder / "shape.npz")
 
 
 def _fit_shape(folder: Path) -> None:
@@ -287,8 +285,8 @@ def _write_checkpoint(folder: Path) -> None:
         "arguments": {"lr": 0.1},
         "history": [],
     }
-    text = np.frombuffer(json.dumps(progress).encode(), np.uint8)
-    np.savez(folder / LAST, **{"weights/0": np.ones((2, 3)), "progress": text})
+    numbers = {"numbers": {"num_update": 3}, "update_counts": {"0": {"0": 3}}}
+    write_arrays(folder, {"weights/0": np.ones((2, 3))}, {PROGRESS: progress, NUMBERS: numbers})
 
 
 def _write_metrics(folder: Path) -> None:
