@@ -22,7 +22,7 @@ _PIECE = 2**20
 # which is HDF5.
 _READ_ERRORS = (
     *(MatReadError, NotImplementedError, OSError, ValueError, TypeError, LookupError, AttributeError),
-    *(ArithmeticError, EOFError, MemoryError, struct.error, zlib.error),
+    *(ArithmeticError, EOFError, MemoryError, NameError, struct.error, zlib.error),
 )
 
 

@@ -90,7 +90,9 @@ def kabsch(points: np.ndarray, target: np.ndarray, weights: np.ndarray | None = 
 
 def _rotation(cosine: float, sine: float) -> np.ndarray:
     """Rotation (2, 2) whose cosine and sine are as these two are."""
-    length = np.hypot(cosine, sine) or 1.0
+    length = np.hypot(cosine, sine)
+    if not length:  # all points are one: no rotation is better than another
+        return np.eye(2)
     return np.array([[cosine, -sine], [sine, cosine]]) / length
 
 
@@ -193,7 +195,7 @@ class ShapeFitter:
     def _solve(self, found: _Found, pose: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
         """Weighted linear least squares for size, turn, place and components; the shape (K, 2) and its pose [L23]."""
         mean, count = self.model.mean, len(self.model.deviations)
-        size = np.sqrt(abs(np.linalg.det(pose)))
+        size = max(np.sqrt(abs(np.linalg.det(pose))), 1e-9)
         turned = self.model.components @ (pose / size).T * (size * self.model.deviations)[:, None, None]
         pose_columns = [mean, mean[:, ::-1] * (-1, 1), np.ones_like(mean) * (1, 0), np.ones_like(mean) * (0, 1)]
         design = np.concatenate([pose_columns, turned]).reshape(4 + count, -1)
