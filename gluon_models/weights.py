@@ -23,7 +23,7 @@ SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 
 RESTORE_INDEX = "restore it with git checkout"
-COPY_AGAIN = "copy it again from where it came"
+COPY_AGAIN = "it does not describe weights: copy it again from where it came"
 LARGEST_OVERRIDE = 1024  # of the numbers that a network is built with
 # All that building a network of impossible settings raises.
 _UNBUILDABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, mx.MXNetError)
@@ -122,7 +122,7 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
         _check_overrides(overrides, markup)
         return WeightsInfo(model, overrides, InputSpec.from_dict(spec), markup)
     except ValueError as error:
-        raise ValueError(f"{beside} does not describe weights ({error}): {COPY_AGAIN}") from error
+        raise ValueError(f"{beside}: {error}; {COPY_AGAIN}") from error
 
 
 def _check_overrides(overrides: dict[str, Any], markup: str) -> None:

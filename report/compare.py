@@ -15,7 +15,7 @@ from report.comparison import NORMALIZER_WORDS
 from report.outputs import csv_bytes, json_bytes
 from report.plots import draw_pairs
 
-_AGAIN = "evaluate again"
+_AGAIN = "it was not written by evaluate.py: evaluate again"
 SAME_FACES = ("dataset", "subset", "seed")  # beside the names; the seed of rendered faces, whose names are numbers
 CHANCE = 0.05  # a p-value below this is called significant
 

@@ -104,7 +104,7 @@ class TestModel:
         (tmp_path / "text.npz").write_text("no")
         np.savez(tmp_path / "other.npz", mean=np.zeros((68, 3)), components=np.zeros((2, 68, 2)), deviations=np.ones(2))
         for name in ("text.npz", "other.npz"):
-            with pytest.raises(ValueError, match="holds no shape model"):
+            with pytest.raises(ValueError, match="name the .npz that training wrote"):
                 load_shape_model(tmp_path / name)
         with pytest.raises(ValueError, match="12 complete shapes are too few"):
             fit_shapes(np.concatenate([np.random.RandomState(0).normal(0, 1, (12, 5, 2)), np.full((9, 5, 2), np.nan)]))

@@ -14,7 +14,9 @@ from common.readers import entry, read_json
 from gluon_models.detector.gluoncv_parts import FasterRCNN
 from gluon_models.detector.network import SETTINGS, build_detector, initialise, resnet_backbone
 from gluon_models.parameter_files import check_parameters, read_parameters
-from gluon_models.weights import COPY_AGAIN, info_path
+from gluon_models.weights import info_path
+
+COPY_AGAIN = "it does not name a face detector: copy it again from where it came"
 
 
 def load_backbone(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
