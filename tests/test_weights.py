@@ -84,7 +84,7 @@ def test_weights_of_another_model_say_which(saved):
 
 @pytest.mark.parametrize("overrides", [{"num_landmarks": 68}, {}])
 def test_a_json_of_another_shape_does_not_load(saved, overrides):
-    rewrite(saved, overrides=overrides)
+    rewrite(saved, overrides=overrides, markup="ibug_68")
     with pytest.raises(ValueError, match="cut short or belongs to another network") as caught:
         load_weights(saved)
     assert_one_line(caught.value, str(saved))
@@ -101,7 +101,7 @@ def test_a_file_cut_short(saved, share):
 
 def test_a_file_that_is_no_weights(saved):
     saved.write_text("<html>404 Not Found</html>" * 100)
-    with pytest.raises(ValueError, match="cut short or belongs to another network") as caught:
+    with pytest.raises(ValueError, match="cut short or no parameters file") as caught:
         load_weights(saved)
     assert_one_line(caught.value, str(saved))
 
@@ -135,7 +135,7 @@ def test_a_broken_json(saved, text):
 )
 def test_a_json_of_an_unknown_network(saved, changes):
     rewrite(saved, **changes)
-    with pytest.raises(ValueError, match="describes no network of this project") as caught:
+    with pytest.raises(ValueError, match="describes no network of this project|does not describe weights") as caught:
         load_weights(saved)
     assert_one_line(caught.value, str(saved.with_suffix(".json")))
 
@@ -296,3 +296,61 @@ def test_a_batch_of_full_size_maps_fits_into_a_laptop(tmp_path):
     save_weights(net, tmp_path / "a.params", describe("lgcn_64", "ibug_68", num_landmarks=68))
     words = [sys.executable, "-c", MEMORY, str(tmp_path / "a.params")]
     assert float(subprocess.check_output(words, cwd=ROOT, text=True).split()[-1]) < 100
+
+
+# What was accepted, or ended in a traceback, before the spec was checked.
+IMPOSSIBLE = [
+    {"size": -5},
+    {"size": 0},
+    {"size": "112"},
+    {"size": True},
+    {"size": 10**9},
+    {"colour": "banana"},
+    {"colour": "gray"},  # with three means
+    {"mean": [0.0]},
+    {"mean": [0.0, 0.0, "0"]},
+    {"mean": 0.0},
+    {"scale": None},
+    {"scale": [0.0, 1.0, 1.0]},
+    {"scale": [float("nan"), 1.0, 1.0]},
+    {"box_margin": float("inf")},
+    {"box_margin": -2},
+    {"output": "boxes"},
+    {"output": "heatmaps"},  # of a network that predicts points
+    {"stride": 0},
+    {"stride": 2},
+    {"sigma": -1.0},
+    {"banana": 1},
+]
+
+
+@pytest.mark.parametrize("changes", IMPOSSIBLE, ids=str)
+def test_a_spec_that_no_network_has_is_refused(saved, changes):
+    spec = json.loads(saved.with_suffix(".json").read_text())["spec"]
+    rewrite(saved, spec={**spec, **changes})
+    with pytest.raises(ValueError, match=f"'{next(iter(changes))}'|'mean'") as caught:
+        load_weights(saved)
+    assert_one_line(caught.value, str(saved.with_suffix(".json")))
+
+
+@pytest.mark.parametrize("lacking", ["size", "colour", "mean", "scale", "box_margin", "output"])
+def test_a_spec_that_lacks_a_value_is_refused(saved, lacking):
+    spec = json.loads(saved.with_suffix(".json").read_text())["spec"]
+    rewrite(saved, spec={key: value for key, value in spec.items() if key != lacking})
+    with pytest.raises(ValueError, match=f"'{lacking}'"):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"num_landmarks": -1}, {"num_landmarks": 10**9}, {"num_landmarks": float("nan")}]
+)
+def test_settings_that_no_network_is_built_with_are_refused(saved, overrides):
+    rewrite(saved, overrides=overrides)
+    with pytest.raises(ValueError, match="does not describe weights"):
+        load_weights(saved)
+
+
+def test_a_markup_of_another_number_of_landmarks_is_refused(saved):
+    rewrite(saved, markup="cofw_29")
+    with pytest.raises(ValueError, match="19 landmarks are not those of cofw_29"):
+        load_weights(saved)
