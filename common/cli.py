@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, Iterator
 
-from common.files import PathLike, make_folder
+from common.files import PathLike, make_folder, sweep
 
 LARGEST = 1e9  # of numbers on a command line: more faces, epochs, pixels or seconds than anybody has
 LARGEST_SEED = 2**31 - 1
@@ -145,6 +145,11 @@ def seed(text: str) -> int:
     return _whole(text, 0, LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED}")
 
 
+def integer(text: str) -> int:
+    """Any whole number."""
+    return _whole(text, int(-LARGEST), LARGEST, "a whole number")
+
+
 def number(text: str) -> float:
     """Any finite number."""
     return _real(text, lambda value: True, f"a number between -{LARGEST:g} and {LARGEST:g}")
@@ -179,6 +184,7 @@ def output_folder(folder: PathLike) -> Path:
         OSError: it cannot be made or written to, in one line that names it.
     """
     made = make_folder(folder)
+    sweep(made)
     try:
         with tempfile.TemporaryFile(dir=made) as file:
             file.write(b"0")

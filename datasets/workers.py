@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -30,12 +31,21 @@ def start_workers(workers: int, start: Callable[..., None], arguments: tuple[Any
 
 
 def _start_worker(parent: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    follow(parent)
     start(*arguments)
 
 
+def follow(parent: int) -> None:
+    """Has this process end with its parent, and by nothing else: Ctrl-C in a terminal reaches them both.
+
+    A killed parent cannot end it, so it looks for itself whether the parent is still there.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
 def _end_with(parent: int) -> None:
-    """Ends this process once its parent is gone, which a killed parent cannot see to itself."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

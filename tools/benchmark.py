@@ -14,9 +14,11 @@ import itertools
 import json
 import multiprocessing
 import os
+import signal
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
@@ -37,6 +39,7 @@ from datasets.loader import Batch, Loader
 from datasets.markups import IBUG_68
 from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
+from datasets.workers import follow
 from engine import devices as processors
 from engine.fit import Objective
 from engine.record import git_state, versions
@@ -233,11 +236,29 @@ def measure_training(model: str, photos: AnnotatedPhotos, setting: Setting) -> d
 
 def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """Calls a function in a process that does nothing else; {"missing": why} where the system ended it."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), follow, (os.getpid(),))
+    with pool, ends_with_it(pool):
         try:
-            return pool.submit(measure, *arguments).result()
+            # While it imports its modules, Ctrl-C in a terminal would reach the process, too.
+            masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                measured = pool.submit(measure, *arguments)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+            return measured.result()
         except BrokenProcessPool:
             return {"missing": "the system ended the process, most likely for want of memory"}
+
+
+@contextmanager
+def ends_with_it(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Ends a pool's processes where the command is stopped, instead of waiting for what they do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
 
 
 def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: float) -> dict[str, Any]:
@@ -326,8 +347,8 @@ def machine(setting: Setting) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures the networks that the command line names."""
     arguments = make_parser().parse_args(argv)
-    if arguments.workers < 0 or not arguments.seconds > 0:
-        raise ValueError("--workers must be at least 0 and --seconds more than 0")
+    if arguments.json:
+        cli.output_file(arguments.json)
     setting = Setting(arguments.seconds, arguments.workers, arguments.gpus, arguments.seed)
     ctx, values = processors.contexts(setting.gpus)[0], machine(setting)
     if arguments.peers:
@@ -335,7 +356,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(processors.idle_cores_advice([ctx]) or "MXNet works on all cores")
     load = values["load_average_at_start"]
     print(f"{os.cpu_count()} processors, load average {load} at the start, {setting.workers} workers, network on {ctx}")
-    with tempfile.TemporaryDirectory() as folder:
+    kept = f"nothing is written to {arguments.json}" if arguments.json else "the figures above stand"
+    with tempfile.TemporaryDirectory() as folder, cli.says_what_is_kept(lambda: kept):
         photos = write_photos(Path(folder), setting.seed)
         if arguments.peers:
 

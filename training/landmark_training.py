@@ -197,34 +197,34 @@ class LandmarkTraining(ABC):
         faces, validation = self.load_faces(settings, recipe)
         context = self.make_context(settings, recipe, faces.markup, devices)
         net = get_model(context.info.model, **context.info.overrides)
-        folder = training.start_folder(settings)
-        crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
-        training.initialise(net, (1, *crop_shape), devices, settings.seed)
-        objective = self.make_objective(net, context)
-        self.fill_network(net, context)
-        samples = self.epoch_faces(faces, context)
-        print(f"{len(samples)} training faces, {len(validation)} for validation")
-        print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
-        order = self.loader_order(samples, context)
-        if settings.cache:
-            samples = CachedFaces(samples, settings.workers, show_progress)
-        crop, seed = self.make_crop(context), settings.seed
-        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
-            fit = Fit(
-                net,
-                batches,
-                objective,
-                self.make_validate(validation, context),
-                NME,
-                lambda best: save_weights(best, folder / "best.params", context.info),
-                self.fit_options(settings, recipe),
-                devices,
-                self.make_before_epoch(objective, context),
-            )
-            record = RunRecord(folder, arguments, [str(device) for device in devices])
-            state = fit.run(folder, record, arguments, resume=bool(settings.resume))
-        print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-        self.finish(faces, folder)
+        with training.start_folder(settings) as folder:
+            crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
+            training.initialise(net, (1, *crop_shape), devices, settings.seed)
+            objective = self.make_objective(net, context)
+            self.fill_network(net, context)
+            samples = self.epoch_faces(faces, context)
+            print(f"{len(samples)} training faces, {len(validation)} for validation")
+            print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
+            order = self.loader_order(samples, context)
+            if settings.cache:
+                samples = CachedFaces(samples, settings.workers, show_progress)
+            crop, seed = self.make_crop(context), settings.seed
+            with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
+                fit = Fit(
+                    net,
+                    batches,
+                    objective,
+                    self.make_validate(validation, context),
+                    NME,
+                    lambda best: save_weights(best, folder / "best.params", context.info),
+                    self.fit_options(settings, recipe),
+                    devices,
+                    self.make_before_epoch(objective, context),
+                )
+                record = RunRecord(folder, arguments, [str(device) for device in devices])
+                state = fit.run(folder, record, arguments, resume=bool(settings.resume))
+            print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
+            self.finish(faces, folder)
         return 0
 
 
