@@ -21,7 +21,7 @@ RENDERED_FACES = 200
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes everything below --out and ends by naming the files to open."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--out", metavar="DIR", default="demo", help="output folder; emptied first")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, default="demo", help="output folder; emptied first")
     out = Path(parser.parse_args(argv).out)
     shutil.rmtree(out, ignore_errors=True)
     make_folder(out)

@@ -38,9 +38,15 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", choices=list_models(), required=True)
-    parser.add_argument("--weights", metavar="FILE", help="a .params file with its .json (default: the shipped one)")
     parser.add_argument(
-        "--out", metavar="PREFIX", required=True, help="path that the names of the output files start with"
+        "--weights", metavar="FILE", type=cli.path, help="a .params file with its .json (default: the shipped one)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PREFIX",
+        type=cli.path,
+        required=True,
+        help="path that the names of the output files start with",
     )
     parser.add_argument("--onnx", action="store_true", help="write PREFIX.onnx too")
     parser.add_argument(
@@ -51,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--int8", action="store_true", help="write PREFIX-int8 too, with int8 convolutions")
     photos = "folder of photos with faces that calibrate --int8 (default: rendered faces)"
-    parser.add_argument("--calibration", metavar="DIR", help=photos)
+    parser.add_argument("--calibration", metavar="DIR", type=cli.path, help=photos)
     cli.add_device_arguments(parser)
     return parser
 

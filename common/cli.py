@@ -16,6 +16,7 @@ from typing import Callable, Iterator
 from common.files import PathLike, make_folder, sweep
 
 LARGEST = 1e9  # of numbers on a command line: more faces, epochs, pixels or seconds than anybody has
+LARGEST_COUNT = 10_000_000  # of whole numbers that count something
 LARGEST_SEED = 2**31 - 1
 _STOPPED = {signal.SIGINT: "stopped by the user", signal.SIGTERM: "stopped by the system (SIGTERM)"}
 
@@ -132,12 +133,12 @@ def _real(text: str, fits: Callable[[float], bool], what: str) -> float:
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    return _whole(text, 1, LARGEST, "a whole number of at least 1")
+    return _whole(text, 1, LARGEST_COUNT, f"a whole number from 1 to {LARGEST_COUNT:,}")
 
 
 def count_or_none(text: str) -> int:
     """A whole number of at least 0, where 0 stands for none or all."""
-    return _whole(text, 0, LARGEST, "a whole number of at least 0")
+    return _whole(text, 0, LARGEST_COUNT, f"a whole number from 0 to {LARGEST_COUNT:,}")
 
 
 def seed(text: str) -> int:
@@ -175,6 +176,11 @@ def path(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise _refuse(text, "a path")
     return text
+
+
+def file_path(text: str) -> Path:
+    """The same as a `Path`."""
+    return Path(path(text))
 
 
 def output_folder(folder: PathLike) -> Path:

@@ -38,7 +38,7 @@ def option(
         least: smallest allowed value of a number; 0 if None.
         most: largest allowed value of a number.
     """
-    given = {"help": help, "flag": flag, "metavar": metavar, "kind": kind, "choices": choices}
+    given: dict[str, Any] = {"help": help, "flag": flag, "metavar": metavar, "kind": kind, "choices": choices}
     given.update(least=least, most=most)
     return field(default=default, metadata=given)
 
@@ -94,8 +94,9 @@ class Option(NamedTuple):
         least, most = self.metadata.get("least") or 0, self.metadata.get("most")
         if not value >= least:
             raise ValueError(f"{self.flag} must be at least {least}")
-        if not value <= (cli.LARGEST if most is None else most):
-            raise ValueError(f"{self.flag} must be at most {cli.LARGEST if most is None else most:g}")
+        most = cli.LARGEST_COUNT if most is None else most
+        if not value <= most:
+            raise ValueError(f"{self.flag} must be at most {most:g}")
 
 
 def options_of(settings: Any) -> list[Option]:

@@ -58,7 +58,7 @@ def convert(folder: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Converts the run of the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("run", metavar="RUN", help="folder of a run of your own")
+    parser.add_argument("run", metavar="RUN", type=cli.path, help="folder of a run of your own")
     folder = Path(parser.parse_args(argv).run)
     convert(folder)
     print(f"converted: go on with --resume {folder}")

@@ -8,10 +8,11 @@ from typing import Any, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from common import cli
 from figures.commands import option
 from report.plots import NETWORK_LINES, to_png
 
-RUN = option("--run", metavar="RUN", required=True, help="folder of a training run")
+RUN = option("--run", metavar="RUN", type=cli.path, required=True, help="folder of a training run")
 
 
 def read_log(run: str) -> list[dict[str, Any]]:

@@ -84,9 +84,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(__doc__)
     models = f"a network, or {ALL}: " + ", ".join(list_models())
     parser.add_argument("--model", choices=(*list_models(), ALL), default="resnet18_slim", metavar="NAME", help=models)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument(
+        "--workers", type=cli.count_or_none, default=os.cpu_count(), help="processes that prepare faces"
+    )
+    parser.add_argument("--seconds", type=cli.positive, default=10.0, help="length of each measurement")
+    parser.add_argument("--json", metavar="FILE", type=cli.path, help="write the figures to this file, too")
     parser.add_argument("--peers", action="store_true", help="compare with PyTorch, FAN and dlib instead")
     cli.add_device_arguments(parser)
     return parser

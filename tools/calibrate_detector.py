@@ -74,15 +74,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--detector", choices=DETECTORS, default="haar", help="detector to calibrate")
-    parser.add_argument("--detector-weights", metavar="FILE", help="weights of faster_rcnn (default: the shipped ones)")
-    parser.add_argument("--data", metavar="DIR", required=True, help="folder of 300-W")
+    parser.add_argument(
+        "--detector-weights", metavar="FILE", type=cli.path, help="weights of faster_rcnn (default: the shipped ones)"
+    )
+    parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")
-    parser.add_argument("--max-faces", type=int, default=0, help="faces of each part, evenly spread; 0 for all")
+    parser.add_argument(
+        "--max-faces", type=cli.count_or_none, default=0, help="faces of each part, evenly spread; 0 for all"
+    )
     parser.add_argument("--model", default="ffld_resnet18", help="landmark network of the comparison, by name or file")
     out = (
         f"JSON file of corrections to update, such as inference/{CORRECTIONS_FILE.name}; without it nothing is written"
     )
-    parser.add_argument("--out", metavar="FILE", help=out)
+    parser.add_argument("--out", metavar="FILE", type=cli.path, help=out)
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 

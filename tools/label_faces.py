@@ -39,12 +39,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     model = f"network that labels; repeat it to average several (default: {DEFAULT_MODEL})"
     parser.add_argument("--model", action="append", choices=list_models(), help=model)
     weights = "weights instead of the shipped ones; once for each --model, in the same order"
-    parser.add_argument("--weights", action="append", metavar="FILE", help=weights)
-    parser.add_argument("--copies", type=int, default=MEMBERS, help="copies of each face that are averaged")
+    parser.add_argument("--weights", action="append", metavar="FILE", type=cli.path, help=weights)
+    parser.add_argument("--copies", type=cli.count, default=MEMBERS, help="copies of each face that are averaged")
     agreement = "leave out faces on which the networks disagree by more than this fraction of the inter-ocular distance"
-    parser.add_argument("--agreement", type=float, metavar="FRACTION", help=agreement)
-    parser.add_argument("--data", metavar="DIR", required=True, help="photos, each with a .pts file beside it")
-    parser.add_argument("--out", metavar="DIR", required=True, help="new folder for photos and labels")
+    parser.add_argument("--agreement", type=cli.positive, metavar="FRACTION", help=agreement)
+    parser.add_argument(
+        "--data", metavar="DIR", type=cli.path, required=True, help="photos, each with a .pts file beside it"
+    )
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="new folder for photos and labels")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.model = arguments.model or [DEFAULT_MODEL]

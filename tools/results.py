@@ -83,14 +83,18 @@ class System(NamedTuple):
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", type=Path, help="folder of data sets; rendered faces need none")
+    parser.add_argument(
+        "--data", metavar="DIR", type=cli.file_path, help="folder of data sets; rendered faces need none"
+    )
     parser.add_argument("--datasets", metavar="NAME,...", help=DATASETS_HELP)
-    parser.add_argument("--stress-faces", type=int, metavar="N", default=100, help="faces made harder; 0 for none")
-    parser.add_argument("--count", type=int, default=500, help="number of rendered faces")
-    parser.add_argument("--batch-size", type=int, default=64, help="most faces that run together")
+    parser.add_argument(
+        "--stress-faces", type=cli.count_or_none, metavar="N", default=100, help="faces made harder; 0 for none"
+    )
+    parser.add_argument("--count", type=cli.count, default=500, help="number of rendered faces")
+    parser.add_argument("--batch-size", type=cli.count, default=64, help="most faces that run together")
     again = "an earlier results.json to draw the page and the PNGs from; nothing is measured"
-    parser.add_argument("--record", metavar="FILE", type=Path, help=again)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--record", metavar="FILE", type=cli.file_path, help=again)
+    parser.add_argument("--out", metavar="DIR", type=cli.file_path, required=True, help="folder for the results")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.stress_faces < 0:

@@ -47,13 +47,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("script", choices=SCRIPTS, help="training script")
     parser.add_argument(
-        "--trials", type=int, default=20, help="pairs of values to try; the paper does not state how many"
+        "--trials", type=cli.count, default=20, help="pairs of values to try; the paper does not state how many"
     )
-    parser.add_argument("--epochs", type=int, default=10, help="epochs of each trial, the paper's by default")
-    parser.add_argument("--lr-range", nargs=2, type=float, default=[1e-5, 1e-2], metavar=("LOW", "HIGH"))
-    parser.add_argument("--wd-range", nargs=2, type=float, default=[1e-6, 1e-2], metavar=("LOW", "HIGH"))
-    parser.add_argument("--search-seed", type=int, default=0, help="seed of the drawn values")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    parser.add_argument("--epochs", type=cli.count, default=10, help="epochs of each trial, the paper's by default")
+    parser.add_argument("--lr-range", nargs=2, type=cli.positive, default=[1e-5, 1e-2], metavar=("LOW", "HIGH"))
+    parser.add_argument("--wd-range", nargs=2, type=cli.positive, default=[1e-6, 1e-2], metavar=("LOW", "HIGH"))
+    parser.add_argument("--search-seed", type=cli.seed, default=0, help="seed of the drawn values")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
     if arguments.trials < 1 or arguments.epochs < 1:

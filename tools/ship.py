@@ -38,17 +38,17 @@ HALVED = "best_float16.params"
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("run", metavar="RUN", type=cli.path, help="folder of a finished training run")
     parser.add_argument("--halve", action="store_true", help="write a float16 copy to evaluate and ship")
     parser.add_argument("--name", help="of the files; the model's own name makes them its default weights")
     results = "output of evaluate.py or tools.evaluate_detector for these weights"
-    parser.add_argument("--results", metavar="DIR", action="append", help=results)
+    parser.add_argument("--results", metavar="DIR", type=cli.path, action="append", help=results)
     parser.add_argument("--trained-on", metavar="TEXT", help="description of the training faces")
     parser.add_argument("--trained-on-short", metavar="TEXT", help="a short one for the table in README.md")
     parser.add_argument(
         "--terms", metavar="TEXT", default="research only; see README.md", help="licence of the weights"
     )
-    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=cli.file_path, default=ROOT, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     missing = [name for name in ("name", "results", "trained_on") if not getattr(arguments, name)]
     if missing and not arguments.halve:

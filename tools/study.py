@@ -172,7 +172,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("study", choices=sorted(STUDIES))
     parser.add_argument("--seeds", default="0,1,2", help="seeds of each cell's runs")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
     try:
