@@ -18,7 +18,6 @@ import numpy as np
 from tqdm import tqdm
 
 from common import cli
-from common.files import make_folder
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
 from datasets.faces import Face
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
@@ -84,9 +83,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the report")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    for name in ("count", "batch_size", "stress_faces"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
     if arguments.int8 and arguments.ensemble == "dropout":
         raise ValueError("--int8 with --ensemble dropout: the int8 twin has no dropout; use --ensemble augmentation")
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
@@ -151,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if info.markup != faces.markup.name:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
     boxes = box_source(arguments.boxes, protocol.true_boxes, detector=arguments.detector, context=context)
-    out = make_folder(arguments.out)
+    out = cli.output_folder(arguments.out)
     result = evaluate(
         predictor,
         subset,

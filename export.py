@@ -17,7 +17,7 @@ import mxnet as mx
 import numpy as np
 
 from common import cli
-from common.files import make_folder, publish, staging
+from common.files import publish, staging
 from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.render.faces import RenderedFaces
@@ -71,7 +71,7 @@ def output_prefix(out: str, weights: Path) -> Path:
     name = os.path.basename(out)
     if name in ("", ".", ".."):
         raise ValueError(f"--out {out} names a folder: add a file name prefix")
-    folder = make_folder(Path(out).parent)
+    folder = cli.output_folder(Path(out).parent)
     if (folder / f"{name}.json").resolve() == info_path(weights).resolve():
         raise ValueError(f"--out {out} would replace the JSON of {weights}: name another prefix")
     return folder / name

@@ -19,7 +19,6 @@ import mxnet as mx
 from tqdm import tqdm
 
 from common import cli
-from common.files import make_folder
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
@@ -80,13 +79,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-frames", type=cli.count, metavar="N", help=MAX_FRAMES_HELP)
     parser.add_argument("--show", action="store_true", help=SHOW_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
+    parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    for name in ("redetect", "max_frames"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
-    if not arguments.cutoff > 0:
-        raise ValueError(f"--cutoff must be above 0 Hz, not {arguments.cutoff:g}")
     if arguments.no_tracking and arguments.smooth:
         raise ValueError("--smooth needs tracking: leave out --no-tracking")
     return arguments
@@ -258,6 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
     if arguments.show:
         check_display()
+    out = cli.output_folder(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
     name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
     weights = choose_weights(arguments.weights, arguments.model, name)
@@ -290,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "redetect_every_frames": None if arguments.no_tracking else redetect or None,
         "smoothing_hz": smoothing_hz,
     }
-    folder = OutputFolder(make_folder(arguments.out), arguments.overwrite)
+    folder = OutputFolder(out, arguments.overwrite, arguments.resume)
     folder.check(inputs)
     results = Results(
         PhotoFiles(folder, about, detector.markup),
@@ -298,16 +294,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         Window("predict.py") if arguments.show else None,
         arguments.max_frames,
     )
-    for source in tqdm(inputs, "predicting", unit="input", disable=only_one or None):
-        try:
-            if is_video(source):
-                results.video(follow(source), source)
-            else:
-                results.photo(detector, source)
-        except (ValueError, OSError) as error:
-            if only_one:
-                raise
-            results.bad.append(str(error))
+    left = [source for source in inputs if not (arguments.resume and folder.is_complete(source.stem))]
+    if len(left) < len(inputs):
+        print(f"{len(inputs) - len(left)} of {len(inputs)} inputs have their results in {arguments.out} already")
+    kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
+    with kept:
+        for source in tqdm(left, "predicting", unit="input", disable=only_one or None):
+            try:
+                if is_video(source):
+                    results.video(follow(source), source)
+                else:
+                    results.photo(detector, source)
+            except (ValueError, OSError) as error:
+                if only_one:
+                    raise
+                results.bad.append(str(error))
     print(results.summary(inputs, arguments.out))
     for line in results.bad:
         print(f"left out: {' '.join(line.split())}", file=sys.stderr)

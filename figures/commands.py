@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import mxnet as mx
 
 from common import cli
-from common.files import make_folder, write_bytes
+from common.files import write_bytes
 from engine import devices
 
 Option = Callable[[argparse.ArgumentParser], object]
@@ -125,7 +125,6 @@ def write_picture(out: str, draw: Callable[[], bytes]) -> None:
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out {out}: figures are PNG files; give a name that ends in .png")
-    picture = draw()
-    make_folder(path.parent)
-    write_bytes(path, picture)
+    cli.output_file(path)
+    write_bytes(path, draw())
     print(f"open {path}")

@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ValueError, FileNotFoundError: folders that cannot be compared.
     """
     arguments = parse(argv)
+    if arguments.out:
+        cli.output_folder(arguments.out)
     first, second = read_scored(arguments.first), read_scored(arguments.second)
     comparison = compare_systems(first, second, arguments.seed)
     print(format_comparison(comparison, arguments.list))

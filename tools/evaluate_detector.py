@@ -181,6 +181,8 @@ def what_made_it(
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures as the command line says."""
     arguments = parse(argv)
+    if arguments.out:
+        cli.output_folder(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
     weights = find_weights(arguments)
     photos = load_photos(arguments)

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import cli
-from common.files import make_folder, write_text
+from common.files import write_text
 from datasets.geometry import landmark_box
 from datasets.render.video import RenderedVideo
 from engine import devices
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     detector = LandmarkDetector.from_pretrained(arguments.model, found_by, context)
     rows = ways(detector, arguments.redetect, arguments.smooth)
     with tempfile.TemporaryDirectory() as aside:
-        path = (make_folder(arguments.out) if arguments.out else Path(aside)) / "video.avi"
+        path = (cli.output_folder(arguments.out) if arguments.out else Path(aside)) / "video.avi"
         truth = write_video(video, path)
         measured = {text: measure(make(), path, truth) for text, make in rows.items()}
     compared = found_by_all(list(measured.values()))

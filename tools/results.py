@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from common import cli
 from common.files import write_set
+from common.readers import entry, read_json
 from datasets.catalog import CATALOG, RENDERED_SUBSETS, load_subset
 from datasets.markups import IBUG_68
 from datasets.render.mesh import NUM_IDENTITY, Expression, make_controls
@@ -57,6 +58,8 @@ COST = ROOT / "docs" / "results" / "cost.json"  # of tools.benchmark --model all
 CED_STEPS = 240
 CED_REACH = 1.5  # of the failure threshold
 NOT_PUBLISHED = ("names", "skipped", "units")  # of metrics.json: no names of faces
+
+MEASURE = "name a results.json that tools.results wrote"
 
 
 DATASETS_HELP = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
@@ -97,8 +100,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", type=cli.file_path, required=True, help="folder for the results")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    if arguments.stress_faces < 0:
-        raise ValueError(f"--stress-faces must be at least 0, not {arguments.stress_faces}")
     return arguments
 
 
@@ -116,10 +117,10 @@ def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset
     partial: list[tuple[tuple[str, ...], Subset]] = []
     parts = [
         (dataset, part)
-        for dataset, entry in CATALOG.items()
+        for dataset, known in CATALOG.items()
         if dataset != OWN and (root / dataset).is_dir()
-        for part in entry.subsets
-        if part not in ("train", entry.training) and (not wanted or {dataset, f"{dataset}/{part}"} & set(wanted))
+        for part in known.subsets
+        if part not in ("train", known.training) and (not wanted or {dataset, f"{dataset}/{part}"} & set(wanted))
     ]
     for dataset, part in parts:
         try:
@@ -145,7 +146,7 @@ def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset
 
 def shipped() -> dict[str, dict[str, Any]]:
     """The index of the weights that ship and place landmarks, by name."""
-    index = _read(SHIPPED_FOLDER / "index.json")
+    index = read_json(SHIPPED_FOLDER / "index.json")
     return {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
 
 
@@ -297,7 +298,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "units": "errors, rates and areas are fractions; rows of tables and published figures are per cent",
         "evaluations": evaluations,
         "pairs": pairs,
-        "cost": _read(COST) if COST.is_file() else None,
+        "cost": read_json(COST) if COST.is_file() else None,
         "context": [asdict(cell) for cell in CONTEXT],
     }
 
@@ -325,26 +326,26 @@ def recorded(path: Path) -> dict[str, Any]:
     Raises:
         ValueError, FileNotFoundError: it is not there, or damaged.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"--record {path}: there is no such file; name a results.json")
-    record = _read(path)
-    if "evaluations" not in record:
-        raise ValueError(f"--record {path}: this is no results.json of tools/results.py")
+    record = read_json(path, MEASURE)
+    entry(record, "evaluations", list, path, MEASURE)
     return record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, or takes an earlier record, then writes everything at once."""
     arguments = parse(argv)
+    cli.output_folder(arguments.out)
     # What is drawn is what is written.
     record = recorded(arguments.record) if arguments.record else json.loads(json_bytes(measure(arguments)))
-    write_set(arguments.out, output_files(record))
+    try:
+        drawn = output_files(record)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        if not arguments.record:
+            raise
+        raise ValueError(f"--record {arguments.record}: not a whole results.json ({error!r}); {MEASURE}") from error
+    write_set(arguments.out, drawn)
     print(f"\nopen {arguments.out / 'report.html'}")
     return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common import cli
-from common.files import make_folder, write_text, write_whole
+from common.files import write_text, write_whole
 from engine.checkpoint import LAST
 from tools.study import result_of
 from training.discovery import ROOT, training_scripts
@@ -56,8 +56,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
-    if arguments.trials < 1 or arguments.epochs < 1:
-        raise ValueError("--trials and --epochs must be at least 1")
     for name in ("lr_range", "wd_range"):
         low, high = getattr(arguments, name)
         if not 0 < low <= high < math.inf:
@@ -126,7 +124,7 @@ def draw(path: Path, trials: Sequence[Trial]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the search; 1 if every trial failed, else 0."""
     arguments = parse(argv)
-    out, trials = make_folder(arguments.out), []
+    out, trials = cli.output_folder(arguments.out), []
     for number in range(arguments.trials):
         drawn = draw_trial(number, arguments.search_seed, arguments.lr_range, arguments.wd_range)
         folder = out / f"trial-{number:03d}"

@@ -21,6 +21,7 @@ from typing import Any, Callable, Sequence
 
 from common import cli
 from common.files import make_folder, write_text
+from common.readers import read_json
 from engine.record import best_error
 from gluon_models import file_sha256
 from gluon_models.detector.network import SETTINGS
@@ -106,7 +107,7 @@ def is_detector(record: dict[str, Any]) -> bool:
 
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
     """The commands that made a run's weights, those of the weights it started from first."""
-    record = _read(run / "run.json")
+    record = read_json(run / "run.json")
     before: list[str] = []
     for option in ("init", "baseline"):
         start = record["arguments"].get(option)
@@ -162,7 +163,7 @@ def ship(run: Path, name: str, evaluations: Sequence[dict[str, Any]], root: Path
     Raises:
         ValueError: as in `shipped_file`.
     """
-    record, index = _read(run / "run.json"), _read(root / "weights" / "index.json")
+    record, index = read_json(run / "run.json"), read_json(root / "weights" / "index.json")
     weights = shipped_file(run, record, evaluations)
     results = [public_record(each) for each in evaluations]
     entry = {
@@ -203,15 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         halve(run / "best.params", run / HALVED)
         print(f"evaluate {run / HALVED}, then ship it")
         return 0
-    evaluations = [_read(Path(folder) / "metrics.json") for folder in arguments.results]
+    evaluations = [read_json(Path(folder) / "metrics.json") for folder in arguments.results]
     about = {"data": arguments.trained_on, "short": arguments.trained_on_short, "terms": arguments.terms}
     about = {key: text for key, text in about.items() if text}
     ship(run, arguments.name, evaluations, arguments.root, **about)
     return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write(path: Path, value: Any) -> None:

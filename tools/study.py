@@ -22,11 +22,13 @@ from typing import Sequence
 from matplotlib.figure import Figure
 
 from common import cli
-from common.files import make_folder, write_text, write_whole
+from common.files import exclusive, write_text, write_whole
+from common.readers import entry, read_json, read_json_lines
 from engine.checkpoint import LAST
 from report.tables import markdown, study_table
 from training.discovery import ROOT
 
+RERUN = "remove the run's folder, and it is trained again"
 WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
 
 
@@ -200,11 +202,13 @@ def run_command(study: Study, cell: Cell, seed: int, further: Sequence[str], fol
 def result_of(folder: Path, measure: Measure = NME) -> float | None:
     """The validation result of a finished run in its best epoch, else None."""
     path = folder / "run.json"
-    result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
-    if not result:
+    result = read_json(path, RERUN).get("result") if path.exists() else None
+    if not isinstance(result, dict):
         return None
-    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return json.loads(log[result["best_epoch"] - 1])[measure.key]
+    log, best = read_json_lines(folder / "log.jsonl", RERUN), entry(result, "best_epoch", int, path, RERUN)
+    if not 1 <= best <= len(log):
+        raise ValueError(f"{path}: its best epoch {best} is not in log.jsonl; {RERUN}")
+    return entry(log[best - 1], measure.key, float, folder / "log.jsonl", RERUN)
 
 
 def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
@@ -216,7 +220,8 @@ def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: P
     folder = out / folder_name(cell, seed)
     if result_of(folder, study.measure) is None:
         if folder.exists() and not (folder / LAST).exists():
-            shutil.rmtree(folder)  # it was interrupted before its first epoch ended
+            with exclusive(folder, "wait for it to end"):
+                shutil.rmtree(folder)  # it was interrupted before its first epoch ended
         command = run_command(study, cell, seed, further, folder)
         print(shlex.join(command), flush=True)
         if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
@@ -262,7 +267,7 @@ def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study seed by seed, so that early results already compare all cells."""
     arguments = parse(argv)
-    study, out = STUDIES[arguments.study], make_folder(arguments.out)
+    study, out = STUDIES[arguments.study], cli.output_folder(arguments.out)
     values: dict[str, list[float]] = {cell.name: [] for cell in study.cells}
     for number, seed in enumerate(arguments.seeds, start=1):
         for cell in study.cells:
