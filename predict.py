@@ -253,7 +253,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
     if arguments.show:
         check_display()
-    out = cli.output_folder(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
     name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
     weights = choose_weights(arguments.weights, arguments.model, name)
@@ -286,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "redetect_every_frames": None if arguments.no_tracking else redetect or None,
         "smoothing_hz": smoothing_hz,
     }
-    folder = OutputFolder(out, arguments.overwrite, arguments.resume)
+    folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
     results = Results(
         PhotoFiles(folder, about, detector.markup),

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Callable, Iterator
+from typing import Callable, Iterator, NoReturn
 
 from common.files import PathLike, make_folder, sweep
 
@@ -98,9 +98,17 @@ def _command() -> str | None:
     return f"python -m {spec.name.replace('.__main__', '')}" if spec else None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, as all bad input is refused, instead of showing all options first."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError."""
+        raise ValueError(f"{message}; --help shows the options")
+
+
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose --help shows defaults."""
-    return argparse.ArgumentParser(_command(), description=description, formatter_class=_HelpWithDefaults)
+    """A parser whose --help shows defaults; what it cannot read is a ValueError."""
+    return _Parser(_command(), description=description, formatter_class=_HelpWithDefaults)
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:

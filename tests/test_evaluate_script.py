@@ -373,9 +373,9 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--count", "0"], "--count must be at least 1"),
-        (["--batch-size", "0"], "--batch-size must be at least 1"),
-        (["--stress", "--stress-faces", "0"], "--stress-faces must be at least 1"),
+        (["--count", "0"], "--count: .* from 1"),
+        (["--batch-size", "0"], "--batch-size: .* from 1"),
+        (["--stress", "--stress-faces", "0"], "--stress-faces: .* from 1"),
         (["--int8", "--ensemble", "dropout"], "the int8 twin has no dropout; use --ensemble augmentation"),
         (["--dataset", "300w"], "--data DIR"),
         (["--dataset", "cofw"], "--data DIR"),

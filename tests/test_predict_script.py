@@ -531,9 +531,9 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        (("--redetect", "0"), "--redetect must be at least 1"),
-        (("--max-frames", "0"), "--max-frames must be at least 1"),
-        (("--smooth", "--cutoff", "0"), "--cutoff must be above 0 Hz"),
+        (("--redetect", "0"), "--redetect: '0' is not a whole number from 1"),
+        (("--max-frames", "0"), "--max-frames: '0' is not a whole number from 1"),
+        (("--smooth", "--cutoff", "0"), "--cutoff: '0' is not a number above 0"),
         (("--smooth", "--no-tracking"), "--smooth needs tracking"),
     ],
 )

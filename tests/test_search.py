@@ -87,8 +87,8 @@ def test_the_table_has_the_best_trial_first():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["--trials", "0"], "--trials and --epochs must be at least 1"),
-        (["--lr-range", "0", "1"], "--lr-range 0.0 1.0: give two numbers above 0"),
+        (["--trials", "0"], "--trials: '0' is not a whole number from 1"),
+        (["--lr-range", "0", "1"], "--lr-range: '0' is not a number above 0"),
         (["--wd-range", "1", "0.1"], "the lower one first"),
     ],
 )

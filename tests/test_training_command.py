@@ -74,11 +74,11 @@ def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
         LINE.parse([])
     settings = LandmarkSettings(out=str(tmp_path))
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match="it finished no epoch, remove it"):
-        training.start_folder(settings)
+    with pytest.raises(ValueError, match="it finished no epoch, remove it"), training.start_folder(settings):
+        pass
     (tmp_path / "last.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="continue it with --resume"):
-        training.start_folder(settings)
+    with pytest.raises(ValueError, match="continue it with --resume"), training.start_folder(settings):
+        pass
 
 
 def test_resume_takes_the_runs_own_settings_but_for_the_machine(tmp_path, monkeypatch):

@@ -276,6 +276,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or name a part: 300w/common"
         )
     subsets, context = find_subsets(arguments.data, wanted), devices.contexts(arguments.gpus)[0]
+    cli.output_folder(arguments.out)
     options = Options(context, arguments.batch_size, arguments.stress_faces, arguments.count, arguments.seed)
     index = shipped()
     evaluations, pairs = [], []
@@ -334,7 +335,6 @@ def recorded(path: Path) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, or takes an earlier record, then writes everything at once."""
     arguments = parse(argv)
-    cli.output_folder(arguments.out)
     # What is drawn is what is written.
     record = recorded(arguments.record) if arguments.record else json.loads(json_bytes(measure(arguments)))
     try:
