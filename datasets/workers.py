@@ -8,9 +8,11 @@ import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 import cv2
+
+Result = TypeVar("Result")
 
 
 def start_workers(workers: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
@@ -43,6 +45,29 @@ def follow(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def run_alone(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Calls a function of a module in a new process that does nothing else, and that ends where this one is stopped.
+
+    Raises:
+        BrokenProcessPool: the system ended the process.
+    """
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), follow, (os.getpid(),))
+    # Ctrl-C in a terminal reaches the new process, too, which is deaf to it from its start.
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pending = pool.submit(function, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+    with pool:
+        try:
+            return pending.result()
+        except KeyboardInterrupt:
+            # Its result is not waited for.
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            raise
 
 
 def _end_with(parent: int) -> None:

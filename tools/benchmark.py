@@ -12,13 +12,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
-import signal
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
@@ -39,7 +35,7 @@ from datasets.loader import Batch, Loader
 from datasets.markups import IBUG_68
 from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
-from datasets.workers import follow
+from datasets.workers import run_alone
 from engine import devices as processors
 from engine.fit import Objective
 from engine.record import git_state, versions
@@ -238,29 +234,10 @@ def measure_training(model: str, photos: AnnotatedPhotos, setting: Setting) -> d
 
 def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """Calls a function in a process that does nothing else; {"missing": why} where the system ended it."""
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), follow, (os.getpid(),))
-    with pool, ends_with_it(pool):
-        try:
-            # While it imports its modules, Ctrl-C in a terminal would reach the process, too.
-            masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                measured = pool.submit(measure, *arguments)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-            return measured.result()
-        except BrokenProcessPool:
-            return {"missing": "the system ended the process, most likely for want of memory"}
-
-
-@contextmanager
-def ends_with_it(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Ends a pool's processes where the command is stopped, instead of waiting for what they do."""
     try:
-        yield
-    except KeyboardInterrupt:
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        raise
+        return run_alone(measure, *arguments)
+    except BrokenProcessPool:
+        return {"missing": "the system ended the process, most likely for want of memory"}
 
 
 def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: float) -> dict[str, Any]:
