@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import shutil
 from pathlib import Path
 from typing import Sequence
@@ -11,7 +14,6 @@ from matplotlib import cbook
 import evaluate
 import export
 import predict
-from common import cli
 
 MODEL = "ffld_resnet18"
 RENDERED_FACES = 200

@@ -7,6 +7,9 @@ eight bits, and prints its loss of accuracy on rendered faces.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import argparse
 import json
 import os
@@ -16,7 +19,6 @@ from typing import Any, NamedTuple, Sequence
 import mxnet as mx
 import numpy as np
 
-from common import cli
 from common.files import publish, staging
 from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder

@@ -10,6 +10,9 @@ done.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path
@@ -18,7 +21,6 @@ from typing import Any, Callable, Sequence, Union
 import mxnet as mx
 from tqdm import tqdm
 
-from common import cli
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices

@@ -6,13 +6,15 @@ left out of 300-W, since its whole photos test the detector.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Sequence
 
 import mxnet as mx
 import numpy as np
 
-from common import cli
 from common.options import option
 from datasets.cache import CachedFaces
 from datasets.catalog import training_pair
