@@ -78,19 +78,19 @@ def read_each(
 
     Args:
         sources: What each face's annotation is read from, by the face's name.
-        read: Reads one; its ValueError says what is wrong.
+        read: Reads one; its ValueError or OSError says what is wrong.
         blank: What stands for a damaged one.
         keep_damaged: Go on where one is damaged.
 
     Raises:
-        ValueError: One is damaged, unless they are kept.
+        ValueError, OSError: One is damaged, unless they are kept.
     """
     found: list[Annotation] = []
     damaged: dict[str, str] = {}
     for name, source in sources.items():
         try:
             found.append(read(source))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             if not keep_damaged:
                 raise
             damaged[name] = str(error)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from datasets import aflw21, cofw, ibug_300w, mat_files, pts_folder
+from datasets.annotated_photos import read_each
 from datasets.detection import fddb, landmark_boxes, voc, wider_face
 from datasets.faces import Face, checked
 from datasets.geometry import square_box
@@ -233,3 +234,16 @@ def test_the_command_line_of_300w_refuses_a_folder_that_is_none(tmp_path, capsys
     assert ibug_300w.main([str(tmp_path / "none")]) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert not Path(tmp_path / "none").exists()
+
+
+def test_an_annotation_that_may_not_be_read_leaves_out_its_face_alone():
+    def read(name):
+        if name == "b":
+            raise PermissionError(13, "Permission denied", "b.pts")
+        return name
+
+    found, damaged = read_each({"a": "a", "b": "b", "c": "c"}, read, "blank", keep_damaged=True)
+    assert found == ["a", "blank", "c"]
+    assert damaged == {"b": "[Errno 13] Permission denied: 'b.pts'"}
+    with pytest.raises(PermissionError):
+        read_each({"b": "b"}, read, "blank", keep_damaged=False)
