@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence, Union
 
@@ -48,9 +48,12 @@ def sweep(folder: PathLike) -> None:
     for left in Path(folder).glob(f".*{_STAGED}"):
         process = left.name[: -len(_STAGED)].split("-")[-2:-1]
         if process and process[0].isdecimal() and left.name.startswith(f"{_owner(int(process[0]))}-"):
-            with suppress(OSError):
-                if not Path(f"/proc/{process[0]}").exists():
-                    shutil.rmtree(left)
+            try:
+                os.kill(int(process[0]), 0)  # sends nothing
+            except (ProcessLookupError, OverflowError):
+                shutil.rmtree(left, ignore_errors=True)
+            except PermissionError:
+                continue  # another user's, alive
 
 
 @contextmanager
