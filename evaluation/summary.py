@@ -1,4 +1,4 @@
-"""From predicted and true points to the figures of an evaluation: every normaliser, mean, median, failures and AUC."""
+"""From predicted and true points to the figures of an evaluation: every normalizer, mean, median, failures and AUC."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ class Evaluation:
         length: str | np.ndarray = normalizer
         if normalizer == "face_size":
             if self.face_sizes is None:
-                raise ValueError(f"{self.protocol.dataset} gives its faces no size; choose another normaliser")
+                raise ValueError(f"{self.protocol.dataset} gives its faces no size; choose another normalizer")
             length = self.face_sizes[found]
         return landmark_errors(self.predicted[found], self.truth[found], length)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the errors of all faces in one normaliser come to, as fractions.
+    """What the errors of all faces in one normalizer come to, as fractions.
 
     Attributes:
         mean: Over the faces that were measured; NaN where none was.
@@ -129,10 +129,10 @@ class Summary:
 
     Attributes:
         faces: Counts: expected, present, found, measured, and annotated landmarks without a prediction.
-        results: By normaliser; one that no face can be measured in is not there.
-        per_landmark: Mean error by landmark name, in the normaliser of record.
-        per_region: Mean over the faces of the mean error in a region of the face, in the normaliser of record.
-        point_sets: Of 68 landmarks, the figures over all, 51 and 49 of them, in the normaliser of record.
+        results: By normalizer; one that no face can be measured in is not there.
+        per_landmark: Mean error by landmark name, in the normalizer of record.
+        per_region: Mean over the faces of the mean error in a region of the face, in the normalizer of record.
+        point_sets: Of 68 landmarks, the figures over all, 51 and 49 of them, in the normalizer of record.
     """
 
     faces: dict[str, int]
@@ -149,7 +149,7 @@ def summarise(evaluation: Evaluation) -> Summary:
     one that fails, so a detector cannot better them by giving up.
 
     Raises:
-        ValueError: A true face has a normalising length of 0, or its number of landmarks is no known markup's.
+        ValueError: A true face has a normalizing length of 0, or its number of landmarks is no known markup's.
     """
     record = evaluation.protocol.normalizer
     errors = {name: evaluation.errors(name) for name in evaluation.normalizers}
@@ -177,7 +177,7 @@ def summarise(evaluation: Evaluation) -> Summary:
 def stage_errors(evaluation: Evaluation) -> list[dict[str, float]]:
     """Mean and median error of every stage of the network, the last one's those of the evaluation.
 
-    In the normaliser of record, over the same faces; nothing for a network without stages.
+    In the normalizer of record, over the same faces; nothing for a network without stages.
     """
     if not evaluation.earlier_stages:
         return []

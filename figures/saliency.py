@@ -48,7 +48,7 @@ def pixel_gradients(
 def _as_in_prediction(net: HybridBlock) -> Iterator[None]:
     """Lets a network answer in training mode what it predicts: by its running statistics, nothing left out.
 
-    In prediction mode MXNet 1.9.1 gets gradients wrong, of max-pooling on a CPU and of normalisation on a GPU.
+    In prediction mode MXNet 1.9.1 gets gradients wrong, of max-pooling on a CPU and of normalization on a GPU.
     """
     # A graph that is compiled already would go on as before.
     net.hybridize(False)

@@ -26,14 +26,14 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportGraph(HybridBlock):
-    """The network between a named input and a named output, behind the normalisation if one is given."""
+    """The network between a named input and a named output, behind the normalization if one is given."""
 
     def __init__(self, net: HybridBlock, normalize: Normalize | None, output: str) -> None:
         super().__init__(prefix="")
         self.net, self.normalize, self._output = net, normalize, output
 
     def hybrid_forward(self, F, data):
-        """Crops (N, S, S, 3) or, without normalisation, the network's input -> the network's output."""
+        """Crops (N, S, S, 3) or, without normalization, the network's input -> the network's output."""
         return F.identity(self.net(self.normalize(data) if self.normalize else data), name=self._output)
 
 
@@ -43,7 +43,7 @@ class Exporter:
     Args:
         net: initialised.
         spec: how it sees a face.
-        raw_input: put the normalisation into the graph, which then takes crops as they are.
+        raw_input: put the normalization into the graph, which then takes crops as they are.
         ctx: where the network's parameters are.
     """
 

@@ -102,7 +102,7 @@ def _cells(evaluation: Evaluation) -> list[Published]:
 
 
 def _median_rows(evaluation: Evaluation, record: Figures) -> list[Row]:
-    """The median in the normaliser of record, and of 68 landmarks that without outline."""
+    """The median in the normalizer of record, and of 68 landmarks that without outline."""
     normalizer = evaluation.protocol.normalizer
     text = NORMALIZER_WORDS[normalizer]
     cells = {cell.without_outline: cell for cell in _cells(evaluation) if cell.statistic == "median"}

@@ -41,7 +41,7 @@ class Picture(NamedTuple):
         predicted: (K, 2) pixels of the crop.
         truth: (K, 2) pixels of the crop.
         name: The face's name.
-        error: Fraction, in the normaliser of record.
+        error: Fraction, in the normalizer of record.
     """
 
     crop: np.ndarray
@@ -55,7 +55,7 @@ def draw_ced(curves: Mapping[str, np.ndarray], protocol: Protocol, title: str) -
     """The cumulative error distributions of one network.
 
     Args:
-        curves: At most four sets of errors, (n,) fractions, by the words for their normaliser, the one of record first.
+        curves: At most four sets of errors, (n,) fractions, by the words for their normalizer, the one of record first.
         protocol: Gives the failure threshold, which is marked.
         title: Over the picture.
     """
@@ -68,7 +68,7 @@ def draw_ced(curves: Mapping[str, np.ndarray], protocol: Protocol, title: str) -
     axes.axvline(protocol.failure_threshold, color="0.45", linewidth=1)
     text = f"failure above {100 * protocol.failure_threshold:.0f} %"
     axes.annotate(text, (protocol.failure_threshold, 1.012), ha="center", color="0.35", annotation_clip=False)
-    axis_text = ("normalised mean error of a face", "faces with at most this error")
+    axis_text = ("normalized mean error of a face", "faces with at most this error")
     _finish_ced(axes, (0.0, limit), axis_text)
     axes.legend(loc="lower right", title="error over", **_LEGEND)
     axes.set_title(title, pad=22)

@@ -120,13 +120,13 @@ def stages_table(record: Record, log: Sequence[Record]) -> Table:
     Raises:
         ValueError: no epoch was validated.
     """
-    validated = {line.get("error", line.get("nme")): line for line in reversed(log)}
+    validated = {line.get("nme"): line for line in reversed(log)}
     errors = [error for error in validated if error is not None and math.isfinite(error)]
     if not errors:
         raise ValueError("the training log has no validated epoch")
     best, rows, means = validated[min(errors)], [], [stage["mean"] for stage in record["stages"]]
     for stage, mean in enumerate(means):
-        validation = best.get(f"error_stage_{stage}", best.get(f"nme_stage_{stage}"))
+        validation = best.get(f"nme_stage_{stage}")
         change = f"{100 * (mean / means[0] - 1):+.1f} %" if stage else ""
         rows.append([f"{stage + 1} of {len(means)}", _per_cent(validation), _per_cent(mean), change])
     return ["stage", "validation", _faces(record), "against the first stage"], rows

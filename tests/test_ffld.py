@@ -242,7 +242,7 @@ class TestCropNet:
             if parameter.name.endswith("weight"):
                 parameter.set_data(mx.nd.zeros(parameter.shape))
             elif parameter.name.endswith("var"):
-                parameter.set_data(mx.nd.full(parameter.shape, 1 - 1e-5))  # batch normalisation adds the rest
+                parameter.set_data(mx.nd.full(parameter.shape, 1 - 1e-5))  # batch normalization adds the rest
         first, second, shortcut = (
             parameter for name, parameter in net.block.collect_params().items() if name.endswith("weight")
         )

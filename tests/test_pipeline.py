@@ -118,7 +118,7 @@ def test_crops_are_black_beyond_the_border():
     np.testing.assert_allclose(transform_points(np.array([[8.0, 0.0]]), invert(matrices[0])), [[0, 0]], atol=1e-12)
 
 
-def test_the_network_sees_normalised_rgb_planes():
+def test_the_network_sees_normalized_rgb_planes():
     net = FixedPoints((0.5, 0.5))
     spec = make_spec(size=4, mean=(10.0, 20.0, 30.0), scale=(1.0, 0.5, 0.25))
     photo = np.full((9, 9, 3), (110, 220, 31), np.uint8)

@@ -12,7 +12,7 @@ WITH_SHAPE_MODEL = " + shape model"  # what the name of a network ends with whos
 
 _MODELS = {"Ours (no model fit)": ("lgcn_128", "lgcn_64"), "Ours": ("lgcn_128", "lgcn_64")}
 _SMALLER = "of a network with 128 filters; this one has 64"
-_IMAGE_SIZE = "printed as normalised by the image's size; read as (w + h) / 2 of the tight box, as Zadeh et al. do"
+_IMAGE_SIZE = "printed as normalized by the image's size; read as (w + h) / 2 of the tight box, as Zadeh et al. do"
 _SUBSETS = (
     ("300w", "challenging", "outer_eye", ""),
     ("300w", "common", "outer_eye", ""),

@@ -222,7 +222,7 @@ def _pyramid(backbone: ResNetV1, setting: Setting) -> dict[str, Any]:
 
 
 def _freeze(net: FasterRCNN) -> None:
-    """Leaves ImageNet's normalisation, first convolution and first stage as they are, as GluonCV does [B3]."""
+    """Leaves ImageNet's normalization, first convolution and first stage as they are, as GluonCV does [B3]."""
     for name, parameter in net.collect_params().items():
         layer = name[len(BACKBONE) :]
         if name.startswith(BACKBONE) and ("batchnorm" in layer or not layer.startswith("stage") or "stage1" in layer):

@@ -185,7 +185,7 @@ MAP_SIZES = (SPEC.size // 8, SPEC.size // 4, SPEC.size // 2)  # Sec. 3.2: the th
 
 
 class CropNet(nn.HybridBlock):
-    """Table 7: batch normalisation, a residual block to 128 channels, max-pooling, one dense layer of 2K outputs.
+    """Table 7: batch normalization, a residual block to 128 channels, max-pooling, one dense layer of 2K outputs.
 
     The dense layer starts at zero (Sec. 6.6), so that an untrained CropNet does not move the points.
     """

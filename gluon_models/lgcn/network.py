@@ -152,7 +152,7 @@ def _convolution(filters: int, kernel: int, dilation: int = 1, share: float = 1.
 
 
 class Activation(nn.HybridBlock):
-    """Batch normalisation, a tenth of ReLU, dropout (Sec. 4) [L6].
+    """Batch normalization, a tenth of ReLU, dropout (Sec. 4) [L6].
 
     Attributes:
         dropout: fraction of the values that is dropped.

@@ -310,7 +310,7 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load_stem(net: RegionResNet, path: str | os.PathLike[str]) -> None:
-    """Fills the first convolution and its normalisation from an ImageNet ResNet-50 of Gluon's model zoo (Sec. 5.2).
+    """Fills the first convolution and its normalization from an ImageNet ResNet-50 of Gluon's model zoo (Sec. 5.2).
 
     That network takes crops less ImageNet's mean over its deviation; here the deviation goes into the weights and the
     mean into the running mean, so that crops over 255 give the same maps away from the edge [R9].

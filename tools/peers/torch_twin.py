@@ -23,7 +23,7 @@ from engine.timing import time_prediction
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias that keeps the size but for its stride, and batch normalisation."""
+    """Convolution without bias that keeps the size but for its stride, and batch normalization."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
@@ -60,7 +60,7 @@ class SlimResNet(nn.Module):
 
 
 def bn_relu_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    """Batch normalisation, ReLU and a convolution without bias."""
+    """Batch normalization, ReLU and a convolution without bias."""
     return nn.Sequential(
         nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     )
