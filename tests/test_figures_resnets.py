@@ -14,7 +14,7 @@ from figures import deeppose, region_resnet
 from figures.inputs import Sample, extreme_pictures
 from figures.networks import TrainedNetwork
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.regions.network import TrueBoxes
+from gluon_models.regions.bound import TrueBoxes
 
 FACES = ["--count", "2", "--gpus", "none"]
 

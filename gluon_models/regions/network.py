@@ -255,24 +255,6 @@ class RegionCascade(nn.HybridBlock):
         return gather(F, F.concat(*placed, dim=1), self._order)
 
 
-class TrueBoxes(nn.HybridBlock):
-    """The bound of Fig. 6: a trained cascade whose parts are cut by boxes about the annotated points.
-
-    Args:
-        cascade: shares its parameters.
-    """
-
-    def __init__(self, cascade: RegionCascade, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.cascade = cascade
-
-    def hybrid_forward(self, F, faces, truth):
-        """faces (N, 3, 224, 224), truth (N, K, 2) fractions of the crop -> (N, K, 2) fractions of the crop."""
-        cascade = self.cascade
-        direct = cascade.direct(faces) if cascade.direct else None
-        return cascade.assemble(F, faces, direct, landmark_boxes(F, truth, cascade.layout.indices))
-
-
 def networks_of(net: RegionResNet | RegionCascade) -> list[RegionResNet]:
     """The single networks of a model."""
     if isinstance(net, RegionResNet):
