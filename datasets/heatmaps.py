@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-DECODINGS = ("subpixel", "argmax", "quarter", "enlarged")
+DECODINGS = ("subpixel", "argmax", "quarter", "enlarged")  # [H17]
 
 _FLOOR = 1e-3  # of the peak: what a neighbouring cell counts at least where logarithms are taken
 

@@ -2,7 +2,7 @@
 
 Le et al., "Interactive Facial Feature Localization" (ECCV 2012). `annotation/<n>.txt` starts with a photo's name, then
 holds a line `x , y` for each point; `trainnames.txt` and `testnames.txt` list the names of the two subsets. Coordinates
-are taken as they stand: no description says from where they count.
+are taken as they stand: no description says from where they count [D12].
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _cofw(subset: str, differs: str = "") -> Protocol:
 
 
 def _3d(dataset: str, subset: str = "all", differs: str = "") -> Protocol:
-    return Protocol(dataset, subset, "box_geometric", 0.08, 0.07, differs, has_profiles=True)
+    return Protocol(dataset, subset, "box_geometric", 0.08, 0.07, differs, has_profiles=True)  # [H21]
 
 
 def _300vw(subset: str, differs: str = "") -> Protocol:

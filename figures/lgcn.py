@@ -80,7 +80,7 @@ def make_kernel(context: mx.Context) -> bytes:
 
 
 def gain_radius() -> float:
-    """How far off along one axis a peak may be, in cells, and still err by less than an empty map."""
+    """How far off along one axis a peak may be, in cells, and still err by less than an empty heatmap [L35]."""
     errors = shifted_errors()[FARTHEST, FARTHEST:]
     return float(np.interp(0.5, errors[: errors.argmax() + 1], np.arange(errors.argmax() + 1)))
 

@@ -1,4 +1,4 @@
-"""Photos of one large face each, shrunk and placed several to a larger canvas: something to detect faces in.
+"""Photos of one large face each, shrunk and placed several to a larger canvas: something to detect faces in [B10].
 
 What lies between the faces is another of the photos, enlarged and blurred until no face is left in it.
 """

@@ -97,7 +97,7 @@ class Design:
         channels: output channels of each residual block; every block halves the feature maps.
         units: residual units in each block [R2].
         dense_layers: 1, or more with `dense_width` units in each before the last.
-        dense_width: see there.
+        dense_width: units of the further dense layers [R16].
         dropout: fraction of features dropped in training.
 
     Raises:
