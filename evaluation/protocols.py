@@ -12,10 +12,10 @@ class Protocol:
     Attributes:
         dataset: Name of the data set, such as "300w".
         subset: Name of its part, such as "common".
-        normalizer: The normalizer of record: errors.npy is in it. A name of evaluation.metrics.NORMALIZERS, or
+        normalizer: The primary normalizer: errors.npy is in it. A name of evaluation.metrics.NORMALIZERS, or
             "face_size", the size that the data set itself gives each face.
-        failure_threshold: A face fails above this error, a fraction in the normalizer of record.
-        auc_threshold: The CED's area is taken up to this error, a fraction in the normalizer of record.
+        failure_threshold: A face fails above this error, a fraction in the primary normalizer.
+        auc_threshold: The CED's area is taken up to this error, a fraction in the primary normalizer.
         differs: What sets these faces apart from those the papers report on, or "".
         part_of: A published subset that this one is a part of, or "": its figures are shown, but not subtracted.
         true_boxes: What the faces' true boxes are: "truth" for the tight ones of their landmarks, or "listed".

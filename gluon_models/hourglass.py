@@ -377,7 +377,7 @@ class HeatmapLoss(nn.HybridBlock):
 
 
 class HeatmapObjective:
-    """Compares the heatmaps of every stack with those of the annotated points.
+    """Compares the heatmaps of every stack with the targets of the annotated points.
 
     Args:
         encode: points_crop (N, K, 2), NaN where not annotated -> target heatmaps (N, K, H, W) and whether each landmark

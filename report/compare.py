@@ -27,7 +27,7 @@ class Scored:
         label: The network and its weights file.
         metrics: What metrics.json says.
         names: n faces.
-        errors: (n,) fractions in the normalizer of record, NaN for a face that was not found.
+        errors: (n,) fractions in the primary normalizer, NaN for a face that was not found.
     """
 
     label: str
@@ -79,7 +79,7 @@ def read_scored(folder: Path) -> Scored:
 
     Raises:
         FileNotFoundError: A file is not there.
-        ValueError: The files are not those of evaluate.py, or not of one run.
+        ValueError: evaluate.py did not write the files, or not in one run.
     """
     for name in ("metrics.json", "errors.npy"):
         if not (folder / name).is_file():

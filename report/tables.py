@@ -1,7 +1,7 @@
 """Tables of what was measured, as headings and rows of text, for documents, terminals and pages.
 
 A record is the content of a JSON file of evaluate.py (metrics.json), tools.study, tools.benchmark or
-tools.evaluate_detector. Records hold fractions, those of studies per cent; tables show per cent.
+tools.evaluate_detector. Records hold fractions, except that studies hold per cent; tables show per cent.
 """
 
 from __future__ import annotations

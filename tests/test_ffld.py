@@ -544,7 +544,7 @@ def test_exported_files_answer_the_last_stage(tmp_path):
     net = build(19)
     crops = batch(count=3)[0]
     exporter = Exporter(net, SPEC, raw_input=False, ctx=mx.cpu())
-    last = exporter.answer(crops)
+    last = exporter.output(crops)
     assert np.abs(last - net.cascade(mx.nd.array(exporter.feed(crops)))[0].asnumpy()).max() > 1e-3
     files = exporter.write_mxnet(tmp_path / "net", crops)
     write_onnx(*files, tmp_path / "net.onnx", exporter.feed(crops), num_landmarks=19)

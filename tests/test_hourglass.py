@@ -500,7 +500,7 @@ def test_exported_files_answer_the_last_stacks_maps(tmp_path):
     fill(net)
     crops, _ = batch(3)
     exporter = Exporter(net, TINY, raw_input=True, ctx=mx.cpu())
-    last = exporter.answer(crops)
+    last = exporter.output(crops)
     normalized = (crops - np.array(SPEC.mean)) * np.array(SPEC.scale)
     stacks = net.cascade(mx.nd.array(normalized.transpose(0, 3, 1, 2)))
     np.testing.assert_allclose(last, stacks[1].asnumpy(), rtol=1e-3, atol=1e-4)

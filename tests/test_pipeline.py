@@ -18,8 +18,8 @@ from inference.pipeline import (
     crop_dataset,
     crop_faces,
     locate,
-    points_from_answer,
     points_from_fractions,
+    points_from_output,
     predict_cropped,
     predict_dataset,
 )
@@ -168,7 +168,7 @@ def test_hundreds_of_faces_are_cropped_a_batch_at_a_time(monkeypatch):
 
 
 def test_answers_that_are_no_numbers_are_refused():
-    with pytest.raises(ValueError, match="weights are spoilt"):
+    with pytest.raises(ValueError, match="weights are damaged"):
         locate(PointPredictor(FixedPoints((np.nan, 0)), make_spec()), np.zeros((9, 9, 3), np.uint8), [np.arange(4.0)])
 
 
@@ -236,9 +236,9 @@ def test_the_maps_of_one_stage_and_batch_are_decoded_at_a_time(monkeypatch):
 
     def counted(answer, spec, decoding):
         decoded.append(answer.shape)
-        return points_from_answer(answer, spec, decoding)
+        return points_from_output(answer, spec, decoding)
 
-    monkeypatch.setattr(pipeline, "points_from_answer", counted)
+    monkeypatch.setattr(pipeline, "points_from_output", counted)
     codec = HeatmapCodec(size=8, stride=4, sigma=1.0)
     maps = HeatmapsOfTheBrightest(codec)
     maps.all_stages = lambda faces: [maps(faces)] * 3

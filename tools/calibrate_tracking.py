@@ -121,8 +121,8 @@ def measure(predictor: PointPredictor, faces: Sequence[Place], elsewhere: Sequen
         passes = locate_twice(predictor, image, [box])
         disagreements.append(passes.disagreements[0])
         if points_image is not None:
-            answers = (locate(predictor, image, [box]), passes.points)
-            errors.append([nme(answer, points_image[None], "outer_eye")[0] for answer in answers])
+            predictions = (locate(predictor, image, [box]), passes.points)
+            errors.append([nme(points, points_image[None], "outer_eye")[0] for points in predictions])
     return Measured(*np.split(np.array(disagreements), [len(faces)]), np.array(errors))
 
 

@@ -98,7 +98,7 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
-    """The commands that made a run's weights, those of the weights it started from first."""
+    """The commands that made a run's weights, beginning with the weights it started from."""
     record = _read(run / "run.json")
     before: list[str] = []
     for start in filter(None, (record["arguments"].get(option) for option in ("init", "baseline"))):

@@ -63,5 +63,5 @@ QUOTED: tuple[Quoted, ...] = (
     Quoted(PAPER, "Sec. 4.1", "CE-CLM [40] fails for 28 images", 28, "of 689 faces"),
     Quoted(PAPER, "Sec. 4", "training runs at about 20 samples per second", 20, "faces per second", "lgcn_128"),
     Quoted(PAPER, "Sec. 4", "takes about 2.5 hours per augmentation", 2.5, "hours on a GTX 1080 Ti", "lgcn_128"),
-    Quoted(PAPER, "Sec. 4", "the error can be reduced by 5", 5, "per cent at least, by ten answers", "lgcn_128"),
+    Quoted(PAPER, "Sec. 4", "the error can be reduced by 5", 5, "per cent at least, by ten predictions", "lgcn_128"),
 )

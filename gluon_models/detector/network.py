@@ -239,7 +239,7 @@ def initialise(net: FasterRCNN, contexts: Sequence[mx.Context], seed: int) -> No
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
     for context in contexts:
         net(mx.nd.zeros((1, 3, 64, 64), ctx=context))
-    # Made on first use, which in mid-training would change what collect_params() answers.
+    # Made on first use, which in mid-training would change what collect_params() returns.
     net.target_generator.collect_params().reset_ctx(list(contexts))
 
 
@@ -247,12 +247,12 @@ def find_boxes(net: FasterRCNN, image: np.ndarray, context: mx.Context) -> tuple
     """Faces of one photo.
 
     Args:
-        net: filled; its thresholds are those of `set_nms`.
+        net: filled; its thresholds come from `set_nms`.
         image: (H, W, 3) uint8 RGB.
         context: where it runs.
 
     Returns:
-        Boxes (n, 4) in pixels of the image and scores (n,) from 0 to 1, the surest first.
+        Boxes (n, 4) in pixels of the image and scores (n,) from 0 to 1, the highest first.
     """
     small = limit_short_side(image, 2 * net.short)
     height, width = small.shape[:2]
@@ -261,7 +261,7 @@ def find_boxes(net: FasterRCNN, image: np.ndarray, context: mx.Context) -> tuple
         return np.zeros((0, 4)), np.zeros(0)
     transform = FasterRCNNDefaultValTransform(net.short, net.max_size)
     photo, _, _ = transform(mx.nd.array(small, dtype="uint8"), np.zeros((0, 4)))
-    classes, scores, boxes = (answer[0].asnumpy() for answer in net(photo.expand_dims(0).as_in_context(context)))
+    classes, scores, boxes = (output[0].asnumpy() for output in net(photo.expand_dims(0).as_in_context(context)))
     found = (classes[:, 0] >= 0) & (scores[:, 0] > 0)
     factors = np.array([image.shape[1] / photo.shape[2], image.shape[0] / photo.shape[1]] * 2)
     boxes, scores = boxes[found] * factors, scores[found, 0]

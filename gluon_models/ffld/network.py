@@ -72,7 +72,7 @@ LARGE_POSE_RECIPE = replace(RECIPE, epochs=80, learning_rate=2e-4, schedule="con
 AFLW_RECIPE = replace(RECIPE, epochs=56, decay_epochs=8, balance_poses=True)
 """The baseline on AFLW (Sec. 6.6)."""
 REFINEMENT_RECIPE = replace(RECIPE, epochs=400, learning_rate=5e-4, decay_epochs=80, loss="normalized_l2/l2/l1/align")
-"""All of FFLD, from a trained baseline (Sec. 6.6); the losses are those of Table 5's best column."""
+"""All of FFLD, from a trained baseline (Sec. 6.6); the losses are Table 5's best column."""
 AFLW_REFINEMENT_RECIPE = replace(REFINEMENT_RECIPE, balance_poses=True)
 """The same on AFLW [F25]."""
 

@@ -67,7 +67,7 @@ def bn_relu_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 
 class ParallelBlock(nn.Module):
-    """FAN's block: three convolutions in a row, whose answers lie side by side, and the way around them (Sec. 3)."""
+    """FAN's block: three convolutions in a row, whose outputs are joined, and the way around them (Sec. 3)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Hourglass(nn.Module):
 
 
 class Stack(nn.Module):
-    """An hourglass and what reads its maps."""
+    """An hourglass and the layers that read its features."""
 
     def __init__(self, num_landmarks: int, channels: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class FAN(nn.Module):
         self.from_maps = nn.ModuleList(nn.Conv2d(num_landmarks, channels, 1) for _ in range(stacks - 1))
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        """Faces (N, 3, 256, 256) -> the last stack's maps (N, K, 64, 64)."""
+        """Faces (N, 3, 256, 256) -> the last stack's heatmaps (N, K, 64, 64)."""
         x = self.stem(faces)
         for index, stack in enumerate(self.stacks):
             features = stack.features(x)
