@@ -30,13 +30,7 @@ class FixedSamples:
     """
 
     def __init__(
-        self,
-        dataset: FaceDataset,
-        count: int,
-        setting: Augmentation,
-        margin: float,
-        seed: int = 0,
-        side: int = SIDE,
+        self, dataset: FaceDataset, count: int, setting: Augmentation, margin: float, seed: int = 0, side: int = SIDE
     ) -> None:
         if count < len(dataset):
             raise ValueError(f"{count} samples of {len(dataset)} faces: take at least as many samples")

@@ -64,11 +64,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
 
 
 def read_landmarks(path: PathLike) -> np.ndarray:
-    """The points (194, 2) of one annotation, x then y in pixels of the photo.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """The points (194, 2) of one annotation, x then y in pixels of the photo; ValueError if the file is damaged."""
     lines = [line for line in _read_lines(Path(path))[1:] if line.strip()]
     count = HELEN_194.num_landmarks
     if len(lines) != count:

@@ -54,11 +54,7 @@ def box_text(rule: str, margin: float) -> str:
 
 
 def get_protocol(dataset: str, subset: str) -> Protocol:
-    """The protocol of a subset.
-
-    Raises:
-        ValueError: There is none; the message lists those there are.
-    """
+    """The protocol of a subset; ValueError, which lists the known subsets, if there is none."""
     if (dataset, subset) not in PROTOCOLS:
         known = ", ".join(f"{name} {part}" for name, part in PROTOCOLS)
         raise ValueError(f"no protocol for {dataset} {subset}; known: {known}")

@@ -21,18 +21,7 @@ from evaluation.metrics import landmark_errors, mean_of_known
 from figures import ffld_drawing as drawing
 from figures.commands import Command, FaceChoice, FigureCommands, Option, check_number, option, show_option
 from figures.ffld_network import StagedNetwork
-from figures.inputs import (
-    FACE,
-    FACES,
-    INPUT,
-    LENGTHS,
-    Sample,
-    extreme_pictures,
-    load_sample,
-    one_face,
-    only,
-    spread,
-)
+from figures.inputs import FACE, FACES, INPUT, LENGTHS, Sample, extreme_pictures, load_sample, one_face, only, spread
 from figures.loss_landscapes import contour_map, landscapes
 from figures.networks import load_networks, network_options
 from gluon_models.ffld.crop import PATCH, SELECTED

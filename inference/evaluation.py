@@ -50,13 +50,7 @@ class SubsetFaces(NamedTuple):
 
 
 def load_faces(
-    dataset: str,
-    subset: str,
-    *,
-    root: str | None = None,
-    allow_missing: bool = False,
-    count: int = 500,
-    seed: int = 0,
+    dataset: str, subset: str, *, root: str | None = None, allow_missing: bool = False, count: int = 500, seed: int = 0
 ) -> SubsetFaces:
     """Loads the faces to measure on.
 

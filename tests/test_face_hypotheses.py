@@ -9,12 +9,7 @@ from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from gluon_models import InputSpec
 from gluon_models.lgcn.network import LGCN, SIGMAS, SPEC
-from inference.face_hypotheses import (
-    Candidates,
-    WholePhotoLandmarks,
-    find_peaks,
-    join,
-)
+from inference.face_hypotheses import Candidates, WholePhotoLandmarks, find_peaks, join
 from inference.photo_pyramid import PhotoPyramid, pyramid, resized, tiles
 from inference.pipeline import PointPredictor
 from inference.shape_model import fit_shapes, training_shapes

@@ -98,12 +98,7 @@ def test_a_face_without_annotation_has_no_error():
 
 @pytest.mark.parametrize(
     ("lacking", "unmeasurable"),
-    [
-        (36, {"outer_eye", "pupil", "eye_midpoint"}),
-        (39, {"pupil", "eye_midpoint"}),
-        (41, {"pupil"}),
-        (8, set()),
-    ],
+    [(36, {"outer_eye", "pupil", "eye_midpoint"}), (39, {"pupil", "eye_midpoint"}), (41, {"pupil"}), (8, set())],
 )
 def test_an_eye_length_needs_all_of_its_points(lacking, unmeasurable):
     truth = make_face()[None]

@@ -82,7 +82,9 @@ def test_a_record_is_drawn_again_without_measuring(out, tmp_path, monkeypatch):
 
 
 def test_the_committed_record_is_drawn():
-    files = results.output_files(results.recorded(results.ROOT / "docs" / "results" / "results.json"))
+    files = results.output_files(
+        json.loads((results.ROOT / "docs" / "results" / "results.json").read_text(encoding="utf-8"))
+    )
     assert set(files) == {"results.json", "report.html", "ced_300w_helen_test.png", "stress_300w_helen_test.png"}
 
 

@@ -95,8 +95,7 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
 
 
 @pytest.mark.parametrize(
-    ("finished", "sha256", "message"),
-    [(False, None, "is not finished"), (True, "other", "the evaluation is not of")],
+    ("finished", "sha256", "message"), [(False, None, "is not finished"), (True, "other", "the evaluation is not of")]
 )
 def test_what_may_not_ship_leaves_everything_as_it_was(tmp_path, root, finished, sha256, message):
     run = make_run(tmp_path / "work" / "run", f"{root}/weights/m_base.params", finished)

@@ -79,11 +79,7 @@ def places_of_faces(faces: FaceDataset, count: int, rng: np.random.Generator) ->
 
 
 def places_elsewhere(photos: BoxedPhotos, count: int, rng: np.random.Generator) -> list[Place]:
-    """Square boxes away from all faces, at most two in a photo.
-
-    Raises:
-        ValueError: the photos have no room for any.
-    """
+    """Square boxes away from all faces, at most two in a photo; ValueError if the photos have no room for any."""
     places: list[Place] = []
     for index in rng.permutation(len(photos)):
         if len(places) >= count:

@@ -96,11 +96,7 @@ class Card(NamedTuple):
 
 
 def package_folder(name: str) -> Path:
-    """The folder of an installed package, found without importing it.
-
-    Raises:
-        FileNotFoundError: it is not installed.
-    """
+    """The folder of an installed package, found without importing it; FileNotFoundError if it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(

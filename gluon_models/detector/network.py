@@ -157,11 +157,7 @@ def build_detector(name: str, photos_per_device: int = 1) -> FasterRCNN:
 
 
 def get_setting(name: str) -> Setting:
-    """The numbers of a detector by name.
-
-    Raises:
-        ValueError: the name is not known.
-    """
+    """The numbers of a detector by name; ValueError if the name is not known."""
     if name not in SETTINGS:
         raise ValueError(f"unknown face detector '{name}': choose one of {', '.join(SETTINGS)}")
     return SETTINGS[name]
