@@ -7,11 +7,8 @@ import pytest
 
 from report.documents import END, TABLES, rewritten
 from report.tables import (
-    cost_table,
     detector_table,
-    faces_text,
     markdown,
-    peers_table,
     scores_table,
     shipped_table,
     stages_table,
@@ -67,11 +64,6 @@ def test_what_ships_is_sorted_by_error_and_what_has_no_eyes_is_last():
     assert (rows[1][2], rows[1][3], set(rows[2][2:])) == ("4.00 %", "", {""})
 
 
-def test_the_faces_that_errors_are_measured_on():
-    records = [evaluation("any", 0.03), evaluation("any", 0.02, subset="common", faces={"measured": 554})]
-    assert faces_text(records) == "Measured on HELEN's 20 test faces and the 554 faces of 300-W's common subset."
-
-
 def test_scores_stand_beside_the_papers_figures():
     record = evaluation("lgcn_64", 0.03, intervals={"level": 0.95}, point_sets={"49": figures(0.025)})
     record["results"]["outer_eye"]["mean_interval"] = [0.029, 0.0312]
@@ -82,14 +74,6 @@ def test_scores_stand_beside_the_papers_figures():
     assert values_of(table, start="median", column=2) == ["3.04 %", "2.34 %, the median"]
     fitted = scores_table({**record, "shape_model": "lgcn_64.shape.npz"})
     assert values_of(fitted, start="median", column=2) == ["2.86 %", "2.21 %, the median"]
-
-
-def test_scores_on_faces_that_no_paper_reports_on():
-    record = evaluation("ffld_resnet18", 0.03, dataset="menpo", subset="frontal", normalizer="box_geometric")
-    record["protocol"]["part_of"] = ""
-    table = scores_table(record)
-    assert values_of(table, start="NME")[0] == "1.50 %"
-    assert {row[2] for row in table[1]} == {""}
 
 
 @pytest.mark.parametrize("key", ["nme", "error"])
@@ -110,35 +94,6 @@ def test_stages_are_beside_the_best_epoch(key):
         stages_table(record, log[1:2])
     with pytest.raises(ValueError, match="the record has no stages"):
         stages_table(evaluation("any", 0.03), log)
-
-
-def test_costs_of_what_ran_and_of_what_did_not():
-    prediction = {"milliseconds": 5.25, "faces_per_second": 100.0, "memory_megabytes": 300.4, "share_of_peak": 0.254}
-    trained, ended = {"faces_per_second": 7.0, "memory_megabytes": 900.0}, {"missing": "the system ended the process"}
-    whole = {**prediction, "pipeline": {"photos_per_second": 20.0}}
-    models = {
-        "a": {
-            "parameters": 706998,
-            "multiply_adds": 144.4e6,
-            "float32": whole,
-            "int8": prediction,
-            "training": trained,
-        },
-        "b": {"parameters": 1, "multiply_adds": 2e6, "float32": ended, "int8": ended, "training": ended},
-    }
-    heads, (first, second) = cost_table({"models": models})
-    assert len(heads) == len(first) == len(second)
-    assert first[1:6] == ["706,998", "144 million", "5.25 ms", "100.0 faces/s", "25 %"]
-    assert first[-3:] == ["20.0 photos/s", "7.0 faces/s", "900 MB"]
-    assert set(second[3:]) == {""}
-
-
-def test_peers_that_ran_and_one_that_did_not():
-    own = {"milliseconds": 2.0, "faces_per_second": 400.0, "memory_megabytes": 900.0}
-    twin = {**own, "ours": "a", "ours_faster_one": 1.5, "ours_faster_batch": 0.8}
-    _, rows = peers_table({"peers": {"a": own, "b": twin, "c": {"missing": "no compiler"}}})
-    assert [row[-1] for row in rows] == ["", "`a`: 1.50, 0.80 times", ""]
-    assert rows[2][:2] == ["c", "no compiler"]
 
 
 def test_average_precision_is_shown_only_where_all_faces_are_marked():
@@ -171,7 +126,6 @@ def tree(tmp_path):
     ("document", "run", "score"),
     [
         ("README.md", "docs/runs/near/run.json", "docs/results/near.json"),
-        ("docs/page.md", "runs/near/run.json", "results/near.json"),
         ("docs/runs/near/README.md", "run.json", "../../results/near.json"),
     ],
 )
@@ -195,7 +149,6 @@ def test_a_mark_is_filled_and_links_lead_from_the_document(tree, document, run, 
         (f"<!-- table: cost -->\n<!-- table: cost -->\n{END}", "README.md:1: docs/results/cost.json is not on record"),
         (f"<!-- table: nothing -->\n{END}", "no table is called 'nothing'; known: shipped, faces, scores"),
         (f"<!-- table: record far -->\n{END}", "no weights 'far' in weights/index.json, only near"),
-        (f"<!-- table: study near -->\n{END}", "README.md:1: the record lacks 'seeds'"),
         (f"<!-- table: peers -->\n{END}", "docs/results/peers.json is damaged"),
     ],
 )

@@ -89,7 +89,6 @@ def test_lambdas_by_place(tmp_path, settings, places):
 @pytest.mark.parametrize(
     "text",
     [
-        ["maps", "--gpus", "none"],
         ["maps", "--dataset", "rendered", "--face", "1", "--landmarks", "0", "67", *FACES],
         ["faces", "--show", "2", *FACES],
         ["lambdas", "--gpus", "none"],
@@ -111,14 +110,10 @@ def test_the_lambdas_of_a_run_are_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["history", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
         (["history", "--run", "{run}", "--out", "a.png"], "has no lambdas in its log"),
-        (["lambdas", "--weights", "none.params", "--out", "a.png"], "none.params"),
         (["lambdas", "--weights", "{original}", "--out", "a.png"], "original blocks, which have no lambda"),
         (["maps", "--weights", "{small}", "--landmarks", "68", "--out", "a.png"], "a number from 0 to 67"),
         (["maps", "--weights", "{small}", "--dataset", "rendered", "--face", "200", "--out", "a.png"], "from 0 to 199"),
-        (["maps", "--weights", "{small}", "--dataset", "rendered", "--input", "b.jpg", "--out", "a.png"], "leave one"),
-        (["faces", "--weights", "{small}", "--out", "a.jpg"], "give a name that ends in .png"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(small, original, tmp_path, capsys, text, message):

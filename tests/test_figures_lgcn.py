@@ -82,15 +82,10 @@ def test_a_sizes_activations_are_joined_by_their_maximum():
     np.testing.assert_allclose(panels[-1][1], expected)
 
 
-def test_the_kernel_needs_no_network(tmp_path):
-    draw(tmp_path, "kernel")
-
-
 @pytest.mark.parametrize(
     ("figure", "text"),
     [
         ("context", ["--count", "3", "--show", "2"]),
-        ("faces", ["--count", "4"]),
         ("faces", ["--count", "4", "--shape-model"]),
         ("ced", ["--count", "3", "--shape-model"]),
         ("photo", ["--input", "PHOTO", "--min-face", "60", "--shape-model"]),

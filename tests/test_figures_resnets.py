@@ -83,7 +83,7 @@ def test_the_bound_knows_the_boxes(regions):
     np.testing.assert_allclose(region_resnet.bound_points(network, sample, mx.cpu()), expected, atol=1e-2)
 
 
-@pytest.mark.parametrize("text", [["ced"], ["ced", "--points", "51"], ["faces", "--show", "2"]])
+@pytest.mark.parametrize("text", [["ced", "--points", "51"], ["faces", "--show", "2"]])
 def test_the_region_figures_are_drawn(regions, tmp_path, text):
     out = tmp_path / "new" / "picture.png"
     assert region_resnet.COMMANDS.main([*text, "--weights", *regions, *FACES, "--out", str(out)]) == 0
@@ -119,9 +119,7 @@ def test_the_losses_of_a_run_are_drawn(tmp_path):
     ("module", "text", "message"),
     [
         (deeppose, ["losses", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
-        (deeppose, ["losses", "--run", "nowhere", "--out", "a.jpg"], "give a name that ends in .png"),
         (deeppose, ["faces", "--weights", "{direct}", "--out", "a.png"], "this figure needs deeppose_resnet18"),
-        (region_resnet, ["ced", "--weights", "none.params", "--out", "a.png"], "none.params"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(regions, capsys, module, text, message):

@@ -74,11 +74,8 @@ def test_a_part_of_a_copy_is_an_error_or_says_what_it_lacks(home):
     ("lines", "reason"),
     [
         (193, "193 points instead of 194"),
-        (195, "195 points instead of 194"),
         ("1.0 2.0", "a line is not 'x , y'"),
         ("1.0 , x", "a line is not 'x , y'"),
-        ("1.0 , nan", "a line is not 'x , y'"),
-        ("1 , 2 , 3", "a line is not 'x , y'"),
     ],
 )
 def test_damaged_annotations_are_an_error_or_kept_as_damaged(home, lines, reason):

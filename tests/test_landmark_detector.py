@@ -118,14 +118,10 @@ def test_a_box_without_area_is_refused(box):
     [
         ("photo.jpg", "is a str: pass the array of datasets.images.read_image"),
         (None, "is a NoneType"),  # what cv2.imread answers for a missing file
-        (PHOTO.tolist(), "is a list"),
         (PHOTO[..., 0], r"is gray, \(80, 120\): make it RGB with np.stack"),
-        (PHOTO[..., :1], r"shape \(80, 120, 1\)"),
         (np.dstack([PHOTO, PHOTO[..., 0]]), r"shape \(80, 120, 4\)"),
-        (PHOTO[None], r"shape \(1, 80, 120, 3\)"),
         (PHOTO[:0], "is empty"),
         (PHOTO / 255, r"is float64: make it uint8; .*\(image \* 255\)"),
-        (PHOTO.astype(np.uint16), "is uint16: make it uint8"),
     ],
     ids=lambda value: value if isinstance(value, str) else "image",
 )
@@ -133,19 +129,6 @@ def test_other_images_are_refused_with_advice(image, advice):
     for call in (joined((0, 0, 9, 9)), lambda each: joined().detect(each, [(0, 0, 9, 9)]), check_image):
         with pytest.raises(ValueError, match=advice):
             call(image)
-
-
-def test_the_smallest_image_works():
-    assert len(joined((0, 0, 1, 1))(np.zeros((1, 1, 3), np.uint8))) == 1
-
-
-def test_spoilt_weights_are_named():
-    class Spoilt(Diagonal):
-        def __call__(self, faces):
-            return super().__call__(faces) * np.nan
-
-    with pytest.raises(ValueError, match="weights are spoilt"):
-        joined((20, 30, 40, 50), net=Spoilt())(PHOTO)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +192,7 @@ def test_drawing_leaves_the_photo_and_the_rest_of_the_copy_alone():
     np.testing.assert_array_equal(draw_faces(photo, [], IBUG_68), photo)
 
 
-@pytest.mark.parametrize("size", [300, 3000])
+@pytest.mark.parametrize("size", [300, 1500])
 def test_each_landmark_has_its_regions_colour_and_a_dark_rim(size):
     photo = np.full((size + 100, size + 100, 3), 128, np.uint8)
     face = face_at(50, 50, size)
@@ -227,10 +210,10 @@ def test_each_landmark_has_its_regions_colour_and_a_dark_rim(size):
 
 def test_lines_grow_with_the_face():
     shares = []
-    for size in (200, 800, 3200):
+    for size in (200, 600, 1800):
         photo = np.zeros((2 * size, 2 * size, 3), np.uint8)
         shares.append(draw_faces(photo, [face_at(size / 2, size / 2, size)], IBUG_68).any(axis=-1).mean())
-    np.testing.assert_allclose(shares, shares[1], rtol=0.4)  # drawn alike, they would fall to a quarter at each step
+    np.testing.assert_allclose(shares, shares[1], rtol=0.4)  # drawn alike, they would fall to a third at each step
 
 
 @pytest.mark.parametrize("markup", MARKUPS, ids=lambda markup: markup.name)

@@ -116,9 +116,7 @@ def test_every_folder_of_python_files_is_a_room_with_rules():
     ("room", "source", "fault"),
     [
         ("datasets", "import mxnet as mx", "datasets works without mxnet"),
-        ("datasets", "from gluoncv.data import x", "datasets works without gluoncv"),
         ("datasets", "from engine import fit", "datasets may not import engine.fit"),
-        ("gluon_models", "import datasets.markups", "gluon_models may not import datasets.markups"),
         ("evaluation", "from datasets import geometry", "evaluation may not import datasets.geometry"),
         (
             "evaluation",
@@ -132,7 +130,6 @@ def test_every_folder_of_python_files_is_a_room_with_rules():
             "def f():\n    def g():\n        from engine import fit",
             "line 3: imports engine.fit inside a function",
         ),
-        ("", "def f():\n    import train_ffld", "line 2: imports train_ffld inside a function"),
         ("", "from numpy import *", "import * from numpy"),
         ("datasets", "from .faces import *", "import * from datasets.faces"),
     ],
@@ -149,7 +146,6 @@ def test_a_fault_is_found(room, source, fault):
         ("evaluation", "from datasets import markups"),
         ("inference", "from gluon_models.spec import InputSpec\nfrom datasets import geometry\nfrom . import pipeline"),
         ("datasets", "from datasets.faces import Face\ndef f():\n    import json"),
-        ("", "from datasets.faces import Face\nimport train_ffld"),
     ],
 )
 def test_what_is_allowed_is_no_fault(room, source):

@@ -113,11 +113,6 @@ class TestFaces:
         fails(FileNotFoundError, "no such folder; name Menpo-3D", load, tmp_path / "no", "menpo_3d", "all")
         fails(ValueError, "has no subset 'easy'; it has category_a, ", load, tmp_path, "300vw_3d", "easy")
 
-    def test_other_files_are_left_alone(self, menpo):
-        for name in ("Thumbs.db", "._aflw__face_1.jpg", "readme.txt", "aflw__face_1_bb.t7"):
-            (menpo / name).write_text("not a face")
-        assert len(load(menpo, "menpo_3d", "all")) == 3
-
     def test_a_damaged_annotation(self, menpo):
         (menpo / "aflw__face_2.t7").write_bytes(b"")
         fails(ValueError, "aflw__face_2.t7: .*it is empty", load, menpo, "menpo_3d", "all", allow_missing=True)
@@ -178,15 +173,12 @@ class TestReadT7:
             (b"", "it is empty"),
             (b"version: 1\nn_points: 68\n", "cut short or no Torch file"),
             (t7(POINTS[:67]), r"a tensor of \(67, 2\), not one of \(68, 2\)"),
-            (t7(POINTS.T), r"a tensor of \(2, 68\), not"),
             (struct.pack("<id", 1, 5.0), "it holds a int, not one of"),
             (t7(np.where(np.arange(136).reshape(68, 2) == 9, np.nan, 1)), "values that are not finite numbers"),
             (t7(POINTS, stride=(1 << 40, 1)), "more numbers than are there"),
-            (t7(POINTS, offset=3), "more numbers than are there"),
-            (t7(np.zeros((0, 2)), shape=(68, 2), stride=(2, 1)), "more numbers than are there"),
             (t7(POINTS, stride=(-200, 1)), "more numbers than are there"),
         ],
-        ids=["empty", "text", "67 points", "columns", "number", "nan", "stride", "offset", "no storage", "backwards"],
+        ids=["empty", "text", "67 points", "number", "nan", "stride", "backwards"],
     )
     def test_what_is_no_such_tensor(self, tmp_path, data, reason):
         (tmp_path / "a.t7").write_bytes(data)

@@ -151,22 +151,6 @@ def test_a_second_look_is_at_the_box_of_the_first_ones_points():
     )
 
 
-def test_hundreds_of_faces_are_cropped_a_batch_at_a_time(monkeypatch):
-    counts = []
-
-    def counted(image, boxes, spec):
-        counts.append(len(boxes))
-        return crop_faces(image, boxes, spec)
-
-    monkeypatch.setattr(pipeline, "crop_faces", counted)
-    boxes = [np.array([x, 5.0, x + 10, 15]) for x in range(300)]
-    found = locate(
-        PointPredictor(FixedPoints((0, 0)), make_spec(), batch_size=64), np.zeros((9, 9, 3), np.uint8), boxes
-    )
-    assert counts == [64, 64, 64, 64, 44]
-    np.testing.assert_allclose(found[:, 0, 0], np.arange(300) - 0.5)
-
-
 def test_answers_that_are_no_numbers_are_refused():
     with pytest.raises(ValueError, match="weights are spoilt"):
         locate(PointPredictor(FixedPoints((np.nan, 0)), make_spec()), np.zeros((9, 9, 3), np.uint8), [np.arange(4.0)])
@@ -198,12 +182,6 @@ def test_the_stages_of_a_network_in_pixels_of_each_crop():
     np.testing.assert_allclose(predictor.stages(crops), expected, atol=0.02)
     np.testing.assert_array_equal(StagePredictor(predictor)(crops), predictor.stages(crops))
     np.testing.assert_array_equal(predictor.stages(crops)[:, -1], predictor(crops))
-
-
-def test_a_network_without_stages_is_one_itself():
-    crops = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    predictor = PointPredictor(Centroid(), make_spec())
-    np.testing.assert_array_equal(predictor.stages(crops), predictor(crops)[:, None])
 
 
 @pytest.mark.parametrize(
@@ -391,15 +369,6 @@ def test_a_data_set_may_be_looked_at_twice():
     points = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, passes=2).points_image
     # A quarter and three quarters of 32 pixels from 15 on are 22.5 and 38.5; of the 16 from 22.5 on, 26 and 34.
     np.testing.assert_allclose(points[0, [0, 18]], [[26, 26], [34, 34]])
-
-
-def test_a_box_without_area_leaves_one_face_out():
-    boxes = lambda face: np.array([10.0, 10, 50, 10 if face.name == "a" else 50])  # noqa: E731
-    predicted = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), SpotFaces(), boxes)
-    points, skipped = predicted.points_image, predicted.skipped
-    assert set(skipped) == {"a", "c"}
-    assert "no area" in skipped["a"]
-    assert np.isfinite(points[[1, 3]]).all()
 
 
 class TwoStages(FixedPoints):

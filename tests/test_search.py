@@ -9,7 +9,6 @@ import pytest
 
 from common import cli
 from tools import search
-from tools.search import Trial
 
 RANGES = (1e-5, 1e-2), (1e-6, 1e-3)
 
@@ -73,15 +72,6 @@ def test_a_trial_that_fails_does_not_end_the_search(stub_trainings, tmp_path, ca
     assert "failed" in (tmp_path / "search.md").read_text().splitlines()[-1]
     assert search.main(["train_deeppose.py", "--out", str(tmp_path / "none"), "--trials", "1"]) == 1
     assert "every trial failed" in capsys.readouterr().err
-
-
-def test_the_table_has_the_best_trial_first():
-    trials = [Trial(1e-3, 1e-5, 0.08), Trial(0.01, 2e-4), Trial(2.5e-4, 1e-6, 0.0512)]
-    assert search.markdown(trials).splitlines()[2:] == [
-        "| 2 | 0.00025 | 1e-06 | 5.12 % |",
-        "| 0 | 0.001 | 1e-05 | 8.00 % |",
-        "| 1 | 0.01 | 0.0002 | failed |",
-    ]
 
 
 @pytest.mark.parametrize(

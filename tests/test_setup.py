@@ -114,7 +114,7 @@ def test_newest_working_python_builds_the_environment(clone):
     assert (clone / "log").read_text().splitlines()[0] == "venv by 3.9"
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13", "3.7", "2.7"])
+@pytest.mark.parametrize("version", ["3.12", "3.7"])
 def test_unsuitable_python_is_one_line_and_builds_nothing(clone, version):
     write_python(clone / "bin", "python3", version)
     done = run_make(clone, "test")
@@ -172,11 +172,6 @@ def test_real_data_tests_need_a_folder(clone):
     assert run_make(clone, "test-data", "FACE_DATA=here").returncode == 0
 
 
-def test_help_lists_every_command(clone):
-    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
-    assert re.findall(r"^make (\S+) ", run_make(clone).stdout, re.MULTILINE) == phony
-
-
 @pytest.mark.parametrize(("failing", "calls"), [("none", "lint\ntest\n"), ("lint", "lint\n"), ("test", "lint\ntest\n")])
 def test_ci_runs_lint_then_tests_and_fails_with_them(tmp_path, failing, calls):
     write_program(tmp_path, "make", f'#!/bin/sh\necho "$1" >> "{tmp_path}/calls"\n[ "$1" != {failing} ]\n')
@@ -199,14 +194,14 @@ def smi(tmp_path, monkeypatch):
     return install
 
 
-@pytest.mark.parametrize("capability", ["5.0", "6.1", "7.5", "8.0", "8.9"])
+@pytest.mark.parametrize("capability", ["5.0", "8.9"])
 def test_cards_of_the_wheel_fit(smi, capability, capsys):
     smi(f"NVIDIA Card, with a comma, {capability}\\n")
     assert cuda.card_problems() == []
     assert f"card: NVIDIA Card, with a comma, compute capability {capability}: fits" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("capability", "word"), [("9.0", "newer"), ("12.0", "newer"), ("3.5", "older")])
+@pytest.mark.parametrize(("capability", "word"), [("9.0", "newer"), ("3.5", "older")])
 def test_cards_out_of_the_wheels_range_are_named(smi, capability, word):
     smi(f"NVIDIA Card, {capability}\\n")
     (problem,) = cuda.card_problems()
@@ -332,13 +327,6 @@ def test_installed_wheels_carry_the_stand_ins(name):
 
 def test_installed_mxnet_and_opencv_find_everything_but_the_driver():
     assert cuda.library_problems() == []
-
-
-def test_absent_package_is_one_line():
-    with pytest.raises(
-        FileNotFoundError, match="no_such_package is not installed for .*pip install -r requirements.txt"
-    ):
-        cuda.package_folder("no_such_package")
 
 
 def test_probe_computes():

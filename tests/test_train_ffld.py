@@ -36,9 +36,7 @@ def network(*text):
     [
         # Sec. 6.6: rate, factor and epochs between two steps, epochs, losses, poses balanced.
         ("resnet18_slim", "300w", (1e-4, 0.3, 50, 350, "normalized_l2", False)),
-        ("resnet50_slim", "300w_lp", (2e-4, None, None, 80, "normalized_l2", False)),
         ("resnet18_slim", "aflw", (1e-4, 0.3, 8, 56, "normalized_l2", True)),
-        ("ffld_resnet18", "300w", (5e-4, 0.3, 80, 400, "normalized_l2/l2/l1/align", False)),
         ("ffld_resnet50", "aflw", (5e-4, 0.3, 80, 400, "normalized_l2/l2/l1/align", True)),
     ],
 )

@@ -13,7 +13,6 @@ from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from gluon_models import get_model, get_spec, load_weights
-from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
 from training import options as training
@@ -42,12 +41,6 @@ def test_the_defaults_are_the_papers():
     assert recipe.variants == 18
     setting = train_lgcn.TRAINING.augmentation(recipe)
     assert (setting.shift_fraction, setting.blur_probability, setting.occlusion_probability) == (0, 0, 0)
-
-
-def test_the_authors_have_their_own_batch_and_epochs():
-    _, recipe = chosen("--recipe", "authors")
-    assert replace(recipe, batch_size=20, epochs=75) == RECIPE
-    assert (recipe.batch_size, recipe.epochs) == (16, 100)
 
 
 def test_the_authors_rates():
@@ -191,7 +184,6 @@ def test_a_run_and_its_resumption(tmp_path, capsys):
         (["--size", "31"], "--size must be at least 32"),
         (["--loss", "wing"], "unknown loss 'wing': choose one of square"),
         (["--global-context", "off"], "leave both out or neither"),
-        (["--schedule", "step2"], "unknown schedule 'step2'"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):

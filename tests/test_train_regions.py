@@ -12,9 +12,7 @@ from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from engine.fit import Fit
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.points import PointObjective
 from gluon_models.regions.network import CPU_RECIPE, RECIPE, TrueBoxes, is_frozen
-from gluon_models.regions.objective import RegionObjective
 from inference.pipeline import crop_dataset
 from inference.region_bound import predict_with_true_boxes
 from training import options as training
@@ -71,26 +69,12 @@ def test_brightness_shear_flip_and_rotation_are_the_augmentation():
     }
 
 
-def test_the_optimizer_and_its_settings_reach_the_run():
-    arguments, recipe = recipe_of("--optimizer", "sgd", "--lr", "0.01")
-    options = training.fit_options(arguments, recipe)
-    assert (options.optimizer, options.schedule.rate(0), options.schedule.rate(40)) == ("sgd", 0.01, 0.01)
-
-
 @pytest.mark.parametrize("model", train_regions.MODELS)
 def test_the_network_that_is_asked_for(model):
     info = context_of("--model", model, "--dense-layers", "2", "--dropout", "0.25", "--jaw-network", "on").info
     jaw = {} if model == "region_direct" else {"jaw_network": True}
     assert info.overrides == {"num_landmarks": 68, "dropout": 0.25, "dense_layers": 2, **jaw}
     get_model(info.model, **info.overrides)
-
-
-def test_each_network_is_trained_on_its_own_points():
-    def objective(net):
-        return train_regions.TRAINING.make_objective(net, context_of())
-
-    assert isinstance(objective(network("region_direct")), PointObjective)
-    assert isinstance(objective(network("region_boxes")), RegionObjective)
 
 
 class TestStart:
