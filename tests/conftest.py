@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from common import cli
+
 STARTED = time.monotonic()
 
 
@@ -72,3 +74,19 @@ def stub_trainings(monkeypatch):
         return made
 
     return install
+
+
+@pytest.fixture
+def refused(capsys):
+    """A function that checks that a command ends with code 2 and an error of one line that holds a message."""
+
+    def check(command, message):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.run(command)
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert stopped.value.code == 2
+        assert line.startswith("error: ")
+        assert message in line
+
+    return check

@@ -9,7 +9,6 @@ import pytest
 from datasets import cofw
 from datasets.cofw import FILES, Cofw, load
 from datasets.markups import COFW_29
-from evaluation.metrics import lengths
 
 SMALL = {"train": 4, "test": 3}
 HEADER = b"MATLAB 7.3 MAT-file, Platform: PCWIN64, Created on: Wed Dec 04 10:12:27 2013 HDF5 schema 1.00 ."
@@ -118,11 +117,6 @@ def test_a_face_comes_with_the_tight_box_of_its_landmarks(copy):
     face = load(copy, "train")[3]
     np.testing.assert_array_equal(face.points_image[1], (5, 6))
     np.testing.assert_array_equal(face.box, (3, 3, 3 + 56, 3 + 84))
-
-
-def test_the_pupils_are_marked(copy):
-    """Landmarks 16 and 17, one step of (2, 3) apart, normalise the errors of COFW."""
-    np.testing.assert_allclose(lengths(load(copy, "test").points, "pupil"), np.hypot(2, 3))
 
 
 def test_a_subset_is_a_whole_of_its_own(copy):

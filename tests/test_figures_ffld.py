@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
+import untrained
 from datasets.catalog import SubsetInfo
 from datasets.faces import Face
 from datasets.images import read_image, write_image
@@ -18,23 +19,20 @@ from figures.ffld_network import StagedNetwork
 from figures.inputs import Sample, load_sample, spread
 from figures.loss_landscapes import HEATMAP_SIGMA, REACH, STEP, contour_map, heatmap_loss, landscapes
 from figures.networks import load_networks
-from gluon_models import describe, get_model, get_spec, save_weights
+from gluon_models import get_spec
 
 SPEC = get_spec("ffld_resnet18")
 
 
 def save_random(path, model, num_landmarks=68, **settings):
-    """Untrained weights whose points stay inside the crop and whose CropNets correct them a little."""
-    info = describe(model, "ibug_68" if num_landmarks == 68 else "aflw_19", num_landmarks=num_landmarks, **settings)
-    mx.random.seed(5)
-    net = get_model(info.model, **info.overrides)
-    net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, SPEC.size, SPEC.size)))
-    for refinement in net.cascade.refinements if model.startswith("ffld") else ():
-        refinement.cropnet.offsets.weight.set_data(
-            mx.nd.random.normal(0, 0.02, refinement.cropnet.offsets.weight.shape)
-        )
-    save_weights(net, path, info)
+    """Untrained weights whose CropNets correct the points a little."""
+
+    def correct(net):
+        for refinement in net.cascade.refinements if model.startswith("ffld") else ():
+            last = refinement.cropnet.offsets.weight
+            last.set_data(mx.nd.random.normal(0, 0.02, last.shape))
+
+    untrained.save_random(path, model, num_landmarks, correct, **settings)
     return str(path)
 
 
@@ -212,10 +210,6 @@ class TestLowResolution:
         weight = low / low.sum()
         assert (weight * x).sum() == pytest.approx(20.3, abs=0.1)
         assert (weight * y).sum() == pytest.approx(41.6, abs=0.1)
-
-    def test_the_whole_resolution_is_the_crop_itself(self):
-        crop = np.random.default_rng(1).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
-        np.testing.assert_array_equal(figures.lower_resolution(crop, 16), crop)
 
     def test_the_worst_faces_are_shown(self, network, monkeypatch):
         truth = np.zeros((3, 2, 2))

@@ -2,21 +2,19 @@
 
 import json
 
-import mxnet as mx
 import numpy as np
 import pytest
 from matplotlib import cbook
 
 import evaluate
 import predict
-from common import cli
 from datasets.images import read_image, write_image
 from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
 from evaluation.protocols import get_protocol
 from evaluation.summary import Evaluation, summarise
-from gluon_models import describe, get_model, load_weights, save_weights
+from gluon_models import load_weights
 from inference.ensembles import AugmentedPredictor
 from inference.evaluation import TEST_SEED
 from inference.face_hypotheses import WholePhotoLandmarks
@@ -24,7 +22,7 @@ from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, predict_dataset
 from inference.shape_model import fit_shapes, load_shape_model, save_shape_model
 from report.comparison import compare
-from untrained import start_lively
+from untrained import save_random, start_lively
 
 HOPPER = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 
@@ -33,15 +31,8 @@ HOPPER = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 def folder(tmp_path_factory):
     """Weights of a small network that is not trained, of one that answers points, and a shape model."""
     folder = tmp_path_factory.mktemp("weights")
-    for name, settings in (("lgcn_64", {"filters": 4}), ("resnet18_slim", {})):
-        info = describe(name, "ibug_68", num_landmarks=68, **settings)
-        net = get_model(info.model, **info.overrides)
-        mx.random.seed(0)
-        net.initialize(mx.init.Xavier())
-        net(mx.nd.zeros((1, len(info.spec.mean), info.spec.size, info.spec.size)))
-        if name == "lgcn_64":
-            start_lively(net)
-        save_weights(net, folder / f"{name}.params", info)
+    save_random(folder / "lgcn_64.params", "lgcn_64", change=start_lively, filters=4)
+    save_random(folder / "resnet18_slim.params", "resnet18_slim")
     faces = RenderedFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")
     return folder
@@ -171,13 +162,9 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
         ("resnet18_slim", ["--detector", "none", "--shape-model", "shape.npz"], "use lgcn_64 or lgcn_128"),
     ],
 )
-def test_predict_refuses_in_one_line(folder, tmp_path, capsys, model, text, message):
+def test_predict_refuses_in_one_line(folder, tmp_path, refused, model, text, message):
     text = [str(folder / word) if word.endswith(".npz") else word for word in text]
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: predicted(folder, tmp_path / "out", HOPPER, *text, model=model))
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert (stopped.value.code, len(lines)) == (2, 1)
-    assert message in lines[0]
+    refused(lambda: predicted(folder, tmp_path / "out", HOPPER, *text, model=model), message)
 
 
 def test_medians_with_and_without_outline_stand_beside_the_papers():

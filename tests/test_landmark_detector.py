@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from datasets.markups import AFLW_19, IBUG_68, MARKUPS
-from gluon_models import InputSpec, describe, get_model, save_weights
+from gluon_models import InputSpec
 from inference import landmark_detector
 from inference.detectors import BoxCorrection, CorrectedDetector, Detection
 from inference.drawing import REGION_COLOURS, WHITE, draw_faces
-from inference.landmark_detector import LandmarkDetector, LocatedFace, check_image, find_weights
+from inference.landmark_detector import LandmarkDetector, LocatedFace, check_image
 from inference.pipeline import PointPredictor
+from untrained import save_random
 
 SPEC = InputSpec(size=16, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.5, output="points")
 PHOTO = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
@@ -64,19 +65,6 @@ def test_a_corrected_detector_moves_the_points_with_its_box():
     np.testing.assert_allclose(face.box, [20, 30, 60, 50])
     # The first look ends at 9.5 to 69.5, and 9.5 to 69.5 downwards; the second is at a square of 1.5 * 60 about there.
     np.testing.assert_allclose(face.points[[0, 9, 18]], [[-6, -6], [39, 39], [84, 84]], atol=1e-4)
-
-
-def test_the_detector_hears_the_name():
-    detector = joined((20, 30, 40, 50))
-    detector(PHOTO, "folder/a.jpg")
-    assert detector.detector.names == ["folder/a.jpg"]
-
-
-def test_eighty_faces_run_in_two_batches():
-    net = Diagonal()
-    boxes = [(x, y, x + 10, y + 10) for x in range(0, 100, 10) for y in range(0, 100, 10) if y < 80]
-    assert len(joined(*boxes, net=net)(PHOTO)) == 80
-    assert net.calls == 2
 
 
 def test_no_face_needs_no_network():
@@ -133,12 +121,8 @@ def test_other_images_are_refused_with_advice(image, advice):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    mx.random.seed(0)
-    net = get_model("resnet18_slim", num_landmarks=19)
-    net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, 224, 224)))
     path = tmp_path_factory.mktemp("weights") / "random.params"
-    save_weights(net, path, describe("resnet18_slim", "aflw_19", num_landmarks=19))
+    save_random(path, "resnet18_slim", 19)
     return path
 
 
@@ -159,14 +143,6 @@ def test_from_pretrained_takes_a_shipped_name(weights, monkeypatch):
     assert asked == ["resnet18_slim"]
     (face,) = detector(PHOTO)
     np.testing.assert_array_equal(face.box, [0, 0, 120, 80])
-
-
-def test_wrong_weights_are_refused(weights, tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing.params"):
-        LandmarkDetector.from_pretrained(tmp_path / "missing.params")
-    with pytest.raises(ValueError, match="weights of resnet18_slim, not of resnet50_slim"):
-        LandmarkDetector.from_pretrained(weights, model="resnet50_slim")
-    assert find_weights(str(weights)) == weights
 
 
 # Drawing

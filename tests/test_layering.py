@@ -20,19 +20,9 @@ MAY_IMPORT = {
     "report": ("common", "datasets.markups", "evaluation"),
     "inference": ("common", "datasets", "gluon_models", "evaluation"),
     "training": ("common", "datasets", "gluon_models", "engine", "evaluation", "inference"),
-    "figures": ("common", "datasets", "gluon_models", "engine", "evaluation", "report", "inference", "training"),
-    "tools": (
-        "common",
-        "datasets",
-        "gluon_models",
-        "engine",
-        "evaluation",
-        "report",
-        "inference",
-        "training",
-        "figures",
-    ),
 }
+MAY_IMPORT["figures"] = (*MAY_IMPORT["training"], "training", "report")
+MAY_IMPORT["tools"] = (*MAY_IMPORT["figures"], "figures")
 WITHOUT_MXNET = ("common", "datasets", "evaluation", "report")
 SCRIPTS = {path.stem for path in ROOT.glob("*.py")}
 

@@ -388,14 +388,6 @@ class TestLoss:
         step = np.array([0.02, 0.0], "f")
         assert gradient[0] == pytest.approx((total(start + step) - total(start - step)) / 0.04, rel=0.02)
 
-    @pytest.mark.parametrize(
-        ("loss", "background", "message"),
-        [("l1", False, "unknown loss 'l1': choose one of square"), ("square", True, "does not go with")],
-    )
-    def test_faulty_losses(self, loss, background, message):
-        with pytest.raises(ValueError, match=message):
-            HeatmapObjective(LGCN(background=background), loss, SPEC, CPU)
-
 
 def bilinear(points, size):
     """Each labelled point's map (N, K, size, size), pixel by pixel."""

@@ -112,11 +112,6 @@ def test_the_command_prints_the_table(capsys):
     assert lines[-1].split()[:2] == ["total", "706,998"]
 
 
-def test_the_command_without_a_name_lists_the_models(capsys):
-    assert main([]) == 0
-    assert capsys.readouterr().out.split() == list_models()
-
-
 @pytest.mark.parametrize("text", [["resnet19_slim"]])
 def test_the_command_refuses_in_one_line(text):
     command = [sys.executable, "-W", "ignore", "-m", "gluon_models", *text]

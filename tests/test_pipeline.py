@@ -264,13 +264,6 @@ def test_heatmaps_become_points_where_the_light_is(decoding, bound):
         )  # not the fit, but the rule asked for
 
 
-def test_an_unknown_decoding_lists_the_known_ones():
-    spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
-    predictor = PointPredictor(HeatmapsOfTheBrightest(HeatmapCodec(8, 4, 1.0)), spec, decoding="mean")
-    with pytest.raises(ValueError, match="unknown decoding 'mean': choose one of subpixel, argmax"):
-        predictor(np.zeros((1, 32, 32, 3), np.uint8))
-
-
 def test_a_real_network_answers_the_same_in_a_batch_and_one_by_one():
     mx.random.seed(1)
     net = get_model("resnet18_slim", num_landmarks=19)
@@ -361,14 +354,6 @@ def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
     assert np.isnan(predicted.boxes[1:3]).all()
     for index in (0, 3):
         np.testing.assert_allclose(points[index], np.repeat([faces.centres[index]], 19, axis=0), atol=0.1)
-
-
-def test_a_data_set_may_be_looked_at_twice():
-    net = FixedPoints(*[(0.25, 0.25)] * 18, (0.75, 0.75))
-    faces = SpotFaces()
-    points = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, passes=2).points_image
-    # A quarter and three quarters of 32 pixels from 15 on are 22.5 and 38.5; of the 16 from 22.5 on, 26 and 34.
-    np.testing.assert_allclose(points[0, [0, 18]], [[26, 26], [34, 34]])
 
 
 class TwoStages(FixedPoints):

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import cv2
-import mxnet as mx
 import numpy as np
 import pytest
 from matplotlib import cbook
@@ -20,11 +19,11 @@ import predict
 from common import cli
 from datasets.ibug_300w import read_pts
 from datasets.images import read_image
-from gluon_models import describe, get_model, save_weights
 from inference.landmark_detector import LandmarkDetector
 from inference.media import output_folder, photo_files
 from inference.media.video_reader import Frame
 from inference.pipeline import locate
+from untrained import save_random
 
 ROOT = Path(__file__).resolve().parent.parent
 HOPPER = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -34,12 +33,8 @@ BOX = [160, 150, 370, 360]  # of the face in it
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """An untrained network; its points are anywhere, but always the same."""
-    mx.random.seed(0)
-    net = get_model("resnet18_slim")
-    net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, 224, 224)))
     path = tmp_path_factory.mktemp("weights") / "random.params"
-    save_weights(net, path, describe("resnet18_slim", "ibug_68", num_landmarks=68))
+    save_random(path, "resnet18_slim")
     return path
 
 
@@ -365,11 +360,6 @@ def test_videos_without_frames_or_that_are_none(run, tmp_path):
     assert error.count("left out: ") == 2
 
 
-def test_a_camera_that_is_not_there(run, tmp_path):
-    refused(run("97", *ALONE), "camera 97 is not there")
-    assert content_of(tmp_path / "out") == {}
-
-
 class Interrupted:
     """A camera that shows three frames; then somebody presses Ctrl-C."""
 
@@ -475,20 +465,3 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
 )
 def test_video_options_that_cannot_be(run, photos, text, advice):
     refused(run(photos / "a.png", *text), advice)
-
-
-def test_weights_that_do_not_fit(run, photos, weights, tmp_path):
-    photo = photos / "a.png"
-    refused(run(photo, own=("--weights", tmp_path / "none.params")), "none.params")
-    refused(run(photo, own=("--weights", weights, "--model", "resnet50_slim")), weights, "not of resnet50_slim")
-    cut = tmp_path / "cut.params"
-    cut.write_bytes(weights.read_bytes()[:5000])
-    shutil.copy(weights.with_suffix(".json"), cut.with_suffix(".json"))
-    refused(run(photo, own=("--weights", cut)), cut, "cut short")
-    assert not (tmp_path / "out").exists()
-
-
-def test_boxes_and_detector_must_go_together(run, photos, tmp_path):
-    refused(run(photos, "--boxes", tmp_path / "boxes.json", "--detector", "haar"), "'haar' takes no file of boxes")
-    refused(run(photos, "--detector", "file"), "'file' needs a file of boxes")
-    refused(run(photos, "--boxes", tmp_path / "none.json"), tmp_path / "none.json", "no such file")

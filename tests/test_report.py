@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from datasets.markups import get_markup
-from evaluation.boxes import check_inside, closest_box, given_box, overlap
+from evaluation.boxes import check_inside, closest_box, given_box
 from evaluation.protocols import box_text, get_protocol
 from evaluation.summary import Evaluation, stage_errors, summarise
 from report.comparison import compare, format_table, remarks
@@ -96,23 +96,6 @@ def test_errors_of_stages_are_over_the_faces_that_were_found(tmp_path):
     assert stage_errors(evaluation) == []
 
 
-def test_errors_of_stages_are_in_the_normaliser_of_record():
-    evaluation = evaluation_of([2], subset="common")
-    evaluation = dataclasses.replace(evaluation, earlier_stages=[evaluation_of([3]).predicted])
-    pupils = dataclasses.replace(evaluation, protocol=get_protocol("cofw", "test"))
-    assert pupils.protocol.normalizer != "outer_eye"
-    first, last = stage_errors(pupils)
-    assert last["mean"] == summarise(pupils).results[pupils.protocol.normalizer].mean
-    assert first["mean"] == pytest.approx(1.5 * last["mean"])
-
-
-def test_nothing_found_at_all():
-    summary = summarise(evaluation_of([np.nan, np.nan], skipped=[0, 1]))
-    assert np.isnan(summary.results["outer_eye"].mean)
-    assert summary.results["outer_eye"].failure_rate["0.10"] == 1
-    assert summary.results["outer_eye"].auc["0.07"]["fan"] == 0
-
-
 def test_faces_that_nobody_annotated_cannot_be_evaluated():
     evaluation = evaluation_of([2, 3])
     evaluation.truth[:] = np.nan
@@ -155,10 +138,6 @@ def test_figures_with_outline_without_it_and_without_the_inner_mouth_corners():
     rows = {row.quantity: row.ours for row in compare(evaluation, summarise(evaluation).results, parts)}
     assert rows["NME of 51 points"] == pytest.approx(100 * (0.051 + 0.0049 / 2) / 51)
     assert rows["NME of 49 points"] == pytest.approx(0.005)
-
-
-def test_other_markups_have_no_such_parts():
-    assert summarise(evaluation_on("cofw", "test", [2, 3, 2.5])).point_sets == {}
 
 
 def test_intervals_of_known_errors():
@@ -280,11 +259,6 @@ def test_of_300vw_no_difference_is_taken(subset, paper):
     assert rows["NME, pupils"].ours == pytest.approx(5.0)
     assert rows["NME, eye midpoints"].paper is None
     assert any("Table 4" in text and "the table does not say which" in text for text in said)
-
-
-def test_a_size_that_the_data_set_does_not_give():
-    with pytest.raises(ValueError, match="300vw gives its faces no size; choose another normaliser"):
-        evaluation_on("300vw", "category_1", [1, 1, 1]).errors("face_size")
 
 
 def test_the_curve_of_aflw_is_in_the_normaliser_of_record(tmp_path):
@@ -424,13 +398,6 @@ def test_a_box_outside_its_image(box):
     with pytest.raises(ValueError, match="outside its image of 200 by 100 pixels"):
         check_inside(np.array(box), image)
     assert check_inside(np.array([-30, -30, 5, 5]), image) is not None
-
-
-def test_overlap_of_boxes():
-    box = np.array([0.0, 0, 10, 10])
-    assert overlap(box, box) == 1
-    assert overlap(box, box + np.array([5, 0, 5, 0])) == pytest.approx(50 / 150)
-    assert overlap(box, box + 10) == 0
 
 
 def test_the_detection_of_the_annotated_face_is_taken():

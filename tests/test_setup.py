@@ -100,10 +100,6 @@ def test_device_follows_nvidia_smi_unless_named(clone, smi, arguments, expected)
     assert re.findall(r"--requirement (\S+)", planned) == [expected]
 
 
-def test_unknown_device_is_refused(clone):
-    assert "DEVICE=tpu is neither cpu nor gpu" in run_make(clone, "setup", "DEVICE=tpu").stderr
-
-
 def test_newest_working_python_builds_the_environment(clone):
     write_program(clone / "bin", "python3.11", "#!/bin/sh\necho 'pyenv: python3.11: command not found' >&2\nexit 127\n")
     write_python(clone / "bin", "python3.10", "3.10", ensurepip=1)
@@ -310,14 +306,6 @@ def test_nvidias_wheels_are_found_by_file_name(tmp_path, monkeypatch):
     found = {name: path.name for name, path in cuda.nvidia_libraries().items() if tmp_path in path.parents}
     compiler = "libnvrtc.so.11.2"
     assert found == {"libcudnn.so.8": "libcudnn.so.8", compiler: compiler, "libnvrtc.so": compiler}
-
-
-def test_system_libraries_have_stand_ins_where_the_system_lacks_them(tmp_path, monkeypatch):
-    (tmp_path / "pykdtree.libs").mkdir()
-    (tmp_path / "pykdtree.libs/libgomp-1a2b.so.1.0.0").touch()
-    monkeypatch.setattr(cuda, "resolve", lambda library: {"libgomp.so.1": None, "libquadmath.so.0": Path("there")})
-    stand_ins = cuda.bundled_libraries(tmp_path / "mxnet")
-    assert stand_ins == {"libgomp.so.1": tmp_path / "pykdtree.libs/libgomp-1a2b.so.1.0.0"}
 
 
 @pytest.mark.parametrize("name", sorted(cuda.BUNDLED))

@@ -18,6 +18,7 @@ from inference.shape_model import (
     shape_model_beside,
     training_shapes,
 )
+from untrained import start_lively
 
 SIDE = 96
 
@@ -240,10 +241,7 @@ class TestAnswersTogether:
         net.initialize()
         faces = mx.nd.random.uniform(-0.1, 0.1, (1, 1, 16, 16))
         net(faces)
-        for parameter in net.collect_params().values():
-            if parameter.name.endswith("weight"):
-                inputs = np.prod(parameter.shape[1:])
-                parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
+        start_lively(net)
         net.hybridize()
         faces = mx.nd.tile(faces, (60, 1, 1, 1))  # the copies drop other units
         one, ten = (DropoutEnsemble(net, answers)(faces).asnumpy().std(axis=0).mean() for answers in (1, 10))

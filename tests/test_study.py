@@ -10,7 +10,6 @@ import train_ffld
 import train_hourglass
 import train_lgcn
 import train_regions
-from common import cli
 from tools import study
 
 TINY = study.Study(
@@ -95,12 +94,9 @@ def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / "tiny.json").read_text())["unit"] == "px²"
 
 
-def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, capsys):
+def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, refused):
     stub_trainings(nme_of, fails=["recipe-0"])
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]))
-    assert stopped.value.code == 2
-    assert "cell 'B' with seed 0 failed" in capsys.readouterr().err
+    refused(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]), "cell 'B' with seed 0 failed")
     assert study.result_of(tmp_path / "loss_a-0") == 0.04
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import train_ffld
-from common import cli
 from gluon_models import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,14 +73,8 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
         (["--resume", "{new}"], "--resume takes the folder of a run"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, refused, text, message):
     new = str(tmp_path / "new")
     filled = [word.replace("{new}", new) for word in text]
     filled += [] if "--resume" in text else ["--rendered-count", "8"]
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train_ffld.TRAINING.main(filled))
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert stopped.value.code == 2
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert message in lines[0]
+    refused(lambda: train_ffld.TRAINING.main(filled), message)

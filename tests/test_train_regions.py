@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import train_regions
-from common import cli
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from engine.fit import Fit
@@ -203,12 +202,7 @@ def test_one_command_trains_each_approach_and_an_interrupted_run_goes_on(tmp_pat
         (["--init", "{new}.params"], "new.params is not there"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, message):
+def test_bad_input_is_one_line_and_code_2(tmp_path, refused, text, message):
     new = str(tmp_path / "new")
     filled = [word.replace("{new}", new) for word in [*text, "--out", "{new}", "--rendered-count", "8"]]
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train_regions.TRAINING.main([*filled, "--gpus", "none"]))
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert stopped.value.code == 2
-    assert len(lines) == 1
-    assert message in lines[0]
+    refused(lambda: train_regions.TRAINING.main([*filled, "--gpus", "none"]), message)

@@ -23,14 +23,6 @@ def parse(*text):
     return LINE.parse(["--out", "o", *text])
 
 
-def test_the_defaults_are_the_papers():
-    recipe = parse().recipe
-    # FFLD, Sec. 6.6.
-    assert (recipe.epochs, recipe.learning_rate, recipe.decay_factor, recipe.decay_epochs) == (350, 1e-4, 0.3, 50)
-    assert (recipe.batch_size, recipe.weight_decay, recipe.schedule) == (64, 5e-4, "step")
-    assert (recipe.scale_fraction, recipe.shift_fraction, recipe.rotation_degrees) == (0.2, 0.1, 20.0)
-
-
 def test_an_option_changes_one_value_of_the_named_recipe():
     recipe = parse("--recipe", "cpu", "--lr", "0.5", "--photometric", "off").recipe
     assert recipe == replace(CPU_RECIPE, learning_rate=0.5, photometric=False)

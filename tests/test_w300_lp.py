@@ -97,12 +97,6 @@ class TestW300Lp:
         assert folders == ["AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip"]
         assert not any("Flip" in name for name in faces.names)
 
-    def test_the_folder_around_it(self, lp):
-        (lp / "300W_LP").mkdir()
-        for name in (*w300_lp.PARTS, "landmarks"):
-            (lp / name).rename(lp / "300W_LP" / name)
-        assert len(load(lp)) == 8
-
     @pytest.mark.parametrize(("folder", "shown"), [("IBUG", "IBUG"), ("landmarks/IBUG", "landmarks/IBUG")])
     def test_a_missing_folder_is_named(self, lp, folder, shown):
         (lp / folder).rename(lp / "elsewhere")
@@ -123,10 +117,6 @@ class TestW300Lp:
             "LFPW: LFPW_image_0001_1_pts.mat has no image",
         )
         _fails(FileNotFoundError, "has 6 of 8 faces .*; and 1 more", load, lp)
-
-    def test_more_faces_than_were_shipped(self, lp):
-        _add_lp(lp, "AFW", "AFW_image_0001_2")
-        _fails(ValueError, "AFW: 3 faces where 2 were shipped; move what", load, lp, allow_missing=True)
 
     def test_nothing_at_all(self, tmp_path):
         _fails(FileNotFoundError, "has 0 of 61225 faces .*: name the folder", load, tmp_path, allow_missing=True)
@@ -176,13 +166,6 @@ class TestAflw2000:
         yaw = np.array([0, -30, 30.01, 60, -60.5, 95, np.nan, -12])
         groups = {name: list(numbers) for name, numbers in yaw_groups(yaw).items()}
         assert groups == {"0-30": [0, 1, 7], "30-60": [2, 3], "60-90": [4, 5]}
-
-    def test_missing_faces(self, aflw):
-        (aflw / "image00004.mat").unlink()
-        message = _fails(FileNotFoundError, "AFLW2000-3D has 2 of 3 faces", load_aflw2000, aflw)
-        assert "image00004.jpg has no image00004.mat" in message
-        faces = load_aflw2000(aflw, allow_missing=True)
-        assert (len(faces), faces.expected_count, len(faces.missing)) == (2, 3, 2)
 
     def test_a_damaged_annotation(self, aflw):
         savemat(aflw / "image00004.mat", {key: value for key, value in _aflw_fields().items() if key != "Pose_Para"})

@@ -141,13 +141,6 @@ class TestLoad:
         assert _is_frame(faces[1].image, 2)
         np.testing.assert_allclose(faces.points[1], POINTS + 3, atol=1e-6)
 
-    def test_the_folder_around_it(self, copy, tmp_path):
-        inner = tmp_path / "around" / "300VW_Dataset_2015_12_14"
-        inner.mkdir(parents=True)
-        for name in ("001", "002"):
-            (copy / name).rename(inner / name)
-        assert len(load(tmp_path / "around", "train")) == 13
-
 
 class TestFrames:
     # MPEG-4 part 2 is what real copies hold: most of its frames are differences to the one before.
