@@ -31,7 +31,7 @@ HOPPER = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 def folder(tmp_path_factory):
     """Weights of a small network that is not trained, of one that answers points, and a shape model."""
     folder = tmp_path_factory.mktemp("weights")
-    save_random(folder / "lgcn_64.params", "lgcn_64", change=start_lively, filters=4)
+    save_random(folder / "lgcn_64.params", "lgcn_64", change=start_lively, filters=4, kernel="labels")
     save_random(folder / "resnet18_slim.params", "resnet18_slim")
     faces = RenderedFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")
