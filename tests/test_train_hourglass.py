@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import train_hourglass
+from datasets import catalog
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
@@ -167,7 +168,8 @@ def test_what_the_zoos_weights_lack_is_said(tmp_path, capsys):
 
 
 @pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and log get written.
-def test_a_run_and_its_resumption(tmp_path, capsys):
+def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
     out = str(tmp_path / "run")
     small = "--recipe cpu --lr 0.01 --rendered-count 8 --batch-size 4 --workers 0 --gpus none --epochs 2".split()
     assert TRAINING.main([*TINY, *small, "--average-decay", "0", "--out", out]) == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import train_lgcn
+from datasets import catalog
 from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
@@ -159,7 +160,8 @@ def test_validation_measures_both_subnets():
 
 
 @pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and shape model get written.
-def test_a_run_and_its_resumption(tmp_path, capsys):
+def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
     out = str(tmp_path / "run")
     assert train_lgcn.TRAINING.main([*TINY, "--epochs", "1", "--out", out]) == 0
     assert "14 training faces, 16 for validation" in capsys.readouterr().out
