@@ -244,22 +244,20 @@ class TestCropNet:
 
 
 class TestStages:
-    @pytest.mark.parametrize("name", ["ffld_resnet18"])
-    def test_untrained_stages_leave_the_baselines_points(self, name):
-        net = build(name=name, active=False)
+    def test_untrained_stages_leave_the_baselines_points(self):
+        net = build(active=False)
         answers = [answer.asnumpy() for answer in net.cascade(faces(2))]
         assert len(answers) == 4
         np.testing.assert_array_equal(answers[0], net.cascade.baseline(faces(2)).asnumpy())
         for answer in answers[1:]:
             np.testing.assert_array_equal(answer, answers[0])
 
-    @pytest.mark.parametrize("num_stages", [3])
-    def test_each_stage_crops_at_the_points_of_the_one_before(self, num_stages):
-        net = build(num_stages=num_stages)
+    def test_each_stage_crops_at_the_points_of_the_one_before(self):
+        net = build(num_stages=3)
         answers = [answer.asnumpy() for answer in net.cascade(faces(2))]
         points, maps = net.cascade.baseline.with_maps(mx.nd, faces(2))
         assert [each.shape for each in maps] == [(2, 32, 28, 28), (2, 16, 56, 56), (2, 16, 112, 112)]
-        assert len(answers) == num_stages + 1
+        assert len(answers) == 4
         np.testing.assert_allclose(answers[0], points.asnumpy(), rtol=1e-5)
         for stage, refinement in enumerate(net.cascade.refinements):
             size = maps[stage].shape[-1]

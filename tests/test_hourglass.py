@@ -218,8 +218,7 @@ class TestNetwork:
         assert count_of(**settings, skip="residual") - usual == 2 * 3 * (LAMBDA_BLOCK - ONE_BY_ONE)
         assert count_of(**settings, merge_lambda=True) - usual == 2 * 3 + 1
 
-    @pytest.mark.parametrize("version", ["v1"])
-    @pytest.mark.parametrize(("stride", "stages"), [(4, 1), (8, 2), (16, 3)])
+    @pytest.mark.parametrize(("version", "stride", "stages"), [("v1", 8, 2), ("v2", 16, 3)])
     def test_the_backbone_is_the_model_zoos_first_stages(self, version, stride, stages):
         net = small_net(stacks=1, depth=1, backbone_stride=stride, backbone_version=version)
         fill(net)

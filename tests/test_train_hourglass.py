@@ -131,9 +131,8 @@ def test_validation_measures_every_stack_and_logs_the_lambdas(built):
     factor.set_data(mx.nd.ones((1, 1, 1, 1)))
 
 
-@pytest.mark.parametrize("block", ["original"])
-def test_no_lambda_is_logged_where_none_is_trained(block):
-    net, _ = network("--block", block)
+def test_no_lambda_is_logged_where_none_is_trained():
+    net, _ = network("--block", "original")
     assert train_hourglass.mean_lambdas(net) == {}
 
 
