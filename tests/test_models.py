@@ -52,10 +52,10 @@ def answer_shape(name, num_landmarks):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_forward_and_backward(name):
-    net = build(name, num_landmarks=19)
-    faces = faces_for(name)
+    net, faces, shape = build(name, num_landmarks=19), faces_for(name), (2, *answer_shape(name, 19))
+    if name.startswith("lgcn"):  # it takes any size, and small faces are done sooner
+        faces, shape = faces[:, :, :24, :24], (2, 19, 24, 24)
     imperative = net(faces).asnumpy()
-    shape = (2, *answer_shape(name, 19))
     assert imperative.shape == shape
     assert np.isfinite(imperative).all()
     assert np.abs(imperative[0] - imperative[1]).max() > 1e-4  # the faces decide, not the biases alone

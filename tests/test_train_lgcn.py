@@ -163,12 +163,12 @@ def test_validation_measures_both_subnets():
 def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
     out = str(tmp_path / "run")
-    assert train_lgcn.TRAINING.main([*TINY, "--epochs", "1", "--out", out]) == 0
+    assert train_lgcn.TRAINING.main([*TINY, "--size", "48", "--epochs", "1", "--out", out]) == 0
     assert "14 training faces, 16 for validation" in capsys.readouterr().out
     model = load_shape_model(tmp_path / "run" / "shape.npz")
     assert model.components.shape == (12, 68, 2)
     net, info = load_weights(tmp_path / "run" / "best.params")
-    assert (info.model, info.markup, info.spec) == ("lgcn_128", "ibug_68", get_spec("lgcn_128"))
+    assert (info.model, info.markup, info.spec) == ("lgcn_128", "ibug_68", replace(get_spec("lgcn_128"), size=48))
     assert np.isfinite(net(mx.nd.zeros((1, 1, 40, 56))).asnumpy()).all()
     assert train_lgcn.TRAINING.main(["--resume", out]) == 0
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
