@@ -22,16 +22,7 @@ from datasets.markups import Markup
 from engine.fit import Objective
 from gluon_models import describe
 from gluon_models.backbones import BACKBONE_STAGES, BACKBONES
-from gluon_models.hourglass import (
-    BLOCKS,
-    CPU_RECIPE,
-    RECIPE,
-    SKIPS,
-    SPEC,
-    HeatmapObjective,
-    Recipe,
-    load_backbone,
-)
+from gluon_models.hourglass import BLOCKS, CPU_RECIPE, RECIPE, SKIPS, SPEC, HeatmapObjective, Recipe, load_backbone
 from gluon_models.weights import WeightsInfo
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings

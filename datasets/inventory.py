@@ -13,11 +13,7 @@ _LONGEST_NAME = 1000  # characters of a path in a list
 
 
 def check_subset(title: str, subset: str, known: Collection[str]) -> None:
-    """Refuses what a data set does not have.
-
-    Raises:
-        ValueError: The subset is none of the known ones.
-    """
+    """Refuses what a data set does not have; ValueError if the subset is none of the known ones."""
     if subset not in known:
         raise ValueError(f"{title} has no subset '{subset}'; it has {', '.join(known)}")
 
@@ -59,11 +55,7 @@ def listed_path(folder: Path, name: str, source: PathLike) -> Path:
 
 
 def by_name(paths: Iterable[Path], name_of: Callable[[Path], str] = lambda path: path.stem) -> dict[str, Path]:
-    """Files by the names of the faces that they are of.
-
-    Raises:
-        ValueError: Two are of one face.
-    """
+    """Files by the names of the faces that they are of; ValueError if two are of one face."""
     found: dict[str, Path] = {}
     for path in paths:
         name = name_of(path)
@@ -74,12 +66,7 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str] = lambda path:
 
 
 def refuse_incomplete(
-    title: str,
-    counts: tuple[int, int],
-    missing: Sequence[str],
-    allow_missing: bool,
-    if_none: str,
-    unit: str = "faces",
+    title: str, counts: tuple[int, int], missing: Sequence[str], allow_missing: bool, if_none: str, unit: str = "faces"
 ) -> None:
     """Refuses a subset of which nothing is there, or which lacks something that was not allowed to be missing.
 

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from common import cli
 from common.files import write_text, write_whole
 from engine.checkpoint import LAST
+from report.tables import markdown
 from tools.study import result_of
 from training.discovery import ROOT, training_scripts
 
@@ -87,14 +88,12 @@ def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], fol
     return trial._replace(nme=result_of(folder))
 
 
-def markdown(trials: Sequence[Trial]) -> str:
+def trials_table(trials: Sequence[Trial]) -> str:
     """The table as Markdown, the best trial first."""
-    lines = ["| trial | learning rate | weight decay | validation NME |", "|---|---|---|---|"]
-    for number in ranked(trials):
-        trial = trials[number]
-        error = "failed" if trial.nme is None else f"{100 * trial.nme:.2f} %"
-        lines.append(f"| {number} | {trial.learning_rate:g} | {trial.weight_decay:g} | {error} |")
-    return "\n".join(lines) + "\n"
+    errors = ["failed" if trial.nme is None else f"{100 * trial.nme:.2f} %" for trial in trials]
+    values = [(str(k), f"{rate:g}", f"{decay:g}", errors[k]) for k, (rate, decay, _) in enumerate(trials)]
+    rows = [values[number] for number in ranked(trials)]
+    return markdown(("trial", "learning rate", "weight decay", "validation NME"), rows) + "\n"
 
 
 def ranked(trials: Sequence[Trial]) -> list[int]:
@@ -131,10 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         trials.append(complete(arguments.script, drawn, arguments.epochs, arguments.further, folder))
         rows = [trial._asdict() for trial in trials]
         write_text(out / "search.json", json.dumps({"script": arguments.script, "trials": rows}, indent=2) + "\n")
-        write_text(out / "search.md", markdown(trials))
+        write_text(out / "search.md", trials_table(trials))
         draw(out / "search.png", trials)
     best = trials[ranked(trials)[0]]
-    print(markdown(trials))
+    print(trials_table(trials))
     if best.nme is None:
         print("every trial failed, see above", file=sys.stderr)
         return 1

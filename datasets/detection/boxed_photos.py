@@ -64,11 +64,7 @@ class BoxedPhotos:
         return len(self.names)
 
     def __getitem__(self, index: int) -> BoxedPhoto:
-        """Reads the photo.
-
-        Raises:
-            FileNotFoundError, ValueError: it is not there, or damaged.
-        """
+        """Reads the photo; FileNotFoundError or ValueError if it is not there, or damaged."""
         # Boxes count in the stored pixels, whatever way up a viewer would turn them.
         image = read_image(self.image_paths[index], apply_orientation=False)
         check_in_reach(image, self.boxes[index].reshape(-1, 2), self.names[index])
@@ -179,11 +175,7 @@ def read_rows(lines: Iterator[str], count: int, columns: int) -> np.ndarray:
 
 
 def check_boxes(boxes: np.ndarray) -> np.ndarray:
-    """The boxes (n, 4), if each has an area.
-
-    Raises:
-        ValueError: one has none, or a coordinate is absurd.
-    """
+    """The boxes (n, 4), if each has an area; ValueError if one has none, or a coordinate is absurd."""
     if not all_placed(boxes) or not (boxes[:, 2:] > boxes[:, :2]).all():
         raise ValueError("a box has no area")
     return boxes
