@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from common import cli
 from common.files import write_set
-from common.readers import read_json
+from common.readers import entry, read_json
 from datasets.catalog import CATALOG, RENDERED_SUBSETS, load_subset
 from datasets.markups import IBUG_68
 from datasets.render.mesh import NUM_IDENTITY, Expression, make_controls
@@ -308,12 +308,18 @@ def output_files(record: dict[str, Any]) -> dict[str, bytes]:
     return files
 
 
+def recorded(path: Path) -> dict[str, Any]:
+    """An earlier record; FileNotFoundError or ValueError if it is not there, or damaged."""
+    record = read_json(path, MEASURE)
+    entry(record, "evaluations", list, path, MEASURE)
+    return record
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, or takes an earlier record, then writes everything at once."""
     arguments = parse(argv)
     if arguments.record:
-        record = read_json(arguments.record, MEASURE)
-        entry(record, "evaluations", list, arguments.record, MEASURE)
+        record = recorded(arguments.record)
     else:
         context, harder = devices.contexts(arguments.gpus)[0], arguments.stress_faces
         options = Options(context, arguments.batch_size, harder, arguments.count, arguments.seed)
