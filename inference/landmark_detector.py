@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from datasets.markups import MARKUPS, Markup
+from datasets.markups import Markup, markup_named
 from gluon_models import load_weights, shipped_weights
 from inference.detectors import DEFAULT_DETECTOR, Detection, FaceDetector, get_detector
 from inference.pipeline import PointPredictor, locate
@@ -143,10 +143,3 @@ def _check_overlap(box: np.ndarray, image: np.ndarray) -> None:
         raise ValueError(f"face box {shown} lies outside the image of {width} x {height} pixels: give it in its pixels")
 
 
-def markup_named(name: str) -> Markup:
-    """The markup that a weights file names; ValueError if there is none of that name."""
-    for markup in MARKUPS:
-        if markup.name == name:
-            return markup
-    known = ", ".join(markup.name for markup in MARKUPS)
-    raise ValueError(f"the weights are of markup '{name}', which is not known: choose weights of {known}")
