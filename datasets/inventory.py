@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Callable, Collection, Iterable, Sequence
+from typing import Callable, Collection, Iterable, Mapping, Sequence
 
 from datasets.images import PathLike
+from datasets.photo_formats import PHOTO_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = PHOTO_SUFFIXES
 _SHOWN = 4  # of what is missing
 _LONGEST_NAME = 1000  # characters of a path in a list
+_LOG = logging.getLogger(__name__)
 
 
 def check_subset(title: str, subset: str, known: Collection[str]) -> None:
@@ -42,7 +45,16 @@ def files(folder: Path, endings: Sequence[str], below: bool = False) -> list[Pat
     found = folder.rglob("*") if below else folder.iterdir()
     # Archives packed on a Mac hold a "._name.jpg" beside each file.
     shown = (path for path in found if not path.name.startswith("."))
-    return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)))
+    return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)) and path.is_file())
+
+
+def say_unused(home: Path, unused: Mapping[str, Sequence[Path]]) -> None:
+    """Counts and names the files below a folder that look like photos or labels and are not used, by the reason."""
+    for reason, paths in unused.items():
+        if paths:
+            names = [path.relative_to(home).as_posix() for path in sorted(paths)]
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            _LOG.warning("%s: %d not used, %s: %s%s", home, len(names), reason, ", ".join(names[:_SHOWN]), more)
 
 
 def listed_path(folder: Path, name: str, source: PathLike) -> Path:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import aflw, aflw21, catalog, cofw, ibug_300w, menpo_3d, w300_lp, w300_vw
+from datasets import aflw, aflw21, catalog, cofw, ibug_300w, menpo_3d, w300_lp, w300_vw, wflw
 from datasets.catalog import CATALOG, DATASETS, TEST_DATASETS, chosen_subset, load_subset, training_pair
 from datasets.ibug_300w import is_validation
 from evaluation.protocols import PROTOCOLS
@@ -43,7 +43,19 @@ def give(monkeypatch, module, faces, function="load"):
 
 
 def test_what_can_be_trained_and_measured_on():
-    trained = ("rendered", "300w", "300w_lp", "300w_lp_3d", "aflw", "aflw21", "cofw", "helen194", "300vw", "pts")
+    trained = (
+        "rendered",
+        "300w",
+        "300w_lp",
+        "300w_lp_3d",
+        "aflw",
+        "aflw21",
+        "cofw",
+        "helen194",
+        "300vw",
+        "wflw",
+        "pts",
+    )
     assert trained == DATASETS
     assert set(TEST_DATASETS) == {*DATASETS, "aflw2000_3d", "menpo", "menpo_3d", "300w_3d", "300vw_3d"}
 
@@ -84,9 +96,9 @@ def test_every_published_figure_is_of_a_subset_that_can_be_measured():
     assert {(cell.dataset, cell.subset) for cell in PUBLISHED} <= set(PROTOCOLS)
 
 
-@pytest.mark.parametrize("module", [ibug_300w, aflw, aflw21, cofw, w300_vw])
+@pytest.mark.parametrize("module", [ibug_300w, aflw, aflw21, cofw, w300_vw, wflw])
 def test_the_readers_know_the_subsets(module):
-    names = {ibug_300w: "300w", aflw: "aflw", aflw21: "aflw21", cofw: "cofw", w300_vw: "300vw"}
+    names = {ibug_300w: "300w", aflw: "aflw", aflw21: "aflw21", cofw: "cofw", w300_vw: "300vw", wflw: "wflw"}
     assert set(CATALOG[names[module]].subsets) == set(module.SUBSETS)
 
 

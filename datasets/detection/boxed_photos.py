@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Protocol, Sequence, TypeVar
 
@@ -53,12 +53,14 @@ class BoxedPhotos:
         image_paths: one per photo.
         boxes: of each photo, (n, 4) as in `BoxedPhoto`.
         ignored: of each photo, (n,) as there.
+        upright: whether boxes count in the photo turned upright by its EXIF tag, not in the stored pixels.
     """
 
     names: tuple[str, ...]
     image_paths: tuple[Path, ...]
     boxes: tuple[np.ndarray, ...]
     ignored: tuple[np.ndarray, ...]
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,8 +71,7 @@ class BoxedPhotos:
         Raises:
             FileNotFoundError, ValueError: it is not there, or damaged.
         """
-        # Boxes count in the stored pixels, whatever way up a viewer would turn them.
-        image = read_image(self.image_paths[index], apply_orientation=False)
+        image = read_image(self.image_paths[index], apply_orientation=self.upright)
         check_in_reach(image, self.boxes[index].reshape(-1, 2), self.names[index])
         return BoxedPhoto(image, self.boxes[index], self.ignored[index], self.names[index])
 
@@ -98,9 +99,7 @@ class BoxedPhotos:
     def for_training(self) -> BoxedPhotos:
         """Without ignored boxes, and without photos that have no other: GluonCV's targets need a box."""
         kept = [boxes[~ignored] for boxes, ignored in zip(self.boxes, self.ignored)]
-        clean = BoxedPhotos(
-            self.names, self.image_paths, tuple(kept), tuple(np.zeros(len(boxes), bool) for boxes in kept)
-        )
+        clean = replace(self, boxes=tuple(kept), ignored=tuple(np.zeros(len(boxes), bool) for boxes in kept))
         return clean.subset([k for k, boxes in enumerate(kept) if len(boxes)])
 
 
@@ -127,7 +126,7 @@ def part_of(name: str) -> str:
 
     A fifth, those 0 modulo 5, is held out for tests; a tenth, those 1 modulo 10, chooses the epoch and all settings.
     """
-    number = int(hashlib.sha1(name.rpartition("/")[2].encode("utf-8")).hexdigest(), 16)
+    number = int(hashlib.sha1(name.rpartition("/")[2].encode("utf-8", "surrogateescape")).hexdigest(), 16)
     if number % 5 == 0:
         return "held_out"
     return "validation" if number % 10 == 1 else "train"
