@@ -10,7 +10,9 @@ import numpy as np
 
 from datasets.markups import Markup, markup_named
 from gluon_models import load_weights, shipped_weights
-from inference.detectors import DEFAULT_DETECTOR, Detection, FaceDetector, get_detector
+from inference.detections import Detection
+from inference.detectors import DEFAULT_DETECTOR, FaceDetector, get_detector
+from inference.given_boxes import as_detections
 from inference.pipeline import PointPredictor, locate
 from inference.shape_model import load_shape_model
 
@@ -89,14 +91,14 @@ class LandmarkDetector:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            boxes: (n, 4) x0, y0, x1, y1 in its pixels, tight around the landmarks; they may cross the border.
+            boxes: (n, 4) x0, y0, x1, y1 in its pixels, tight around the landmarks; they may cross the border. A fifth
+                column is the score.
 
         Raises:
-            ValueError: the array is no such image, or a box has no area or lies outside it.
+            ValueError: the array is no such image, or a box has no area, lies outside it or is not in pixels.
         """
         check_image(image)
-        given = np.asarray(boxes, np.float64).reshape(-1, 4)
-        return self._landmarks(image, [Detection(box, 1.0) for box in given], 1)
+        return self._landmarks(image, as_detections(boxes), 1)
 
     def _landmarks(self, image: np.ndarray, found: Sequence[Detection], passes: int) -> list[LocatedFace]:
         if not found:
@@ -141,5 +143,3 @@ def _check_overlap(box: np.ndarray, image: np.ndarray) -> None:
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         shown = [round(float(value), 1) for value in box]
         raise ValueError(f"face box {shown} lies outside the image of {width} x {height} pixels: give it in its pixels")
-
-
