@@ -91,7 +91,8 @@ class BoxedPhotos:
         """
         if name not in PARTS:
             raise ValueError(f"photos have no part '{name}'; they have {', '.join(PARTS)}")
-        chosen = [k for k, each in enumerate(self.names) if part_of(each) == name]
+        parts = parts_of(self.names)
+        chosen = [k for k, each in enumerate(parts) if each == name]
         if not chosen:
             raise ValueError(f"none of {len(self)} photos is in the part '{name}': the data set is too small")
         return self.subset(chosen)
@@ -121,15 +122,34 @@ class JoinedSources:
         raise IndexError("there are not that many photos")
 
 
+def parts_of(names: Sequence[str]) -> list[str]:
+    """Which of `PARTS` each photo is in: that of `part_of`.
+
+    Where so few photos are there that none of them is for validation, a tenth of those to train on is, at least one:
+    those with the lowest hashes.
+    """
+    parts = [part_of(name) for name in names]
+    trained = [k for k, part in enumerate(parts) if part == "train"]
+    if "validation" not in parts and len(trained) > 1:
+        for k in sorted(trained, key=lambda k: (_hash(names[k]), names[k]))[: max(1, len(trained) // 10)]:
+            parts[k] = "validation"
+    return parts
+
+
 def part_of(name: str) -> str:
     """Which of `PARTS` a photo is in, by the SHA-1 of its name without folder, read as an integer.
 
     A fifth, those 0 modulo 5, is held out for tests; a tenth, those 1 modulo 10, chooses the epoch and all settings.
     """
-    number = int(hashlib.sha1(name.rpartition("/")[2].encode("utf-8", "surrogateescape")).hexdigest(), 16)
+    number = _hash(name)
     if number % 5 == 0:
         return "held_out"
     return "validation" if number % 10 == 1 else "train"
+
+
+def _hash(name: str) -> int:
+    """The SHA-1 of a photo's name without folder, read as an integer."""
+    return int(hashlib.sha1(name.rpartition("/")[2].encode("utf-8", "surrogateescape")).hexdigest(), 16)
 
 
 def read_listing(path: PathLike, read_faces: Callable[[Iterator[str]], Faces]) -> list[tuple[str, Faces]]:
