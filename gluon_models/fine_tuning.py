@@ -1,0 +1,43 @@
+"""Starting a network from weights that were trained on another number of landmarks."""
+
+from __future__ import annotations
+
+import os
+
+from mxnet.gluon import nn
+
+from gluon_models.parameter_files import read_parameters
+
+LEAST_SHARE = 0.5  # of a network's numbers that must fit; of other networks' weights less does
+
+
+def fill_fitting(net: nn.HybridBlock, path: str | os.PathLike[str]) -> list[str]:
+    """Loads the parameters that have the network's shape; all others keep the values that they have.
+
+    Args:
+        net: initialised, every shape settled.
+        path: of a .params file of the same network, but for its number of landmarks.
+
+    Returns:
+        Names of the parameters that were not loaded.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, it is damaged, or it is of another network.
+    """
+    stored, own = read_parameters(path), net._collect_params_with_prefix()
+    fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
+    numbers = {name: parameter.data(parameter.list_ctx()[0]).size for name, parameter in own.items()}
+    share = sum(numbers[name] for name in fitting) / sum(numbers.values())
+    if set(stored) != set(own) or share < LEAST_SHARE:
+        raise ValueError(
+            f"{path} belongs to another network: {100 * share:.0f} % of this one's weights fit; name its own weights"
+        )
+    for name, value in fitting.items():
+        own[name].set_data(value.astype(own[name].dtype))
+    return [name for name in own if name not in fitting]
+
+
+def layers_of(parameters: list[str]) -> str:
+    """The layers that parameters belong to, in words."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in parameters))
+    return ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
