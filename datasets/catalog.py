@@ -21,7 +21,6 @@ from datasets.render.faces import RenderedFaces
 VALIDATION = "validation"
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
 RENDERED_SIDE = 320  # pixels: a face is then about as large as the 224 px crop that most networks take
-LEAST_VALIDATION = 10  # faces, below which an error of validation says little
 VIDEO_STEP = 10  # of the frames of a video to train on, as neighbours hardly differ
 
 
@@ -230,8 +229,6 @@ def training_pair(
     entry = CATALOG[name]
     faces, _ = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))
     train, validation = entry.part(faces)
-    if len(validation) < LEAST_VALIDATION:
-        _LOG.warning("validation has %d faces of %s: its error says little, label more photos", len(validation), name)
     return faces.subset(train), faces.subset(validation)
 
 

@@ -11,12 +11,13 @@ from gluon_models.parameter_files import read_parameters
 LEAST_SHARE = 0.5  # of a network's numbers that must fit; of other networks' weights less does
 
 
-def fill_fitting(net: nn.HybridBlock, path: str | os.PathLike[str]) -> list[str]:
+def fill_fitting(net: nn.HybridBlock, path: str | os.PathLike[str], whole: bool = True) -> list[str]:
     """Loads the parameters that have the network's shape; all others keep the values that they have.
 
     Args:
         net: initialised, every shape settled.
         path: of a .params file of the same network, but for its number of landmarks.
+        whole: whether the file may hold no more than the network.
 
     Returns:
         Names of the parameters that were not loaded.
@@ -28,7 +29,7 @@ def fill_fitting(net: nn.HybridBlock, path: str | os.PathLike[str]) -> list[str]
     fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
     numbers = {name: parameter.data(parameter.list_ctx()[0]).size for name, parameter in own.items()}
     share = sum(numbers[name] for name in fitting) / sum(numbers.values())
-    if set(stored) != set(own) or share < LEAST_SHARE:
+    if not set(own) <= set(stored) or (whole and set(own) != set(stored)) or share < LEAST_SHARE:
         raise ValueError(
             f"{path} belongs to another network: {100 * share:.0f} % of this one's weights fit; name its own weights"
         )
