@@ -15,7 +15,6 @@ import mxnet as mx
 import numpy as np
 
 from common.readers import read_json
-from datasets.geometry import all_placed
 from gluon_models.detector.network import find_boxes
 from gluon_models.detector.weights import load_detector
 from gluon_models.weights import shipped_weights

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from common.readers import parse_json
-from datasets.name_lists import best_matches, by_last_part, photo_key, read_any_text
 from datasets.geometry import all_placed
+from datasets.name_lists import best_matches, by_last_part, photo_key, read_any_text
 from datasets.units import check_pixels
 from inference.detections import TIGHT_BOX, Detection
 

@@ -13,7 +13,6 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
-from common.readers import read_text
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces

@@ -69,7 +69,8 @@ def _expand(argument: str) -> Sequence[Input]:
     if path.is_dir():
         found = _photos_of(path)
         if not found:
-            raise FileNotFoundError(f"{argument}: no photo is there; folders are searched for {' '.join(PHOTO_SUFFIXES)}")
+            kinds = " ".join(PHOTO_SUFFIXES)
+            raise FileNotFoundError(f"{argument}: no photo is there; folders are searched for {kinds}")
     elif path.exists():
         found = [path]
     elif argument.isascii() and argument.isdigit() and len(argument) <= _CAMERA_DIGITS:
