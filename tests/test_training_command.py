@@ -70,20 +70,19 @@ def test_numbers_that_cannot_be_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (["--lr", "nan"], "--lr must be a finite number, not nan"),
-        (["--lr", "inf"], "--lr must be a finite number, not inf"),
-        (["--lr", "-1"], "--lr must be more than 0, not -1"),
-        (["--lr", "0"], "--lr must be more than 0, not 0"),
-        (["--wd", "-0.1"], "--wd must be at least 0"),
-        (["--wd", "nan"], "--wd must be a finite number"),
-        (["--average-decay", "inf"], "--average-decay must be a finite number"),
-    ],
+    ("text", "message"), [(["--lr", "0"], "--lr must be more than 0, not 0"), (["--wd", "-0.1"], "--wd must be at least 0")]
 )
 def test_rates_that_cannot_be_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse(*text)
+
+
+@pytest.mark.parametrize("option", ["--lr", "--wd", "--average-decay"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_not_finite_is_no_rate(option, value, capsys):
+    with pytest.raises(SystemExit):
+        parse(option, value)
+    assert f"argument {option}: '{value}' is not a number" in capsys.readouterr().err
 
 
 def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
