@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datasets.markup import Indices, Line, Markup, other_side, part_of, plain_markup
 
-__all__ = ["MARKUPS", "Indices", "Line", "Markup", "get_markup", "markup_named", "other_side"]
+__all__ = ["MARKUPS", "Indices", "Line", "Markup", "get_markup", "is_known", "markup_named", "other_side"]
 
 
 def get_markup(num_landmarks: int) -> Markup:
@@ -30,6 +30,11 @@ def markup_named(name: str) -> Markup:
         return plain_markup(int(count))
     known = ", ".join(markup.name for markup in MARKUPS)
     raise ValueError(f"no markup is called '{name}'; known are {known}, and points_N for N others")
+
+
+def is_known(markup: Markup) -> bool:
+    """Whether a markup is the one that its name stands for."""
+    return markup in MARKUPS or markup == plain_markup(markup.num_landmarks)
 
 
 def _span(first: int, last: int) -> Indices:

@@ -23,7 +23,7 @@ from gluon_models import load_weights
 from gluon_models.weights import WeightsInfo
 from inference.detectors import DEFAULT_DETECTOR, get_detector
 from inference.ensembles import AugmentedPredictor, DropoutEnsemble
-from inference.landmark_detector import markup_named
+from inference.landmark_detector import markup_of
 from inference.pipeline import (
     PointPredictor,
     Predictor,
@@ -153,7 +153,7 @@ def load_predictor(
     fitted = load_shape_model(shape_model) if shape_model else None
     predictor = PointPredictor(net, info.spec, context, batch_size, decoding, fitted)
     if ensemble == "augmentation":
-        return AugmentedPredictor(predictor, markup_named(info.markup)), info
+        return AugmentedPredictor(predictor, markup_of(info)), info
     return predictor, info
 
 

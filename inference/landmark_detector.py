@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
+from datasets.markup import from_dict
 from datasets.markups import Markup, markup_named
 from gluon_models import load_weights, shipped_weights
+from gluon_models.weights import WeightsInfo
 from inference.detections import Detection
 from inference.detectors import DEFAULT_DETECTOR, FaceDetector, get_detector
 from inference.given_boxes import as_detections
@@ -71,7 +73,7 @@ class LandmarkDetector:
         found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector
         fitted = load_shape_model(shape_model) if shape_model else None
         predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
-        return cls(predictor, found_by, markup_named(info.markup))
+        return cls(predictor, found_by, markup_of(info))
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:
         """Faces of an image with their landmarks, in the detector's order.
@@ -107,6 +109,17 @@ class LandmarkDetector:
             _check_overlap(box, image)
         points_image = locate(self.predictor, image, [box for box, _ in found], passes)
         return [LocatedFace(box, points, score) for (box, score), points in zip(found, points_image)]
+
+
+def markup_of(info: WeightsInfo) -> Markup:
+    """The markup of a network's points, by its name or, of a user's own, by what the weights file says of it.
+
+    Raises:
+        ValueError: it is not known, or badly described.
+    """
+    if info.markup_definition is None:
+        return markup_named(info.markup)
+    return from_dict(info.markup_definition, info.overrides.get("num_landmarks"))
 
 
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:

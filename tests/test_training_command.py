@@ -70,7 +70,8 @@ def test_numbers_that_cannot_be_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(["--lr", "0"], "--lr must be more than 0, not 0"), (["--wd", "-0.1"], "--wd must be at least 0")]
+    ("text", "message"),
+    [(["--lr", "0"], "--lr must be more than 0, not 0"), (["--wd", "-0.1"], "--wd must be at least 0")],
 )
 def test_rates_that_cannot_be_are_refused(text, message):
     with pytest.raises(ValueError, match=message):

@@ -30,7 +30,7 @@ from engine import devices
 from evaluation.metrics import nme
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
 from inference.ensembles import MEMBERS, AugmentedPredictor
-from inference.landmark_detector import markup_named
+from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, predict_dataset
 
 DEFAULT_MODEL = "ffld_resnet18"
@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def predictor_of(weights: Path, model: str, copies: int, context: mx.Context) -> tuple[AugmentedPredictor, Markup]:
     """A network that predicts the mean over several copies of a face, and the markup of its points."""
     net, info = load_weights(weights, model, context)
-    markup = markup_named(info.markup)
+    markup = markup_of(info)
     return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup
 
 

@@ -20,7 +20,8 @@ from datasets.catalog import CATALOG, DATASETS, training_pair
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
-from datasets.markups import Markup
+from datasets.markup import to_dict
+from datasets.markups import Markup, is_known
 from datasets.name_lists import PhotoList
 from engine import devices as processors
 from engine.fit import Fit, FitOptions, Objective
@@ -208,6 +209,8 @@ class LandmarkTraining(ABC):
     def make_context(self, settings: Any, recipe: Any, markup: Markup, devices: list[mx.Context]) -> TrainingContext:
         """What the steps of a training know once its faces are loaded."""
         info = self.describe_network(settings, recipe, markup)
+        if not is_known(markup):
+            info = replace(info, markup_definition=to_dict(markup))
         if shows_profiles(settings.dataset):
             markup = replace(markup, outer_eye_corners=None, pupils=None)
         return TrainingContext(settings, recipe, info, markup, devices)
