@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Callable, Collection, Iterable, Mapping, Sequence
 
 from datasets.images import PathLike
-from datasets.photo_formats import PHOTO_SUFFIXES
+from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
 
 IMAGE_SUFFIXES = PHOTO_SUFFIXES
 _SHOWN = 4  # of what is missing
@@ -46,6 +46,16 @@ def files(folder: Path, endings: Sequence[str], below: bool = False) -> list[Pat
     # Archives packed on a Mac hold a "._name.jpg" beside each file.
     shown = (path for path in found if not path.name.startswith("."))
     return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)) and path.is_file())
+
+
+def photos_of(home: Path, below: bool = False) -> list[Path]:
+    """The photos of a folder, sorted; says which files look like photos and cannot be read."""
+    like_photos = files(home, PHOTO_LIKE, below)
+    unread = [path for path in like_photos if path.suffix.lower() not in PHOTO_SUFFIXES]
+    say_unused(
+        home, {why_unread(path): [each for each in unread if why_unread(each) == why_unread(path)] for path in unread}
+    )
+    return [path for path in like_photos if path.suffix.lower() in PHOTO_SUFFIXES]
 
 
 def say_unused(home: Path, unused: Mapping[str, Sequence[Path]]) -> None:
