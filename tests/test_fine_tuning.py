@@ -4,6 +4,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from datasets.conversions import CONVERSIONS, convert
+from datasets.markups import IBUG_68, INSIGHTFACE_5
 from gluon_models import get_model
 from gluon_models.fine_tuning import fill_fitting, layers_of
 
@@ -29,6 +31,18 @@ def test_all_that_fits_is_loaded_and_the_rest_stays_as_it_was(name, anew, tmp_pa
     for each, parameter in values.items():
         expected = (before if each in lacking else source)[each].data().asnumpy()
         np.testing.assert_array_equal(parameter.data().asnumpy(), expected)
+
+
+def test_a_known_conversion_of_points_is_that_of_the_last_layer(tmp_path):
+    """Five points of 68: from the start, the network predicts what the conversion makes of the old one's points."""
+    trained = network("resnet18_slim", 68, 1)
+    trained.save_parameters(str(tmp_path / "68.params"))
+    net = network("resnet18_slim", 5, 2)
+    sources = CONVERSIONS[IBUG_68.name, INSIGHTFACE_5.name]
+    assert fill_fitting(net, tmp_path / "68.params", sources=sources) == []
+    faces = mx.nd.random.uniform(-1, 1, (2, 3, 224, 224))
+    expected = convert(trained(faces).asnumpy().reshape(2, 68, 2), IBUG_68, INSIGHTFACE_5)
+    np.testing.assert_allclose(net(faces).asnumpy().reshape(2, 5, 2), expected, atol=1e-5)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -17,6 +17,7 @@ from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, training_pair
+from datasets.conversions import CONVERSIONS
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
@@ -152,10 +153,14 @@ class LandmarkTraining(ABC):
         if count in (None, context.markup.num_landmarks):
             fill(net, path, context.devices, whole)
             return
-        lacking = layers_of(fill_fitting(net, path, whole))
+        source, target = read_info(path).markup, context.markup
+        sources = CONVERSIONS.get((source, target.name), ())
+        lacking = layers_of(fill_fitting(net, path, whole, sources))
+        converted = f", those of {source} points are converted to {target.name}" if sources else ""
+        rest = f", from random weights start {lacking}" if lacking else ""
         print(
-            f"{path} is of {count} landmarks, not {context.markup.num_landmarks}: all layers that fit are loaded, "
-            f"from random weights start {lacking}"
+            f"{path} is of {count} landmarks, not {target.num_landmarks}: all layers that fit are loaded"
+            f"{converted}{rest}"
         )
 
     @abstractmethod
