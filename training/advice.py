@@ -32,7 +32,8 @@ def about_size(training: int, validation: int, has_start: bool) -> list[str]:
     if training < FEW_FACES and not has_start:
         lines.append(
             f"{training} faces are too few for random weights: start from trained ones, such as --init "
-            "weights/ffld_resnet18.params --model ffld_resnet18 --lr 3e-4 --batch-size 4; another number of landmarks is no obstacle"
+            "weights/ffld_resnet18.params --model ffld_resnet18 --lr 3e-4 --batch-size 4; another number of landmarks "
+            "is no obstacle"
         )
     if validation < LEAST_VALIDATION:
         lines.append(f"validation has {validation} faces: its error says little; label more photos")
