@@ -38,8 +38,8 @@ class FileDetector:
         remedy = f"write {FORMAT}"
         values = parse_json(read_any_text(path, "check the path of the boxes"), str(path), remedy)
         named = values if isinstance(values, dict) else {}
-        self._for_all = None if isinstance(values, dict) else as_detections(values, f"{path}: boxes of every image")
-        self._by_name = {name: as_detections(value, f"{path}: boxes of '{name}'") for name, value in named.items()}
+        self._for_all = None if isinstance(values, dict) else self._read(values, "every image")
+        self._by_name = {name: self._read(value, f"'{name}'") for name, value in named.items()}
         self._by_key: dict[str, list[str]] = {}
         for name in named:
             self._by_key.setdefault(photo_key(name), []).append(name)
@@ -52,6 +52,12 @@ class FileDetector:
             ValueError: the file has none for it, or several entries could be meant.
         """
         return list(self._for_name(name) if self._for_all is None else self._for_all)
+
+    def _read(self, value: Any, owner: str) -> list[Detection]:
+        found = as_detections(value, f"{self._path}: boxes of {owner}")
+        if not all(all_placed(each.box) for each in found):
+            raise ValueError(f"{self._path}: boxes of {owner} are not [[x0, y0, x1, y1], ...] in pixels of a photo")
+        return found
 
     def _for_name(self, name: str) -> list[Detection]:
         if name in self._by_name:
@@ -88,7 +94,7 @@ def as_detections(boxes: Any, what: str = "boxes") -> list[Detection]:
     rows = rows[None] if rows.ndim == 1 else rows
     if rows.ndim != 2 or rows.shape[1] not in (4, 5):
         raise ValueError(f"{what} are not [[x0, y0, x1, y1], ...], each with a score behind it or none")
-    if not np.isfinite(rows).all() or not all_placed(rows[:, :4]) or not (rows[:, 2:4] > rows[:, :2]).all():
+    if not np.isfinite(rows).all() or not (rows[:, 2:4] > rows[:, :2]).all():
         raise ValueError(f"{what} are not [[x0, y0, x1, y1], ...] with x0 < x1 and y0 < y1: one has no area")
     for box in rows[:, :4]:
         check_pixels(box, f"{what}, {[float(number) for number in box]}")
