@@ -32,6 +32,7 @@ from inference.detectors import DEFAULT_DETECTOR, DETECTORS
 from inference.ensembles import MEMBERS
 from inference.evaluation import (
     ENSEMBLES,
+    ConvertedPredictor,
     box_source,
     evaluate,
     evaluated_name,
@@ -39,6 +40,7 @@ from inference.evaluation import (
     load_predictor,
     stress_curves,
 )
+from inference.landmark_detector import markup_of
 from inference.quantized import cpu_note
 from report.evaluation_report import extreme_faces, write_report, write_stress
 from report.plots import Picture
@@ -147,7 +149,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.dataset == "rendered":
         print(f"without --data: on {arguments.count} rendered faces", file=sys.stderr)
     if info.markup != faces.markup.name:
-        raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
+        try:
+            predictor = ConvertedPredictor(predictor, markup_of(info), faces.markup)
+        except ValueError as error:
+            text = f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}"
+            raise ValueError(f"{text}: {error}") from None
+        print(f"{info.markup} points of the network are converted to {faces.markup.name}", file=sys.stderr)
     boxes = box_source(arguments.boxes, protocol.true_boxes, detector=arguments.detector, context=context)
     out = cli.output_folder(arguments.out)
     result = evaluate(

@@ -21,7 +21,7 @@ import numpy as np
 
 from common.files import publish, staging
 from datasets.images import read_image
-from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.inventory import needed_folder, photos_of
 from datasets.render.faces import RenderedFaces
 from engine import devices
 from evaluation.metrics import nme
@@ -110,7 +110,7 @@ def crops_of_photos(folder: str, spec: InputSpec) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: there is no such folder, or no face in it.
     """
-    photos = files(needed_folder(folder, "one with photos of faces"), IMAGE_SUFFIXES, below=True)
+    photos = photos_of(needed_folder(folder, "one with photos of faces"), below=True)
     chosen = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), CALIBRATION_FACES)).astype(int))
     detector, crops = get_detector("haar"), []
     for index in chosen:

@@ -19,7 +19,6 @@ from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen, FixedSamples, split_samples
 from datasets.geometry import transform_points
 from engine.fit import Objective
-from evaluation.metrics import nme
 from gluon_models.deeppose import RECIPES, SPEC, Recipe, load_features
 from gluon_models.points import PointObjective, make_point_loss
 from inference.pipeline import PointPredictor, crop_dataset, to_image
@@ -95,8 +94,8 @@ class DeepPoseTraining(LandmarkTraining):
 
         def validate(net: HybridBlock) -> dict[str, float]:
             points_crop = PointPredictor(net, context.spec, context.devices[0])(faces.crops)
-            error = nme(to_image(points_crop, faces.matrices), faces.truth_image, context.normalizer).mean()
-            return {"nme": float(error), "mse": float(np.nanmean(np.square(points_crop - truth_crop)))}
+            error = context.error(to_image(points_crop, faces.matrices), faces.truth_image)
+            return {"nme": error, "mse": float(np.nanmean(np.square(points_crop - truth_crop)))}
 
         return validate
 

@@ -24,7 +24,7 @@ from gluon_models import describe
 from gluon_models.ffld.network import FFLD, RECIPES, Recipe, recipes_for
 from gluon_models.ffld.objective import RefinementObjective
 from gluon_models.points import PointLoss, PointObjective
-from gluon_models.weights import WeightsInfo, fill, read_info
+from gluon_models.weights import WeightsInfo, read_info
 from training.landmark_training import LandmarkTraining, TrainingContext
 from training.settings import LandmarkSettings
 
@@ -73,14 +73,14 @@ class FFLDTraining(LandmarkTraining):
         if read_info(path).model != expected:
             wanted = f"name weights of {expected}" if expected else f"{model} is a baseline itself, use --init"
             raise ValueError(f"--baseline {path}: {wanted}")
-        fill(net.cascade.baseline, path, context.devices)
+        self.fill_from(net.cascade.baseline, path, context)
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the network from a file of itself, of its baseline alone, or of FFLD with more stages."""
         source = read_info(path)
         baseline_only = source.model == BASELINES.get(context.settings.model)
         fewer_stages = isinstance(net, FFLD) and source.overrides.get("num_stages", 0) > net.num_stages
-        fill(net.cascade.baseline if baseline_only else net, path, context.devices, whole=not fewer_stages)
+        self.fill_from(net.cascade.baseline if baseline_only else net, path, context, whole=not fewer_stages)
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
         """Compares points, for FFLD those of every stage."""

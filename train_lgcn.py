@@ -146,7 +146,8 @@ def write_shape_model(faces: FaceDataset, path: Path) -> None:
     """
     chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), SHAPES)).astype(int))
     shapes = np.stack([faces[int(index)].points_image for index in chosen])
-    save_shape_model(fit_shapes(training_shapes(shapes, faces.markup.flip_order)), path)
+    mirrored = training_shapes(shapes, faces.markup.flip_order) if faces.markup.can_flip else shapes
+    save_shape_model(fit_shapes(mirrored), path)
     print(f"shape model of {len(chosen)} faces: {path}")
 
 

@@ -20,9 +20,8 @@ from common.options import option
 from datasets.augment import Augmentation
 from datasets.faces import FaceDataset
 from datasets.geometry import transform_points
-from datasets.markups import Markup
+from datasets.markups import Markup, get_markup
 from engine.fit import Objective
-from evaluation.metrics import nme
 from gluon_models import describe
 from gluon_models.points import PointObjective, make_point_loss
 from gluon_models.regions.bound import predict_with_true_boxes
@@ -37,7 +36,7 @@ from gluon_models.regions.network import (
     networks_of,
 )
 from gluon_models.regions.objective import RegionObjective
-from gluon_models.weights import WeightsInfo, fill, load_weights, read_info
+from gluon_models.weights import WeightsInfo, load_weights, read_info
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped, to_image
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
@@ -67,6 +66,8 @@ class RegionTraining(LandmarkTraining):
 
     def describe_network(self, settings: RegionSettings, recipe: Recipe, markup: Markup) -> WeightsInfo:
         """The network to train."""
+        if markup.name != get_markup(markup.num_landmarks).name:
+            raise ValueError(f"the regions of {markup.name} points are not known here: train another network on them")
         overrides = {"num_landmarks": markup.num_landmarks, "dropout": recipe.dropout}
         overrides["dense_layers"] = settings.dense_layers
         if settings.model != "region_direct":
@@ -84,7 +85,7 @@ class RegionTraining(LandmarkTraining):
         """Fills the whole model, or freezes and fills those of its networks that another model's file holds."""
         source = read_info(path).model
         if source not in STARTS.get(context.settings.model, ()):
-            fill(net, path, context.devices)
+            self.fill_from(net, path, context)
             return
         trained, _ = load_weights(path, source, context.devices)
         filled = [(net.direct, trained)] if source == "region_direct" else [(net.direct, trained.direct)]
@@ -113,7 +114,7 @@ class RegionTraining(LandmarkTraining):
         faces, spec, device = crop_dataset(dataset, context.spec), context.spec, context.devices[0]
 
         def error(predicted: np.ndarray) -> float:
-            return float(nme(predicted, faces.truth_image, context.normalizer).mean())
+            return context.error(predicted, faces.truth_image)
 
         def measure(net: HybridBlock) -> float:
             return error(predict_cropped(PointPredictor(net, spec, device), faces))

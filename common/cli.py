@@ -32,6 +32,9 @@ def run(main: Callable[[], int | None]) -> None:
     the environment variable TRACEBACK=1 an error keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8, on any terminal
     try:
         sys.exit(main() or 0)
     except KeyboardInterrupt as stopped:

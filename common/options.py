@@ -24,6 +24,7 @@ def option(
     choices: Sequence[Any] | None = None,
     least: float | None = None,
     most: float | None = None,
+    above: float | None = None,
 ) -> Any:
     """A dataclass field that is a command-line option.
 
@@ -37,9 +38,10 @@ def option(
         choices: allowed values.
         least: smallest allowed value of a number; 0 if None.
         most: largest allowed value of a number.
+        above: that a number must exceed.
     """
     given: dict[str, Any] = {"help": help, "flag": flag, "metavar": metavar, "kind": kind, "choices": choices}
-    given.update(least=least, most=most)
+    given.update(least=least, most=most, above=above)
     return field(default=default, metadata=given)
 
 
@@ -92,6 +94,9 @@ class Option(NamedTuple):
         if isinstance(value, bool) or not isinstance(value, (int, wanted)):
             raise ValueError(f"{self.flag} must be a number, not {str(value)[:40]}")
         least, most = self.metadata.get("least") or 0, self.metadata.get("most")
+        above = self.metadata.get("above")
+        if above is not None and not value > above:
+            raise ValueError(f"{self.flag} must be more than {above:g}, not {value:g}")
         if not value >= least:
             raise ValueError(f"{self.flag} must be at least {least}")
         most = cli.LARGEST_COUNT if most is None else most

@@ -19,9 +19,9 @@ class BaseRecipe:
     batch_size: int = option(32, "samples per batch, over all devices", least=1)
     optimizer: str = option("adam", "MXNet optimizer, such as adam, sgd or rmsprop")
     momentum: float | None = option(None, "momentum of sgd", most=1)
-    learning_rate: float = option(1e-3, "initial learning rate", flag="lr")
+    learning_rate: float = option(1e-3, "initial learning rate", flag="lr", above=0)
     schedule: str = option("constant", "learning-rate schedule: step, milestones, cosine or constant")
-    decay_factor: float | None = option(None, "factor on the learning rate at each decay", flag="lr-decay")
+    decay_factor: float | None = option(None, "factor on the learning rate at each decay", flag="lr-decay", above=0)
     decay_epochs: int | None = option(None, "epochs between two decays", flag="lr-decay-epoch", least=1)
     decay_milestones: tuple[int, ...] | None = option(
         None, "epochs after which the learning rate decays, such as 20,35", flag="lr-decay-epoch"

@@ -41,6 +41,8 @@ class AnnotatedPhotos:
     missing: tuple[str, ...] = ()
 
     _PER_FACE: ClassVar[tuple[str, ...]] = ("names", "image_paths", "points")
+    # Published annotations count in the stored pixels, whatever way up a viewer would turn them.
+    _UPRIGHT: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -49,8 +51,7 @@ class AnnotatedPhotos:
         """Reads the photo; ValueError if the photo or its annotation is damaged."""
         if self.names[index] in self.damaged:
             raise ValueError(self.damaged[self.names[index]])
-        # The annotations count in the stored pixels, whatever way up a viewer would turn them.
-        image = read_image(self.image_paths[index], apply_orientation=False)
+        image = read_image(self.image_paths[index], apply_orientation=self._UPRIGHT)
         return checked(Face(image, self.points[index], self.box(index), self.names[index]))
 
     def box(self, index: int) -> np.ndarray:

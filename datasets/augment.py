@@ -138,7 +138,7 @@ class TrainingCrop:
         """Draws everything from `rng`, so the same generator gives the same crop."""
         matrix = random_matrix(face.box, self.size, self.margin, self.setting, rng)
         points_image = face.points_image
-        if rng.random() < self.setting.flip_probability:
+        if rng.random() < self.setting.flip_probability and self.markup.can_flip:
             matrix = compose(mirror_matrix(self.size), matrix)
             points_image = points_image[list(self.markup.flip_order)]
         crop = warp_image(face.image, matrix, self.size)

@@ -14,7 +14,7 @@ from datasets.detection.voc import read_voc
 from datasets.faces import Face
 from datasets.geometry import square_box
 from datasets.images import PathLike, read_image, read_size
-from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.inventory import needed_folder, photos_of
 from datasets.markups import Markup
 
 LEAST_SIDE = 48  # pixels of a window
@@ -39,7 +39,7 @@ class BackgroundWindows:
     """
 
     def __init__(self, folder: PathLike, count: int, markup: Markup, seed: int = 0) -> None:
-        photos = files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES)
+        photos = photos_of(needed_folder(folder, "one with photos"))
         self.markup = markup
         rng = np.random.default_rng(seed)
         self._windows: list[tuple[Path, np.ndarray]] = []

@@ -5,14 +5,15 @@ A further data set is one reader and one line of `CATALOG`, and a function here 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Callable, NamedTuple, Protocol, Sequence, Tuple
+from typing import Callable, Collection, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo, menpo_3d, pts_folder, w300_lp, w300_vw
+from datasets import aflw, aflw21, cofw, helen_194, ibug_300w, menpo, menpo_3d, pts_folder, w300_lp, w300_vw, wflw
 from datasets.annotated_photos import AnnotatedPhotos
 from datasets.faces import FaceDataset
 from datasets.render.faces import RenderedFaces
@@ -21,6 +22,9 @@ VALIDATION = "validation"
 VALIDATION_SEED = 1_000_003  # of rendered faces that no training run sees
 RENDERED_SIDE = 320  # pixels: a face is then about as large as the 224 px crop that most networks take
 VIDEO_STEP = 10  # of the frames of a video to train on, as neighbours hardly differ
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class StoredFaces(FaceDataset, Protocol):
@@ -82,10 +86,38 @@ class Entry:
         return (*self.subsets, VALIDATION) if chosen_here else self.subsets
 
     def part(self, faces: StoredFaces) -> tuple[list[int], list[int]]:
-        """Numbers of the training faces to train on, and of those for validation."""
-        validates = [ibug_300w.is_validation(self.photo_of(face)) for face in faces.names]
+        """Numbers of the training faces to train on, and of those for validation; see `held_out`.
+
+        Raises:
+            ValueError: all faces are of one photo.
+        """
+        photos = self.photos(faces)
+        held = held_out(set(photos))
         numbers = range(len(faces))
-        return [k for k in numbers if not validates[k]], [k for k in numbers if validates[k]]
+        return [k for k in numbers if photos[k] not in held], [k for k in numbers if photos[k] in held]
+
+    def photos(self, faces: FaceDataset) -> list[str]:
+        """The photo of each face, by the data set itself or by the face's name."""
+        return list(getattr(faces, "photo_names", None) or map(self.photo_of, faces.names))
+
+
+def held_out(photos: Collection[str]) -> set[str]:
+    """The photos of a training set that are kept for validation: those that `ibug_300w.is_validation` says.
+
+    In a small set that may be none of them, or all. Then a tenth is, those with the lowest hashes, and it is said.
+
+    Raises:
+        ValueError: there is one photo, or none.
+    """
+    chosen = {photo for photo in photos if ibug_300w.is_validation(photo)}
+    if 0 < len(chosen) < len(photos):
+        return chosen
+    if len(photos) < 2:
+        raise ValueError(f"{len(photos)} photos cannot be parted into training and validation: at least two are needed")
+    ordered = sorted(photos, key=lambda photo: (ibug_300w.name_hash(photo.rpartition("/")[2]), photo))
+    least = ordered[: max(1, len(ordered) // 10)]
+    _LOG.warning("of %d photos none is for validation by its name: held out %s", len(photos), ", ".join(sorted(least)))
+    return set(least)
 
 
 def _whole(faces: AnnotatedPhotos) -> Loaded:
@@ -161,6 +193,7 @@ CATALOG: dict[str, Entry] = {
         training="train",
         photo_of=lambda name: name.partition("/")[0],  # its video
     ),
+    "wflw": Entry(partial(_plain, wflw), ("test", *wflw.ATTRIBUTES, "train"), training="train", photo_of=wflw.photo_of),
     "menpo": Entry(partial(_plain, menpo), menpo.SUBSETS),
     **{name: Entry(partial(_ls3d_w, name), tuple(parts)) for name, parts in menpo_3d.SUBSETS.items()},
     "pts": Entry(_own, ("all",), training="all"),

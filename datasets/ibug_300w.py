@@ -104,7 +104,13 @@ def is_validation(name: str) -> bool:
     folder, _, photo = name.rpartition("/")
     if folder == "afw":
         photo = re.sub(r"_\d+$", "", photo)
-    return int(hashlib.sha1(photo.encode("utf-8")).hexdigest(), 16) % 10 == 0
+    return name_hash(photo) % 10 == 0
+
+
+def name_hash(name: str) -> int:
+    """The SHA-1 of a photo's name, read as an integer."""
+    # The bytes of a file name that is not UTF-8 are as they lie on the disk.
+    return int(hashlib.sha1(name.encode("utf-8", "surrogateescape")).hexdigest(), 16)
 
 
 def find_root(root: PathLike) -> Path:

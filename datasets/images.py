@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from common.files import PathLike, write_bytes
+from datasets.photo_formats import why_unread
 
 Decoded = TypeVar("Decoded")
 
@@ -90,7 +91,7 @@ def _readable(path: PathLike, decode: Callable[[bytes], Decoded]) -> Decoded:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             return decode(data)
     except UnidentifiedImageError:
-        raise ValueError(f"{path}: not an image of a known format; use .jpg or .png") from None
+        raise ValueError(f"{path}: {why_unread(Path(path))}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: the image has more than {MOST_PIXELS:,} pixels; make it smaller") from None
     except _DECODE_ERRORS as error:

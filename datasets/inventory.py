@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Callable, Collection, Iterable, Sequence
+from typing import Callable, Collection, Iterable, Mapping, Sequence
 
 from datasets.images import PathLike
+from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = PHOTO_SUFFIXES
 _SHOWN = 4  # of what is missing
 _LONGEST_NAME = 1000  # characters of a path in a list
+_LOG = logging.getLogger(__name__)
 
 
 def check_subset(title: str, subset: str, known: Collection[str]) -> None:
@@ -38,7 +41,26 @@ def files(folder: Path, endings: Sequence[str], below: bool = False) -> list[Pat
     found = folder.rglob("*") if below else folder.iterdir()
     # Archives packed on a Mac hold a "._name.jpg" beside each file.
     shown = (path for path in found if not path.name.startswith("."))
-    return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)))
+    return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)) and path.is_file())
+
+
+def photos_of(home: Path, below: bool = False) -> list[Path]:
+    """The photos of a folder, sorted; says which files look like photos and cannot be read."""
+    like_photos = files(home, PHOTO_LIKE, below)
+    unread = [path for path in like_photos if path.suffix.lower() not in PHOTO_SUFFIXES]
+    say_unused(
+        home, {why_unread(path): [each for each in unread if why_unread(each) == why_unread(path)] for path in unread}
+    )
+    return [path for path in like_photos if path.suffix.lower() in PHOTO_SUFFIXES]
+
+
+def say_unused(home: Path, unused: Mapping[str, Sequence[Path]]) -> None:
+    """Counts and names the files below a folder that look like photos or labels and are not used, by the reason."""
+    for reason, paths in unused.items():
+        if paths:
+            names = [path.relative_to(home).as_posix() for path in sorted(paths)]
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            _LOG.warning("%s: %d not used, %s: %s%s", home, len(names), reason, ", ".join(names[:_SHOWN]), more)
 
 
 def listed_path(folder: Path, name: str, source: PathLike) -> Path:

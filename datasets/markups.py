@@ -1,66 +1,40 @@
-"""Markups: which points a face has, what each is called, and which point becomes which in a mirror.
+"""The markups that are known: which points a face has in each, and which of a user's own number of points stands.
 
-"right" and "left" are the subject's own sides, so the right eye is on the left of an upright photo. The names carry the
-sides, and the flip order follows from them: a point goes to the one whose name has the sides exchanged.
+Names, sides and flip orders: see `datasets.markup`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Sequence, Tuple
+from datasets.markup import Indices, Line, Markup, other_side, part_of, plain_markup
 
-Indices = Tuple[int, ...]
-Line = Tuple[Indices, bool]
-
-
-@dataclass(frozen=True)
-class Markup:
-    """One convention of facial landmarks; indices count from 0.
-
-    Attributes:
-        name: The markup's short name, such as "ibug_68".
-        names: One name per point, in the order of the points.
-        outer_eye_corners: The right and the left eye's outer corner, or None where they are not marked.
-        pupils: The points whose mean is the right pupil, and those of the left one, or None.
-        regions: Points of jaw, right_brow, left_brow, nose, right_eye, left_eye and mouth, as far as they are marked.
-        lines: What to draw: points to join in this order, and whether the last one joins the first.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    outer_eye_corners: tuple[int, int] | None
-    pupils: tuple[Indices, Indices] | None
-    regions: dict[str, Indices] = field(hash=False)
-    lines: tuple[Line, ...]
-
-    @property
-    def num_landmarks(self) -> int:
-        """How many points a face has."""
-        return len(self.names)
-
-    @cached_property
-    def flip_order(self) -> Indices:
-        """Point k of a mirrored face is point ``flip_order[k]`` of the face, mirrored."""
-        index = {name: k for k, name in enumerate(self.names)}
-        return tuple(index[other_side(name)] for name in self.names)
-
-
-def other_side(name: str) -> str:
-    """A point's name with right and left exchanged; a point on the midline keeps its name."""
-    for here, there in (("right_", "left_"), ("left_", "right_")):
-        if name.startswith(here):
-            return there + name[len(here) :]
-    return name
+__all__ = ["MARKUPS", "Indices", "Line", "Markup", "get_markup", "is_known", "markup_named", "other_side"]
 
 
 def get_markup(num_landmarks: int) -> Markup:
-    """The markup with so many points; ValueError, which lists the known numbers, if there is none."""
+    """The known markup with so many points; where there is none, one that knows no mirror, eyes or lines."""
     known = {markup.num_landmarks: markup for markup in MARKUPS}
-    if num_landmarks not in known:
-        counts = ", ".join(str(count) for count in sorted(known))
-        raise ValueError(f"no markup has {num_landmarks} points; the known ones have {counts}")
-    return known[num_landmarks]
+    return known.get(num_landmarks) or plain_markup(num_landmarks)
+
+
+def markup_named(name: str) -> Markup:
+    """The markup of this name, "points_7" among them.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for markup in MARKUPS:
+        if markup.name == name:
+            return markup
+    count = name[len("points_") :] if name.startswith("points_") else ""
+    if count.isascii() and count.isdigit() and 0 < int(count) < 100_000:
+        return plain_markup(int(count))
+    known = ", ".join(markup.name for markup in MARKUPS)
+    raise ValueError(f"no markup is called '{name}'; known are {known}, and points_N for N others")
+
+
+def is_known(markup: Markup) -> bool:
+    """Whether a markup is the one that its name stands for."""
+    return markup in MARKUPS or markup == plain_markup(markup.num_landmarks)
 
 
 def _span(first: int, last: int) -> Indices:
@@ -73,27 +47,6 @@ def _up(name: str, last: int) -> list[str]:
 
 def _down(name: str, first: int) -> list[str]:
     return _up(name, first)[::-1]
-
-
-def _part(markup: Markup, name: str, kept: Sequence[int]) -> Markup:
-    """The markup of some of another's points, in the same order."""
-    number = {old: new for new, old in enumerate(kept)}
-
-    def renumbered(indices: Indices) -> Indices:
-        return tuple(number[old] for old in indices if old in number)
-
-    right, left = markup.outer_eye_corners or (-1, -1)
-    pupils = markup.pupils
-    regions = {region: renumbered(indices) for region, indices in markup.regions.items()}
-    lines = [(renumbered(indices), closed) for indices, closed in markup.lines]
-    return Markup(
-        name=name,
-        names=tuple(markup.names[old] for old in kept),
-        outer_eye_corners=(number[right], number[left]) if right in number and left in number else None,
-        pupils=(renumbered(pupils[0]), renumbered(pupils[1])) if pupils else None,
-        regions={region: indices for region, indices in regions.items() if indices},
-        lines=tuple((indices, closed) for indices, closed in lines if len(indices) > 1),
-    )
 
 
 # The 68 points of 300-W (Sagonas et al., "300 Faces in-the-Wild Challenge", 2013, Fig. 1), which count from 1 there.
@@ -142,8 +95,8 @@ IBUG_68 = Markup(
 )
 
 # Without the outline; and without the two inner mouth corners too, as SDM (Xiong and De la Torre, 2013) places them.
-IBUG_51 = _part(IBUG_68, "ibug_51", _span(17, 67))
-IBUG_49 = _part(IBUG_68, "ibug_49", _span(17, 59) + _span(61, 63) + _span(65, 67))
+IBUG_51 = part_of(IBUG_68, "ibug_51", _span(17, 67))
+IBUG_49 = part_of(IBUG_68, "ibug_49", _span(17, 59) + _span(61, 63) + _span(65, 67))
 
 # LFPW's order, which COFW (Burgos-Artizzu et al., 2013) keeps: sides alternate, the subject's right side first.
 # Read from Menpo's face_lfpw_29 labels, from HRNet-Facial-Landmark-Detection's MATCHED_PARTS["COFW"] and from the mean
@@ -215,7 +168,7 @@ AFLW_21 = Markup(
 )
 
 # Without the ears, as AFLWinfo_release.mat lists the points, with HRNet's MATCHED_PARTS["AFLW"] and mmpose's aflw.py.
-AFLW_19 = _part(AFLW_21, "aflw_19", [k for k in range(21) if k not in (12, 16)])
+AFLW_19 = part_of(AFLW_21, "aflw_19", [k for k in range(21) if k not in (12, 16)])
 
 
 def _rings(side: str, what: str, first: str, last: str) -> list[str]:
@@ -293,4 +246,110 @@ HELEN_194 = Markup(
     ),
 )
 
-MARKUPS = (IBUG_68, IBUG_51, IBUG_49, COFW_29, AFLW_21, AFLW_19, HELEN_194)
+# WFLW (Wu et al., "Look at Boundary", CVPR 2018). Outline, upper and lower edge of each brow, nose, eyes, lips, pupils.
+WFLW_98 = Markup(
+    name="wflw_98",
+    names=(
+        *_up("right_jaw", 16),
+        "chin",
+        *_down("left_jaw", 16),
+        *("right_brow_outer", "right_brow_upper_2", "right_brow_upper_3", "right_brow_upper_4", "right_brow_inner"),
+        *("right_brow_lower_4", "right_brow_lower_3", "right_brow_lower_2", "right_brow_lower_1"),
+        *("left_brow_inner", "left_brow_upper_4", "left_brow_upper_3", "left_brow_upper_2", "left_brow_outer"),
+        *("left_brow_lower_1", "left_brow_lower_2", "left_brow_lower_3", "left_brow_lower_4"),
+        *("nose_bridge_1", "nose_bridge_2", "nose_bridge_3", "nose_tip"),
+        *("right_nostril", "right_nostril_inner", "nose_base", "left_nostril_inner", "left_nostril"),
+        *("right_eye_outer_corner", "right_eye_upper_outer", "right_eye_upper", "right_eye_upper_inner"),
+        *("right_eye_inner_corner", "right_eye_lower_inner", "right_eye_lower", "right_eye_lower_outer"),
+        *("left_eye_inner_corner", "left_eye_upper_inner", "left_eye_upper", "left_eye_upper_outer"),
+        *("left_eye_outer_corner", "left_eye_lower_outer", "left_eye_lower", "left_eye_lower_inner"),
+        *IBUG_68.names[48:],
+        *("right_pupil", "left_pupil"),
+    ),
+    outer_eye_corners=(60, 72),
+    pupils=((96,), (97,)),
+    regions={
+        "jaw": _span(0, 32),
+        "right_brow": _span(33, 41),
+        "left_brow": _span(42, 50),
+        "nose": _span(51, 59),
+        "right_eye": (*_span(60, 67), 96),
+        "left_eye": (*_span(68, 75), 97),
+        "mouth": _span(76, 95),
+    },
+    lines=(
+        (_span(0, 32), False),
+        (_span(33, 41), True),
+        (_span(42, 50), True),
+        (_span(51, 54), False),
+        (_span(55, 59), False),
+        (_span(60, 67), True),
+        (_span(68, 75), True),
+        (_span(76, 87), True),
+        (_span(88, 95), True),
+    ),
+)
+
+# InsightFace's detectors (RetinaFace, SCRFD) and its ArcFace template: the eyes' centres, the nose, the mouth's
+# corners, those on the left of the photo first.
+INSIGHTFACE_5 = Markup(
+    name="insightface_5",
+    names=("right_eye_centre", "left_eye_centre", "nose_tip", "right_mouth_corner", "left_mouth_corner"),
+    outer_eye_corners=None,
+    pupils=((0,), (1,)),
+    regions={"nose": (2,), "right_eye": (0,), "left_eye": (1,), "mouth": (3, 4)},
+    lines=((_span(0, 1), False), (_span(3, 4), False)),
+)
+
+# InsightFace's 2d106det. Its published figure numbers the points out of order; each contour is listed here as it runs,
+# after the lists of several programs that draw it. Two points mark the middle of an eye: 34 and 88 are the pupils.
+_JAW_106 = (1, *_span(9, 16), *_span(2, 8), 0, *_span(18, 24)[::-1], *_span(25, 32)[::-1], 17)
+_RIGHT_BROW_106, _LEFT_BROW_106 = (43, 48, 49, 51, 50, 46, 47, 45, 44), (102, 103, 104, 105, 101, 100, 99, 98, 97)
+_RIGHT_EYE_106, _LEFT_EYE_106 = (35, 41, 40, 42, 39, 37, 33, 36), (89, 95, 94, 96, 93, 91, 87, 90)
+_BRIDGE_106, _NOSTRILS_106 = (72, 73, 74, 86), (75, 76, 77, 78, 79, 80, 85, 84, 83, 82, 81)
+_OUTER_LIPS_106, _INNER_LIPS_106 = (52, 64, 63, 71, 67, 68, 61, 58, 59, 53, 56, 55), (65, 66, 62, 70, 69, 57, 60, 54)
+_MIDDLES_106 = (34, 38, 88, 92)
+_NAMES_106 = dict(
+    zip(
+        (
+            *(*_JAW_106, *_RIGHT_BROW_106, *_LEFT_BROW_106, *_BRIDGE_106, *_NOSTRILS_106),
+            *(*_RIGHT_EYE_106, *_LEFT_EYE_106, *_OUTER_LIPS_106, *_INNER_LIPS_106, *_MIDDLES_106),
+        ),
+        (
+            *WFLW_98.names[:55],
+            *("right_nose_side_1", "right_nose_side_2", "right_nose_wing", "right_nostril", "right_nostril_inner"),
+            "nose_base",
+            *("left_nostril_inner", "left_nostril", "left_nose_wing", "left_nose_side_2", "left_nose_side_1"),
+            *WFLW_98.names[60:96],
+            *("right_pupil", "right_eye_centre", "left_pupil", "left_eye_centre"),
+        ),
+    )
+)
+INSIGHTFACE_106 = Markup(
+    name="insightface_106",
+    names=tuple(_NAMES_106[k] for k in range(106)),
+    outer_eye_corners=(35, 93),
+    pupils=((34,), (88,)),
+    regions={
+        "jaw": _JAW_106,
+        "right_brow": _RIGHT_BROW_106,
+        "left_brow": _LEFT_BROW_106,
+        "nose": _BRIDGE_106 + _NOSTRILS_106,
+        "right_eye": (*_RIGHT_EYE_106, 34, 38),
+        "left_eye": (*_LEFT_EYE_106, 88, 92),
+        "mouth": _OUTER_LIPS_106 + _INNER_LIPS_106,
+    },
+    lines=(
+        (_JAW_106, False),
+        (_RIGHT_BROW_106, True),
+        (_LEFT_BROW_106, True),
+        (_BRIDGE_106, False),
+        (_NOSTRILS_106, False),
+        (_RIGHT_EYE_106, True),
+        (_LEFT_EYE_106, True),
+        (_OUTER_LIPS_106, True),
+        (_INNER_LIPS_106, True),
+    ),
+)
+
+MARKUPS = (IBUG_68, IBUG_51, IBUG_49, COFW_29, AFLW_21, AFLW_19, HELEN_194, WFLW_98, INSIGHTFACE_106, INSIGHTFACE_5)

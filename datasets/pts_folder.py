@@ -1,48 +1,116 @@
-"""Your own faces: a folder of photos, each beside a `.pts` file of the same name, of any markup the project knows."""
+"""Your own faces: a folder of photos with a `.pts` file for each face, whatever its points are.
+
+The number of points says which of the known markups they are of; `markup.json` in the folder says it otherwise, see
+`datasets.markup.from_dict`. Photos are turned upright by their EXIF tag, and points count in the upright photo.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
+from typing import ClassVar
 
-from datasets.annotated_photos import AnnotatedPhotos
+import numpy as np
+
+from common.readers import read_json
+from datasets.annotated_photos import AnnotatedPhotos, read_each
+from datasets.geometry import landmark_box
 from datasets.images import PathLike
-from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.inventory import needed_folder
+from datasets.markup import Markup, from_dict
 from datasets.markups import get_markup
-from datasets.pts_files import read_annotations, read_pts
+from datasets.own_photos import find_photos, refuse_same_face
+from datasets.pts_files import read_pts
+from datasets.units import check_pixels
+
+MARKUP_FILE = "markup.json"
 
 
-def load(root: PathLike, keep_damaged: bool = False) -> AnnotatedPhotos:
-    """All photos with a `.pts` file below a folder, sorted by path; a face's name is its path without extension.
+@dataclass(frozen=True, eq=False)
+class OwnPhotos(AnnotatedPhotos):
+    """Faces by number; see `datasets.annotated_photos.AnnotatedPhotos`.
+
+    Attributes:
+        photo_names: Of the photo of each face, without extension: faces of one photo stay together.
+    """
+
+    photo_names: tuple[str, ...] = ()
+
+    _PER_FACE: ClassVar[tuple[str, ...]] = (*AnnotatedPhotos._PER_FACE, "photo_names")
+    _UPRIGHT: ClassVar[bool] = True
+
+
+def load(root: PathLike, keep_damaged: bool = False) -> OwnPhotos:
+    """The labelled faces below a folder, sorted by photo; a face's name is its .pts file's path without extension.
+
+    Files that look like photos or labels and are not used are counted and named, see `datasets.own_photos`.
 
     Args:
         root: the folder.
         keep_damaged: keep a face whose annotation cannot be read; asking for it then says why.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no such pair in it.
-        ValueError: an annotation is damaged, or the files differ in their number of points.
+        FileNotFoundError: there is no such folder, or no labelled photo in it.
+        ValueError: an annotation is damaged, the files differ in their number of points, or which photo a file labels
+            is unclear.
     """
     home = needed_folder(root, "one with photos and .pts files")
-    photos = [path for path in files(home, IMAGE_SUFFIXES, below=True) if path.with_suffix(".pts").is_file()]
-    if not photos:
-        raise FileNotFoundError(f"{home}: no photo has a .pts file of the same name beside it; put them there")
-    names = tuple(path.relative_to(home).with_suffix("").as_posix() for path in photos)
-    annotations = {name: path.with_suffix(".pts") for name, path in zip(names, photos)}
-    first, count = _first_readable(annotations.values())
+    photos = find_photos(home)
+    labels = {_name(home, label): label for photo in photos for label in photo.labels}
+    image_paths = tuple(photo.path for photo in photos for _ in photo.labels)
+    read, damaged = read_each(labels, _read_face, np.zeros((0, 2)), keep_damaged)
+    if len(damaged) == len(labels):
+        raise ValueError(next(iter(damaged.values())))
+    markup = _markup(home, Counter(len(points) for points in read if len(points)).most_common(1)[0][0])
+    points = _of_one_markup(labels, read, damaged, markup, keep_damaged)
+    points_of = dict(zip(labels.values(), points))
+    for photo in photos:
+        whole = [path for path in photo.labels if not np.isnan(points_of[path]).all()]
+        refuse_same_face(whole, [points_of[path] for path in whole])
+    return OwnPhotos(
+        tuple(labels),
+        image_paths,
+        points,
+        markup,
+        damaged,
+        expected_count=len(labels),
+        photo_names=tuple(_name(home, path) for path in image_paths),
+    )
+
+
+def _name(home: Path, path: Path) -> str:
+    return path.relative_to(home).with_suffix("").as_posix()
+
+
+def _read_face(path: Path) -> np.ndarray:
+    points = read_pts(path)
+    check_pixels(landmark_box(points), str(path))
+    return points
+
+
+def _markup(home: Path, num_landmarks: int) -> Markup:
+    path = home / MARKUP_FILE
+    if not path.is_file():
+        return get_markup(num_landmarks)
     try:
-        markup = get_markup(count)
+        return from_dict(read_json(path, "correct it, see docs/data.md"), num_landmarks)
     except ValueError as error:
-        raise ValueError(f"{first}: {error}") from None
-    points, damaged = read_annotations(annotations, markup.num_landmarks, keep_damaged)
-    return AnnotatedPhotos(names, tuple(photos), points, markup, damaged, expected_count=len(names))
+        text = str(error)
+        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}; see docs/data.md") from None
 
 
-def _first_readable(paths: Iterable[Path]) -> tuple[Path, int]:
-    """The first readable file and how many points it has; the error of the last one if none is."""
-    for path in paths:
-        try:
-            return path, len(read_pts(path))
-        except ValueError as error:
-            reason = error
-    raise reason
+def _of_one_markup(
+    labels: dict[str, Path], read: list[np.ndarray], damaged: dict[str, str], markup: Markup, keep_damaged: bool
+) -> np.ndarray:
+    """Points (n, K, 2) of all faces, NaN where damaged, as those are whose number of points most others do not have."""
+    points = np.full((len(read), markup.num_landmarks, 2), np.nan)
+    for k, (name, each) in enumerate(zip(labels, read)):
+        if len(each) == markup.num_landmarks:
+            points[k] = each
+        elif name not in damaged:
+            text = f"{labels[name]} has {len(each)} points, most of the others have {markup.num_landmarks}; correct it"
+            if not keep_damaged:
+                raise ValueError(text)
+            damaged[name] = text
+    return points

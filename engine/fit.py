@@ -62,8 +62,11 @@ class FitOptions:
     seed: int = 0
 
 
+_REMEDY = "lower --lr, or look at the data"
+
+
 class NotFinite(ValueError):
-    """The loss is no longer finite; the message holds every term."""
+    """The loss or the validation error is no longer finite; the message holds every term."""
 
 
 class Fit:
@@ -108,15 +111,19 @@ class Fit:
         """Trains to the last epoch or until patience ends, writing a checkpoint after each epoch.
 
         Raises:
-            NotFinite: the loss is no longer finite.
+            NotFinite: the loss or the validation error is no longer finite.
+            ValueError: a resumed run has trained more epochs than are asked for.
             OSError: a file could not be written; the previous checkpoint is intact.
         """
         state = Progress(arguments=arguments)
         if resume:
             state = load_checkpoint(folder, self._net, self._trainer, self._average)
+            state.arguments = arguments
         record.start(state.history)
         epochs = self._options.schedule.epochs
         saved = state.epoch
+        if resume:
+            self._check_end(state, epochs)
         done, total = state.epoch * len(self._batches), epochs * len(self._batches)
         bar = tqdm(total=total, initial=done, unit="batch", mininterval=1, disable=None)
         with bar, says_what_is_kept(lambda: _kept_text(saved, folder)):
@@ -131,6 +138,15 @@ class Fit:
                     print(_epoch_text(state, epochs, self._error), flush=True)
         record.finish({"best_error": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
         return state
+
+    def _check_end(self, state: Progress, epochs: int) -> None:
+        """Says where nothing is left to train, and refuses fewer epochs than were trained."""
+        if state.epoch > epochs:
+            raise ValueError(f"the run has trained {state.epoch} epochs, more than --epochs {epochs}: name more")
+        if state.epoch == epochs:
+            print(f"all {epochs} epochs are trained, nothing is left to do; --epochs N goes on")
+        elif self._out_of_patience(state):
+            print(f"no better for {state.epoch - state.best_epoch} epochs, so nothing is left to do; see --patience")
 
     def _out_of_patience(self, state: Progress) -> bool:
         return 0 < self._options.patience <= state.epoch - state.best_epoch
@@ -201,6 +217,9 @@ class Fit:
 
     def _measure(self, state: Progress) -> dict[str, float]:
         numbers = self._validate(self._net)
+        if not math.isfinite(numbers[self._error.key]):
+            values = "; ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            raise NotFinite(f"validation is not finite in epoch {state.epoch} ({values}): {_REMEDY}")
         if numbers[self._error.key] < state.best:
             state.best, state.best_epoch = numbers[self._error.key], state.epoch
             self._save_best(self._net)

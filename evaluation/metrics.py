@@ -19,7 +19,11 @@ GRID_STEP = 1e-4  # what the widely copied Simpson reading of the CED uses
 
 
 def nme(
-    predicted: np.ndarray, truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | None = None
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    normalizer: Normalizer,
+    image_size: np.ndarray | None = None,
+    markup: Markup | None = None,
 ) -> np.ndarray:
     """Normalized mean error of each face: the mean point-to-point distance over a length of the true face.
 
@@ -28,6 +32,7 @@ def nme(
         truth: (n, K, 2) pixels; NaN where a landmark is not annotated.
         normalizer: A name in NORMALIZERS, or one length in pixels per face, (n,).
         image_size: Width and height in pixels, (2,) or (n, 2); needed by "image" alone.
+        markup: Of the points; the known one of so many landmarks if None.
 
     Returns:
         (n,) fractions. Landmarks that are NaN in either array are left out of their face's mean. A face is NaN where
@@ -36,21 +41,27 @@ def nme(
     Raises:
         ValueError: Shapes that do not fit, an unknown normalizer, or a length that is not above 0.
     """
-    return mean_of_known(landmark_errors(predicted, truth, normalizer, image_size), axis=1)
+    return mean_of_known(landmark_errors(predicted, truth, normalizer, image_size, markup), axis=1)
 
 
 def landmark_errors(
-    predicted: np.ndarray, truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | None = None
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    normalizer: Normalizer,
+    image_size: np.ndarray | None = None,
+    markup: Markup | None = None,
 ) -> np.ndarray:
     """The error of every landmark of every face, (n, K) fractions; arguments and NaN as in `nme`."""
     predicted, truth = _points(predicted, "predicted"), _points(truth, "truth")
     if predicted.shape != truth.shape:
         raise ValueError(f"predicted points {predicted.shape} and true points {truth.shape} differ in shape")
     distances = np.linalg.norm(predicted - truth, axis=2)
-    return distances / lengths(truth, normalizer, image_size)[:, None]
+    return distances / lengths(truth, normalizer, image_size, markup)[:, None]
 
 
-def lengths(truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | None = None) -> np.ndarray:
+def lengths(
+    truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | None = None, markup: Markup | None = None
+) -> np.ndarray:
     """The normalizing length of each face in pixels, (n,), measured on the true points.
 
     An eye length is NaN where one of the points it is made of is not annotated, because fewer points would make
@@ -62,7 +73,7 @@ def lengths(truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | 
     """
     truth = _points(truth, "truth")
     if isinstance(normalizer, str):
-        measured = _named_lengths(truth, normalizer, image_size)
+        measured = _named_lengths(truth, normalizer, image_size, markup or get_markup(truth.shape[1]))
     else:
         measured = np.asarray(normalizer, dtype=np.float64)
         if measured.shape != truth.shape[:1]:
@@ -82,9 +93,9 @@ def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-def known_normalizers(num_landmarks: int) -> tuple[str, ...]:
-    """The normalizers that a markup of so many landmarks has points for, boxes last; "image" is not among them."""
-    markup = get_markup(num_landmarks)
+def known_normalizers(markup: Markup | int) -> tuple[str, ...]:
+    """The normalizers that a markup, or the known one of so many landmarks, has points for, boxes last."""
+    markup = get_markup(markup) if isinstance(markup, int) else markup
     has = (markup.outer_eye_corners, markup.pupils, _eye_corners(markup))
     return (*(name for name, points in zip(EYES, has) if points is not None), *BOXES)
 
@@ -223,9 +234,9 @@ BOXES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 NORMALIZERS = (*EYES, *BOXES, "image")
 
 
-def _named_lengths(truth: np.ndarray, normalizer: str, image_size: np.ndarray | None) -> np.ndarray:
+def _named_lengths(truth: np.ndarray, normalizer: str, image_size: np.ndarray | None, markup: Markup) -> np.ndarray:
     if normalizer in EYES:
-        return EYES[normalizer](truth, get_markup(truth.shape[1]))
+        return EYES[normalizer](truth, markup)
     if normalizer in BOXES:
         return BOXES[normalizer](truth)
     if normalizer != "image":

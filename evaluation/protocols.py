@@ -88,6 +88,10 @@ def _3d(dataset: str, subset: str = "all", differs: str = "") -> Protocol:
     return Protocol(dataset, subset, "box_geometric", 0.08, 0.07, differs, has_profiles=True)  # [H21]
 
 
+def _wflw(subset: str, differs: str = "") -> Protocol:
+    return Protocol("wflw", subset, "outer_eye", 0.10, 0.10, differs)
+
+
 def _300vw(subset: str, differs: str = "") -> Protocol:
     return Protocol("300vw", subset, "outer_eye", 0.08, 0.08, differs)
 
@@ -127,6 +131,9 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         _300vw("category_3"),
         _300vw("test", _ALL_CATEGORIES),
         _300vw("train", _TRAINING),
+        _wflw("test"),
+        *(_wflw(subset) for subset in ("pose", "expression", "illumination", "makeup", "occlusion", "blur")),
+        _wflw("train", _TRAINING),
         Protocol("menpo", "frontal", "box_mean", 0.08, 0.08),
         Protocol("helen194", "test", "outer_eye", 0.08, 0.08),
         Protocol("helen194", "train", "outer_eye", 0.08, 0.08, _TRAINING),
@@ -134,7 +141,7 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         Protocol("rendered", "test", "outer_eye", 0.08, 0.08, "these are rendered faces, on which no paper reports"),
     )
 }
-_TRAINED_ON = {name: "train" for name in ("300w", "aflw", "cofw", "300vw", "helen194")}
+_TRAINED_ON = {name: "train" for name in ("300w", "aflw", "cofw", "300vw", "wflw", "helen194")}
 _TRAINED_ON.update({name: "all" for name in ("300w_lp", "300w_lp_3d", "pts")})
 PROTOCOLS.update(
     {

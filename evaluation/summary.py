@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from datasets.markups import IBUG_49, IBUG_51, IBUG_68, get_markup
+from datasets.markups import IBUG_49, IBUG_51, IBUG_68, Markup, get_markup
 from evaluation.metrics import (
     AUC_RULES,
     BOXES,
@@ -41,6 +42,7 @@ class Evaluation:
         face_sizes: (n,) pixels, the size that the data set itself gives each face, NaN where it has none; or None.
         earlier_stages: The predictions of the stages before the last, each as `predicted`, which is the last one's.
         boxes: (n, 4) pixels of the images, what the faces were cropped by, NaN for a face that was not found; or None.
+        markup: Of the points; the known one of so many if None.
     """
 
     model: str
@@ -54,11 +56,27 @@ class Evaluation:
     face_sizes: np.ndarray | None = None
     earlier_stages: Sequence[np.ndarray] = ()
     boxes: np.ndarray | None = None
+    markup: Markup | None = None
+
+    @property
+    def points_of(self) -> Markup:
+        """The markup of the points."""
+        return self.markup or get_markup(self.truth.shape[1])
+
+    @property
+    def truth_hashes(self) -> list[str | None]:
+        """A hash of each face's true points, rounded to a hundredth of a pixel; None for a face that was not read."""
+        rounded = np.round(self.truth, 2).astype("<f8") + 0.0  # no negative zeros
+        annotated = ~np.isnan(self.truth).all(axis=(1, 2))
+        return [
+            hashlib.sha256(points.tobytes()).hexdigest()[:16] if known else None
+            for points, known in zip(rounded, annotated)
+        ]
 
     @property
     def normalizers(self) -> tuple[str, ...]:
-        """The normalizers that the faces can be measured in."""
-        known = BOXES if self.protocol.has_profiles else known_normalizers(self.truth.shape[1])
+        """All that the faces can be measured in, by name."""
+        known = BOXES if self.protocol.has_profiles else known_normalizers(self.points_of)
         return (*(() if self.face_sizes is None else ("face_size",)), *known)
 
     @property
@@ -84,7 +102,7 @@ class Evaluation:
 
         By their number; of other markups none.
         """
-        if self.truth.shape[1] != IBUG_68.num_landmarks:
+        if self.points_of.name != IBUG_68.name:
             return {}
         sets = (IBUG_68, IBUG_51, IBUG_49)
         return {str(part.num_landmarks): [IBUG_68.names.index(name) for name in part.names] for part in sets}
@@ -97,7 +115,7 @@ class Evaluation:
             if self.face_sizes is None:
                 raise ValueError(f"{self.protocol.dataset} gives its faces no size; choose another normalizer")
             length = self.face_sizes[found]
-        return landmark_errors(self.predicted[found], self.truth[found], length)
+        return landmark_errors(self.predicted[found], self.truth[found], length, markup=self.points_of)
 
 
 @dataclass(frozen=True)
@@ -232,11 +250,11 @@ def _lacking(evaluation: Evaluation) -> int:
 
 def _per_landmark(evaluation: Evaluation) -> dict[str, float]:
     means = mean_of_known(evaluation.landmark_errors(evaluation.protocol.normalizer), axis=0)
-    return dict(zip(get_markup(evaluation.truth.shape[1]).names, means.tolist()))
+    return dict(zip(evaluation.points_of.names, means.tolist()))
 
 
 def _per_region(evaluation: Evaluation) -> dict[str, float]:
     each = evaluation.landmark_errors(evaluation.protocol.normalizer)
-    regions = get_markup(evaluation.truth.shape[1]).regions
+    regions = evaluation.points_of.regions
     means = {name: mean_of_known(each[:, list(landmarks)], axis=1) for name, landmarks in regions.items()}
     return {name: float(mean_of_known(values, axis=0)) for name, values in means.items()}

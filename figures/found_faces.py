@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from common.readers import read_text
-from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.inventory import needed_folder
+from datasets.name_lists import PhotoList
+from datasets.own_photos import find_photos
 from datasets.pts_files import read_pts
 from evaluation.metrics import nme
 
@@ -95,21 +95,20 @@ def rates_table(measured: Sequence[Rates]) -> str:
 
 
 def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.ndarray]]:
-    """Photos and the points (m, K, 2) of their annotated faces, which lie beside them as <photo>_<face>.pts.
+    """Photos and the points (m, K, 2) of their annotated faces, which lie beside them, see `datasets.own_photos`.
 
     Args:
         folder: of both.
-        listed: text file of the photos' names, one a line without extension; all if None.
+        listed: text file of the photos' names, one a line; all if None.
 
     Raises:
         FileNotFoundError: the folder, the list, or all annotated photos are not there.
+        ValueError: a line names none of them.
     """
-    wanted = None if listed is None else set(read_text(listed, "give one name a line").split())
-    found = []
-    for path in files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES):
-        annotations = sorted(folder.glob(f"{glob.escape(path.stem)}_*.pts"))
-        if annotations and (wanted is None or path.stem in wanted):
-            found.append((path, np.stack([read_pts(each) for each in annotations])))
-    if not found:
-        raise FileNotFoundError(f"{folder}: holds no photo that is asked for with <photo>_<face>.pts beside it")
-    return found
+    home = needed_folder(folder, "one with photos")
+    photos = [(photo.path, photo.labels) for photo in find_photos(home)]
+    if listed is not None:
+        wanted = PhotoList(listed)
+        photos = [photos[k] for k in wanted.find([path.relative_to(home).as_posix() for path, _ in photos])]
+        wanted.refuse_unmatched(str(folder))
+    return [(path, np.stack([read_pts(label) for label in labels])) for path, labels in photos]

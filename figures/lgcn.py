@@ -235,7 +235,7 @@ def make_found(
     annotated = annotated_photos(Path(photos), listed)
     judged = []
     for path, truth in tqdm(annotated, "searching", unit="photo", disable=None):
-        faces = detector(read_image(path, apply_orientation=False))
+        faces = detector(read_image(path))
         points = np.array([face.points for face in faces]).reshape(-1, *truth.shape[1:])
         judged.append(FoundFaces(points, np.array([face.score for face in faces]), truth))
     thresholds = np.round(np.arange(LOWEST_SUPPORT, 1.0, 0.05), 2)

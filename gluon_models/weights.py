@@ -39,16 +39,25 @@ class WeightsInfo:
         overrides: arguments the network was built with, such as num_landmarks.
         spec: how the network sees a face.
         markup: name of the landmark markup.
+        markup_definition: what a markup of a user's own is, as plain JSON types; None for one that is known by name.
     """
 
     model: str
     overrides: dict[str, Any]
     spec: InputSpec
     markup: str
+    markup_definition: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
-        return {"model": self.model, "overrides": self.overrides, "spec": self.spec.as_dict(), "markup": self.markup}
+        own = {} if self.markup_definition is None else {"markup_definition": self.markup_definition}
+        return {
+            "model": self.model,
+            "overrides": self.overrides,
+            "spec": self.spec.as_dict(),
+            "markup": self.markup,
+            **own,
+        }
 
 
 def describe(model: str, markup: str, **overrides: Any) -> WeightsInfo:
@@ -114,8 +123,11 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
         for key, kind in (("model", str), ("overrides", dict), ("spec", dict), ("markup", str))
     )
     try:
-        _check_overrides(overrides, markup)
-        return WeightsInfo(model, overrides, InputSpec.from_dict(spec), markup)
+        own = None
+        if "markup_definition" in values:
+            own = entry(values, "markup_definition", dict, beside, COPY_AGAIN)
+        _check_overrides(overrides, markup if own is None else "")
+        return WeightsInfo(model, overrides, InputSpec.from_dict(spec), markup, own)
     except ValueError as error:
         raise ValueError(f"{beside}: {error}; {COPY_AGAIN}") from error
 

@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import mxnet as mx
 import numpy as np
 
 from common.readers import read_json
-from datasets.geometry import all_placed
 from gluon_models.detector.network import find_boxes
 from gluon_models.detector.weights import load_detector
 from gluon_models.weights import shipped_weights
-
-TIGHT_BOX = "tight box around the landmarks, from the brows to the chin"
-
-
-class Detection(NamedTuple):
-    """One face.
-
-    Attributes:
-        box: (4,) float64 x0, y0, x1, y1 in pixels of the image; it may reach beyond the border.
-        score: larger is surer; its scale is the detector's own.
-    """
-
-    box: np.ndarray
-    score: float
+from inference.detections import TIGHT_BOX, Detection
+from inference.given_boxes import FileDetector
 
 
 class FaceDetector(Protocol):
@@ -206,52 +193,6 @@ class WholeImage:
         """One face as large as image (H, W, 3); a box from 0 to W is what a crop of W whole pixels shows."""
         height, width = image.shape[:2]
         return [Detection(np.array([0.0, 0.0, width, height]), 1.0)]
-
-
-class FileDetector:
-    """Boxes from a JSON file: {"photo.jpg": [[x0, y0, x1, y1], ...], ...}, or one such list for every image.
-
-    Keys are file names with or without extension; a single box may stand without the outer brackets, and [] says that
-    there is no face. Pixels count from 0.
-
-    Args:
-        path: the file.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is no such JSON, or holds something else than boxes.
-    """
-
-    box_kind = TIGHT_BOX
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = path
-        values = read_json(path, 'write {"photo.jpg": [[x0, y0, x1, y1]]}', kind=None)
-        self._for_all = None if isinstance(values, dict) else self._boxes(values, "every image")
-        named = values if isinstance(values, dict) else {}
-        self._by_name = {name: self._boxes(value, f"'{name}'") for name, value in named.items()}
-
-    def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
-        """The boxes given for the image of this file name, with score 1; ValueError if the file has none for it."""
-        boxes = self._for_all
-        for key in (name, Path(name).name, Path(name).stem):
-            if boxes is None:
-                boxes = self._by_name.get(key)
-        if boxes is None:
-            raise ValueError(f"{self._path} has no entry '{Path(name).name}': add its boxes, or [] if it shows no face")
-        return [Detection(box, 1.0) for box in boxes]
-
-    def _boxes(self, value: Any, owner: str) -> np.ndarray:
-        try:
-            boxes = np.array(value, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            boxes = np.zeros(0)
-        if value == [] or boxes.shape == (4,):
-            boxes = boxes.reshape(-1, 4)
-        shaped = boxes.ndim == 2 and boxes.shape[1] == 4
-        if not shaped or not all_placed(boxes) or not (boxes[:, 2:] > boxes[:, :2]).all():
-            raise ValueError(f"{self._path}: boxes of {owner} are not [[x0, y0, x1, y1], ...] with x0 < x1 and y0 < y1")
-        return boxes
 
 
 DETECTORS = ("haar", "faster_rcnn")  # search photos for faces

@@ -44,7 +44,8 @@ class DropoutEnsemble:
 class AugmentedPredictor:
     """The mean of a network's points over several copies of a crop: rotated, scaled and mirrored.
 
-    The first copy is the crop itself. The changes of the others are the same for every crop and every run.
+    The first copy is the crop itself. The changes of the others are the same for every crop and every run;
+    none is mirrored where the markup does not define a mirror.
 
     Args:
         predictor: runs one copy.
@@ -54,13 +55,13 @@ class AugmentedPredictor:
 
     def __init__(self, predictor: PointPredictor, markup: Markup, members: int = MEMBERS) -> None:
         self.spec, self.batch_size = predictor.spec, predictor.batch_size
-        self._predictor, self._flip_order = predictor, list(markup.flip_order)
+        self._predictor, self._flip_order = predictor, list(markup.flip_order) if markup.can_flip else []
         rng = np.random.default_rng(0)
         size = self.spec.size
         whole = np.array([-0.5, -0.5, size - 0.5, size - 0.5])
         self._copies = [(np.eye(2, 3), False)]
         for number in range(1, members):
-            mirrored = number % 2 == 1
+            mirrored = number % 2 == 1 and markup.can_flip
             matrix = random_matrix(whole, size, 0.0, CHANGES, rng)
             self._copies.append((compose(mirror_matrix(size), matrix) if mirrored else matrix, mirrored))
 

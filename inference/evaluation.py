@@ -10,11 +10,14 @@ import mxnet as mx
 import numpy as np
 
 from datasets.catalog import SubsetInfo, load_subset
+from datasets.conversions import convert
 from datasets.degradations import DEGRADATIONS, plain_view
 from datasets.faces import Face, FaceDataset
 from datasets.geometry import compose
+from datasets.markups import Markup
 from datasets.render.faces import RenderedFaces
 from evaluation.boxes import check_inside, closest_box, given_box
+from evaluation.metrics import known_normalizers
 from evaluation.protocols import Protocol, get_protocol
 from evaluation.published import WITH_SHAPE_MODEL
 from evaluation.stress import Curve, make_levels
@@ -23,7 +26,7 @@ from gluon_models import load_weights
 from gluon_models.weights import WeightsInfo
 from inference.detectors import DEFAULT_DETECTOR, get_detector
 from inference.ensembles import AugmentedPredictor, DropoutEnsemble
-from inference.landmark_detector import markup_named
+from inference.landmark_detector import markup_of
 from inference.pipeline import (
     PointPredictor,
     Predictor,
@@ -68,7 +71,37 @@ def load_faces(
     protocol = get_protocol(dataset, subset)
     if dataset == "rendered":
         return SubsetFaces(RenderedFaces(count, TEST_SEED + seed), SubsetInfo(count), protocol)
-    return SubsetFaces(*load_subset(dataset, root, subset, allow_missing), protocol)
+    faces, info = load_subset(dataset, root, subset, allow_missing)
+    return SubsetFaces(faces, info, scored_by(protocol, faces.markup))
+
+
+def scored_by(protocol: Protocol, markup: Markup) -> Protocol:
+    """A protocol whose normalizer the markup has points for: that of the markup where it lacks the protocol's own."""
+    if protocol.normalizer in (*known_normalizers(markup), "face_size"):
+        return protocol
+    return dataclasses.replace(protocol, normalizer=markup.normalizer)
+
+
+class ConvertedPredictor:
+    """A network whose points are converted to another markup, see `datasets.conversions`.
+
+    Args:
+        predictor: the network.
+        source: markup of its points.
+        target: markup to convert them to.
+
+    Raises:
+        ValueError: there is no exact conversion.
+    """
+
+    def __init__(self, predictor: Predictor, source: Markup, target: Markup) -> None:
+        self.spec, self.batch_size = predictor.spec, predictor.batch_size
+        self._predictor, self._source, self._target = predictor, source, target
+        convert(np.zeros((source.num_landmarks, 2)), source, target)
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2), in pixels of the crop."""
+        return convert(self._predictor(crops), self._source, self._target)
 
 
 class BoxSource(NamedTuple):
@@ -147,7 +180,7 @@ def load_predictor(
     fitted = load_shape_model(shape_model) if shape_model else None
     predictor = PointPredictor(net, info.spec, context, batch_size, decoding, fitted)
     if ensemble == "augmentation":
-        return AugmentedPredictor(predictor, markup_named(info.markup)), info
+        return AugmentedPredictor(predictor, markup_of(info)), info
     return predictor, info
 
 
@@ -193,6 +226,7 @@ def evaluate(
         face_sizes=info.face_sizes,
         earlier_stages=earlier,
         boxes=predicted.boxes,
+        markup=faces.markup,
     )
 
 

@@ -20,7 +20,7 @@ from datasets.geometry import landmark_box
 from datasets.markups import Markup
 from gluon_models import load_weights
 from inference.detectors import overlap
-from inference.landmark_detector import LocatedFace, check_image, find_weights, markup_named
+from inference.landmark_detector import LocatedFace, check_image, find_weights, markup_of
 from inference.photo_pyramid import MIN_FACE, OCTAVE, Level, PhotoPyramid, Tile, take_any_size
 from inference.pipeline import PointPredictor, crop_faces, heatmap_codec, shape_fitter, to_image
 from inference.shape_model import ShapeFit, ShapeModel, kabsch, load_shape_model
@@ -217,7 +217,7 @@ class WholePhotoLandmarks:
         net, info = load_weights(find_weights(name_or_path), model, ctx)
         take_any_size(net)
         predictor = PointPredictor(net, info.spec, ctx)
-        return cls(predictor, load_shape_model(shape_model), markup_named(info.markup), min_face)
+        return cls(predictor, load_shape_model(shape_model), markup_of(info), min_face)
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:
         """Faces of an image (H, W, 3) uint8 RGB, the surest first; the score is the mean support of a face's points.

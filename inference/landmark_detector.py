@@ -8,9 +8,13 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from datasets.markups import MARKUPS, Markup
+from datasets.markup import from_dict
+from datasets.markups import Markup, markup_named
 from gluon_models import load_weights, shipped_weights
-from inference.detectors import DEFAULT_DETECTOR, Detection, FaceDetector, get_detector
+from gluon_models.weights import WeightsInfo
+from inference.detections import Detection
+from inference.detectors import DEFAULT_DETECTOR, FaceDetector, get_detector
+from inference.given_boxes import as_detections
 from inference.pipeline import PointPredictor, locate
 from inference.shape_model import load_shape_model
 
@@ -69,7 +73,7 @@ class LandmarkDetector:
         found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector
         fitted = load_shape_model(shape_model) if shape_model else None
         predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
-        return cls(predictor, found_by, markup_named(info.markup))
+        return cls(predictor, found_by, markup_of(info))
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:
         """Faces of an image with their landmarks, in the detector's order.
@@ -89,14 +93,14 @@ class LandmarkDetector:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            boxes: (n, 4) x0, y0, x1, y1 in its pixels, tight around the landmarks; they may cross the border.
+            boxes: (n, 4) x0, y0, x1, y1 in its pixels, tight around the landmarks; they may cross the border. A fifth
+                column is the score.
 
         Raises:
-            ValueError: the array is no such image, or a box has no area or lies outside it.
+            ValueError: the array is no such image, or a box has no area, lies outside it or is not in pixels.
         """
         check_image(image)
-        given = np.asarray(boxes, np.float64).reshape(-1, 4)
-        return self._landmarks(image, [Detection(box, 1.0) for box in given], 1)
+        return self._landmarks(image, as_detections(boxes), 1)
 
     def _landmarks(self, image: np.ndarray, found: Sequence[Detection], passes: int) -> list[LocatedFace]:
         if not found:
@@ -105,6 +109,17 @@ class LandmarkDetector:
             _check_overlap(box, image)
         points_image = locate(self.predictor, image, [box for box, _ in found], passes)
         return [LocatedFace(box, points, score) for (box, score), points in zip(found, points_image)]
+
+
+def markup_of(info: WeightsInfo) -> Markup:
+    """The markup of a network's points, by its name or, of a user's own, by what the weights file says of it.
+
+    Raises:
+        ValueError: it is not known, or badly described.
+    """
+    if info.markup_definition is None:
+        return markup_named(info.markup)
+    return from_dict(info.markup_definition, info.overrides.get("num_landmarks"))
 
 
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
@@ -141,12 +156,3 @@ def _check_overlap(box: np.ndarray, image: np.ndarray) -> None:
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         shown = [round(float(value), 1) for value in box]
         raise ValueError(f"face box {shown} lies outside the image of {width} x {height} pixels: give it in its pixels")
-
-
-def markup_named(name: str) -> Markup:
-    """The markup that a weights file names; ValueError if there is none of that name."""
-    for markup in MARKUPS:
-        if markup.name == name:
-            return markup
-    known = ", ".join(markup.name for markup in MARKUPS)
-    raise ValueError(f"the weights are of markup '{name}', which is not known: choose weights of {known}")

@@ -14,7 +14,7 @@ from evaluation.resampling import LEVEL, ROUNDS
 from evaluation.stress import Curve
 from evaluation.summary import Evaluation, Summary, stage_errors, summarise
 from report.comparison import NORMALIZER_WORDS, Row, compare, format_table, remarks
-from report.outputs import csv_bytes, json_bytes, npy_bytes
+from report.outputs import csv_bytes, json_bytes, npy_bytes, text_bytes
 from report.page import render_page
 from report.plots import Picture, draw_ced, draw_faces, draw_landmarks
 from report.stress import draw_stress, stress_table
@@ -81,6 +81,7 @@ def work_out(evaluation: Evaluation, record: Mapping[str, object], box_text: str
         "table": [row._asdict() for row in rows],
         "remarks": said,
         "names": list(evaluation.names),
+        "truth_sha256": evaluation.truth_hashes,
     }
     return Findings(summary, rows, said, metrics)
 
@@ -131,7 +132,7 @@ def write_report(
         _faces_to_inspect(evaluation),
         {key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items()},
     )
-    write_set(out, {**{name: file for _, name, file in pictures if name}, "report.html": page.encode()})
+    write_set(out, {**{name: file for _, name, file in pictures if name}, "report.html": text_bytes(page)})
     text = "by region of the face: " + ", ".join(f"{name} {error}" for name, error in regions)
     said = [f"- {remark}" for remark in found.remarks]
     return "\n".join([_title(evaluation), "", format_table(found.rows), text, "", *said])
@@ -194,7 +195,7 @@ def _pictures(
     made = [("Cumulative error distribution", "ced.png", draw_ced(errors, evaluation.protocol, _title(evaluation)))]
     made.append(("Worst and best faces", "faces.png", draw_faces(worst, best)))
     if evaluation.found.any():
-        made.append(("Landmarks", "", draw_landmarks(evaluation.truth, summary.per_landmark)))
+        made.append(("Landmarks", "", draw_landmarks(evaluation.truth, summary.per_landmark, evaluation.points_of)))
     return made
 
 

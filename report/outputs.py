@@ -30,7 +30,12 @@ def csv_bytes(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(heads)
     writer.writerows(rows)
-    return file.getvalue().encode()
+    return text_bytes(file.getvalue())
+
+
+def text_bytes(text: str) -> bytes:
+    """A UTF-8 file; names of files that are not UTF-8 keep their bytes."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _plain(value: object) -> object:

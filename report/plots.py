@@ -6,6 +6,7 @@ Colours are from Okabe and Ito's palette for colour-blind readers; lines also di
 from __future__ import annotations
 
 import io
+import warnings
 from html import escape
 from typing import Mapping, NamedTuple, Sequence
 
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from datasets.markups import get_markup
+from datasets.markups import Markup, get_markup
 from evaluation.metrics import ced
 from evaluation.protocols import Protocol
 
@@ -199,23 +200,30 @@ def show_points(axes: Axes, picture: Picture) -> None:
 
 def _draw_face(axes: Axes, picture: Picture, rank: str) -> None:
     show_points(axes, picture)
-    name = picture.name if len(picture.name) <= 26 else "…" + picture.name[-25:]
+    # Of a file name that is not UTF-8, no font has the bytes.
+    name = picture.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    name = name if len(name) <= 26 else "…" + name[-25:]
     axes.set_title(f"{rank}: {100 * picture.error:.2f} %\n{name}", fontsize=8.5)
 
 
-def draw_landmarks(truth: np.ndarray, per_landmark: Mapping[str, float]) -> bytes:
+def draw_landmarks(truth: np.ndarray, per_landmark: Mapping[str, float], markup: Markup | None = None) -> bytes:
     """The mean error of each landmark, as colour and number on the mean true face.
 
     Args:
         truth: (n, K, 2) pixels.
         per_landmark: Mean error by landmark name, fractions, K of them.
+        markup: Whose lines are drawn; that of so many points if left out.
     """
     title = "Mean error of each landmark (numbers count from 0)"
-    return to_png(landmarks_figure(_mean_face(truth), per_landmark, title))
+    return to_png(landmarks_figure(_mean_face(truth), per_landmark, title, markup=markup))
 
 
 def landmarks_figure(
-    points: np.ndarray, per_landmark: Mapping[str, float], title: str, limits: tuple[float, float] | None = None
+    points: np.ndarray,
+    per_landmark: Mapping[str, float],
+    title: str,
+    limits: tuple[float, float] | None = None,
+    markup: Markup | None = None,
 ) -> Figure:
     """The mean error of each landmark, as colour and number on a face.
 
@@ -224,11 +232,12 @@ def landmarks_figure(
         per_landmark: Mean error by landmark name, fractions, K of them.
         title: Over the picture.
         limits: The errors at the ends of the colours, fractions; their own extremes if left out.
+        markup: Whose lines are drawn; that of so many points if left out.
     """
     errors = 100 * np.array(list(per_landmark.values()), np.float64)
     figure = Figure(figsize=(7.2, 6.6), layout="constrained")
     axes = figure.add_subplot()
-    for indices, closed in get_markup(len(points)).lines:
+    for indices, closed in (markup or get_markup(len(points))).lines:
         joined = points[[*indices, *indices[:1]] if closed else list(indices)]
         axes.plot(*joined.T, color="0.8", linewidth=1.5, zorder=0)
     low, high = (None, None) if limits is None else (100 * limits[0], 100 * limits[1])
@@ -270,5 +279,7 @@ def to_svg(figure: Figure, label: str) -> str:
 def to_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # names in scripts that the font lacks
+        figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
     return file.getvalue()

@@ -154,6 +154,17 @@ def test_parts_go_by_the_names_sha1():
     assert 0.17 < sizes["held_out"] / 2000 < 0.23
     with pytest.raises(ValueError, match="have no part 'test'"):
         photos.part("test")
+
+
+def test_a_small_set_holds_out_a_tenth_for_validation_too():
+    names = [name for name in map(str, range(100)) if part_of(name) == "train"][:20]
+    boxes = tuple(np.zeros((1, 4)) for _ in names)
+    photos = BoxedPhotos(tuple(names), tuple(map(Path, names)), boxes, tuple(np.zeros(1, bool) for _ in names))
+    least = sorted(names, key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:2]
+    assert sorted(photos.part("validation").names) == sorted(least)
+    assert sorted(photos.part("train").names) == sorted(set(names) - set(least))
+    with pytest.raises(ValueError, match="none of 20 photos is in the part 'held_out'"):
+        photos.part("held_out")
     with pytest.raises(ValueError, match="too small"):
         photos.subset([k for k, name in enumerate(names) if part_of(name) == "train"]).part("held_out")
 

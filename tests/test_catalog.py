@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import aflw, aflw21, cofw, ibug_300w, menpo_3d, w300_lp, w300_vw
+from datasets import aflw, aflw21, cofw, ibug_300w, menpo_3d, w300_lp, w300_vw, wflw
 from datasets.catalog import CATALOG, chosen_subset, load_subset, training_pair
 from datasets.ibug_300w import is_validation
 from evaluation.protocols import PROTOCOLS
@@ -66,9 +66,9 @@ def test_every_published_figure_is_of_a_subset_that_can_be_measured():
     assert {(cell.dataset, cell.subset) for cell in PUBLISHED} <= set(PROTOCOLS)
 
 
-@pytest.mark.parametrize("module", [ibug_300w, aflw, aflw21, cofw, w300_vw])
+@pytest.mark.parametrize("module", [ibug_300w, aflw, aflw21, cofw, w300_vw, wflw])
 def test_the_readers_know_the_subsets(module):
-    names = {ibug_300w: "300w", aflw: "aflw", aflw21: "aflw21", cofw: "cofw", w300_vw: "300vw"}
+    names = {ibug_300w: "300w", aflw: "aflw", aflw21: "aflw21", cofw: "cofw", w300_vw: "300vw", wflw: "wflw"}
     assert set(CATALOG[names[module]].subsets) == set(module.SUBSETS)
 
 

@@ -52,6 +52,22 @@ def test_the_difference_and_its_chance(folders):
     assert found.interval == pytest.approx((-0.03, 0.01))
 
 
+def test_other_faces_of_the_same_names_are_refused(tmp_path):
+    hashes = ["a", "b", "c", None, "e"]
+    a = write_folder(tmp_path / "a", [0.05, 0.02, 0.04, np.nan, 0.03], truth_sha256=hashes)
+    order = [2, 0, 1, 4, 3]
+    same = write_folder(
+        tmp_path / "same", [0.1] * 5, [NAMES[k] for k in order], truth_sha256=[hashes[k] for k in order]
+    )
+    other = write_folder(tmp_path / "other", [0.1] * 5, truth_sha256=["a", "x", "c", "d", "y"])
+    older = write_folder(tmp_path / "older", [0.1] * 5)
+    assert compared((a, same)).difference.faces == compared((a, older)).difference.faces == 4
+    with pytest.raises(
+        ValueError, match="2 of 5 faces have the same name in A and B and other true points, such as helen/1"
+    ):
+        compared((a, other))
+
+
 def test_a_gain_on_every_face_is_significant(tmp_path):
     names = [str(k) for k in range(30)]
     errors = np.linspace(0.02, 0.08, 30)

@@ -139,21 +139,60 @@ def box_file(tmp_path):
 
 
 def test_given_boxes_go_by_name_or_stem(box_file):
-    named = {"a.jpg": [[1, 2, 3, 4], [5, 6, 8, 9.5]], "b": [0, 0, 7, 7], "none": [], "set/c": [[0, 1, 2, 3]]}
+    named = {"a.jpg": [[10, 2, 30, 4], [5, 6, 8, 10]], "b": [0, 0, 7, 7], "none": [], "set/c": [[0, 1, 20, 30]]}
     detector = FileDetector(box_file(named))
-    np.testing.assert_array_equal(boxes_of(detector(BLANK, "photos/a.jpg")), [[1, 2, 3, 4], [5, 6, 8, 9.5]])
+    np.testing.assert_array_equal(boxes_of(detector(BLANK, "photos/a.jpg")), [[10, 2, 30, 4], [5, 6, 8, 10]])
     np.testing.assert_array_equal(boxes_of(detector(BLANK, "b.png")), [[0, 0, 7, 7]])
-    np.testing.assert_array_equal(boxes_of(detector(BLANK, "set/c")), [[0, 1, 2, 3]])
+    np.testing.assert_array_equal(boxes_of(detector(BLANK, "set/c")), [[0, 1, 20, 30]])
     assert detector(BLANK, "none.jpg") == []
     with pytest.raises(ValueError, match=r"boxes.json has no entry 'd.jpg': add its boxes, or \[\]"):
         detector(BLANK, "photos/d.jpg")
 
 
-@pytest.mark.parametrize("content", [[1, 2, 3, 4], [[1, 2, 3, 4]]])
+@pytest.mark.parametrize("content", [[1, 2, 30, 40], [[1, 2, 30, 40]]])
 def test_one_list_of_boxes_serves_every_image(box_file, content):
     detector = FileDetector(box_file(content))
     for name in ("", "any.jpg"):
-        np.testing.assert_array_equal(boxes_of(detector(BLANK, name)), [[1, 2, 3, 4]])
+        np.testing.assert_array_equal(boxes_of(detector(BLANK, name)), [[1, 2, 30, 40]])
+
+
+@pytest.mark.parametrize("key", ["C:\\faces\\me.jpg", "/home/me/me.PNG", "'me'", "set/me.jpg"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_names_are_found_however_they_are_spelt(tmp_path, key, encoding):
+    path = tmp_path / "boxes.json"
+    path.write_bytes(json.dumps({key: [1, 2, 30, 40], "you.jpg": [5, 6, 70, 80]}, indent=1).encode(encoding))
+    for name in ("me.jpg", "photos/me.jpg", "deep/me"):
+        np.testing.assert_array_equal(boxes_of(FileDetector(path)(BLANK, name)), [[1, 2, 30, 40]])
+
+
+def test_a_path_tells_photos_of_one_name_apart(box_file):
+    detector = FileDetector(
+        box_file({"a\\1.jpg": [0, 0, 10, 10], "b/1.jpg": [0, 0, 20, 20], "crowd": [[0, 0, 5, 5]] * 2})
+    )
+    assert boxes_of(detector(BLANK, "/data/b/1.jpg"))[0, 2] == 20
+    assert boxes_of(detector(BLANK, "a/1"))[0, 2] == 10
+    with pytest.raises(ValueError, match="could both be 1.jpg; give whole paths"):
+        detector(BLANK, "1.jpg")
+    assert len(detector(BLANK, "crowd_2")) == 2  # one of its faces
+
+
+def test_a_fifth_number_is_the_score(box_file):
+    assert [found.score for found in FileDetector(box_file([[0, 0, 9, 9, 0.25], [1, 1, 9, 9, 0.5]]))(BLANK)] == [
+        0.25,
+        0.5,
+    ]
+    assert FileDetector(box_file([0, 0, 9, 9, 0.25]))(BLANK)[0].score == 0.25
+    assert FileDetector(box_file([0, 0, 9, 9]))(BLANK)[0].score == 1
+    for mixed in ([[0, 0, 9, 9, 0.25], [1, 1, 9, 9]], [[0, 0, 9, 9, 1, 1]]):
+        with pytest.raises(ValueError, match="each with a score behind it or none"):
+            FileDetector(box_file(mixed))
+
+
+def test_fractions_are_no_pixels(box_file):
+    with pytest.raises(
+        ValueError, match=r"boxes of 'a', \[0\.34, 0\.27, 0\.7, 0\.56\]: .*fractions of the photo: multiply"
+    ):
+        FileDetector(box_file({"a": [[0.34, 0.27, 0.7, 0.56]]}))
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_found_and_false_faces_are_counted(folder, tmp_path, monkeypatch, capsys
     assert "0.45 33.3 % 0.00" in shown
     assert "0.85 0.0 % 0.00" in shown
     (tmp_path / "list.txt").write_text("x\n")
-    with pytest.raises(FileNotFoundError, match="no photo that is asked for"):
+    with pytest.raises(ValueError, match="no photo of .* is called 'x'"):
         draw(tmp_path, "found", *text, "--shape-model", folder / "shape.npz")
 
 

@@ -193,6 +193,25 @@ def test_a_loss_that_is_not_finite_stops_with_every_term(tmp_path):
     assert not (tmp_path / "run" / LAST).exists()
 
 
+@pytest.mark.parametrize("error", [float("nan"), float("inf")])
+def test_a_validation_that_is_not_finite_stops_like_such_a_loss(tmp_path, error):
+    batch = (np.ones((1, 1), "f"), np.zeros((1, 1), "f"))
+    with pytest.raises(NotFinite, match=r"validation is not finite in epoch 2 \(.*(nan|inf).*\): lower --lr"):
+        run(tmp_path / "run", one_weight(2.0), FixedBatches([batch]), sgd(0.1, 3), validate=scripted((0.5, error, 0.1)))
+    assert read_progress(tmp_path / "run").epoch == 1
+
+
+def test_a_resumed_run_that_has_nothing_to_train_says_so(tmp_path, capsys):
+    batches = FixedBatches(random_batches())
+    run(tmp_path / "run", make_net([mx.cpu()]), batches, sgd(0.1, 3))
+    run(tmp_path / "run", make_net([mx.cpu()]), batches, sgd(0.1, 3), resume=True)
+    assert "all 3 epochs are trained, nothing is left to do; --epochs N goes on" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="trained 3 epochs, more than --epochs 2"):
+        run(tmp_path / "run", make_net([mx.cpu()]), batches, sgd(0.1, 2), resume=True)
+    state, _ = run(tmp_path / "run", make_net([mx.cpu()]), batches, sgd(0.1, 5), resume=True)
+    assert state.epoch == 5
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     batches = FixedBatches([(np.ones((1, 1), "f"), np.ones((1, 1), "f"))])
     calls = []

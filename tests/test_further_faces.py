@@ -53,7 +53,7 @@ def test_poses_are_balanced_over_joined_photos_but_not_over_rendered_ones(folder
 
 def test_data_sets_of_other_points_do_not_join(folder, monkeypatch):
     real = train_ffld.TRAINING._data_set
-    other = lambda arguments, name, root: (Other(), None) if name == "pts" else real(arguments, name, root)  # noqa: E731
+    other = lambda settings, name, *rest: (Other(), None) if name == "pts" else real(settings, name, *rest)  # noqa: E731
     monkeypatch.setattr(train_ffld.TRAINING, "_data_set", other)
     with pytest.raises(ValueError, match="it has cofw_29 landmarks, the training faces ibug_68"):
         load("--more", f"pts={folder}")

@@ -198,6 +198,14 @@ def test_no_format_that_starts_a_program_is_opened(tmp_path, monkeypatch):
     assert not ran
 
 
+@pytest.mark.parametrize("suffix", [".HEIC", ".avif"])
+def test_a_photo_whose_reader_is_not_installed_says_what_to_install(tmp_path, monkeypatch, suffix):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    (tmp_path / f"phone{suffix}").write_bytes(b"\x00\x00\x00\x18ftypheic")
+    _refused(tmp_path / f"phone{suffix}", f"{suffix.lower()} needs pillow-heif: pip install -r requirements-heif.txt")
+
+
 def _refused(path, reason, read=read_image):
     with pytest.raises(ValueError, match=reason) as caught:
         read(path)

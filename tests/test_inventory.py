@@ -7,7 +7,7 @@ import pytest
 
 from datasets.annotated_photos import AnnotatedPhotos, read_each
 from datasets.faces import subset_of
-from datasets.inventory import by_name, check_subset, files, needed_folder, refuse_incomplete
+from datasets.inventory import by_name, check_subset, files, needed_folder, photos_of, refuse_incomplete
 from datasets.markups import IBUG_68
 
 
@@ -24,6 +24,15 @@ def test_files_by_their_endings_in_whatever_case_without_those_of_a_mac(tmp_path
     below = [path.relative_to(tmp_path).as_posix() for path in files(tmp_path, (".jpg", ".png"), below=True)]
     assert below == ["a.png", "b.JPG", "in/a.jpg"]
     assert [path.name for path in files(tmp_path, ("_pts.mat",))] == ["a_pts.mat"]
+
+
+def test_photos_of_a_folder_and_what_is_not_read_of_it(tmp_path, caplog):
+    put(tmp_path, "b.jfif", "a.TIF", "c.heic", "d.nef", "e.HEIC", "n.txt", "._a.tif", "in/f.webp")
+    assert [path.name for path in photos_of(tmp_path)] == ["a.TIF", "b.jfif"]
+    lines = sorted(record.getMessage().partition(": ")[2] for record in caplog.records)
+    assert [line.partition(",")[0] for line in lines] == ["1 not used", "2 not used"]
+    assert [line.rpartition(": ")[2] for line in lines] == ["d.nef", "c.heic, e.HEIC"]
+    assert [path.name for path in photos_of(tmp_path, below=True)] == ["a.TIF", "b.jfif", "f.webp"]
 
 
 def test_two_files_of_one_face_are_refused(tmp_path):

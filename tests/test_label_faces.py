@@ -46,6 +46,22 @@ def test_labels_are_the_networks_not_the_folders(photos, tmp_path, capsys):
     assert read_pts(out / "a" / "1.pts").shape == (68, 2)
 
 
+def test_faces_of_one_photo_stay_in_one(tmp_path):
+    face = RenderedFaces(1, 5, 200)[0]
+    crowd = tmp_path / "crowd"
+    crowd.mkdir()
+    write_image(crowd / "two.png", np.concatenate([face.image, face.image], axis=1))
+    write_pts(crowd / "two_1.pts", face.points_image)
+    write_pts(crowd / "two_2.pts", face.points_image + np.array([200, 0]))
+    out = tmp_path / "labelled"
+    text = ["--model", "resnet18_slim", "--copies", "1", "--data", str(crowd), "--out", str(out), "--gpus", "none"]
+    label_faces.main(text)
+    labelled = pts_folder.load(out)
+    assert (labelled.names, set(labelled.photo_names)) == (("two_1", "two_2"), {"two"})
+    assert sorted(path.name for path in out.glob("*.p*")) == ["two.png", "two_1.pts", "two_2.pts"]
+    assert nme(labelled.points, pts_folder.load(crowd).points, "outer_eye").max() < 0.15
+
+
 def test_a_folder_that_is_in_use_is_left_alone(photos, tmp_path):
     (tmp_path / "kept").write_text("mine")
     with pytest.raises(ValueError, match="is not empty: name a new folder"):

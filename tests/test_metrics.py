@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import simpson
 
 from datasets.ibug_300w import read_pts
+from datasets.markup import from_dict
 from datasets.markups import MARKUPS, get_markup
 from evaluation.metrics import (
     NORMALIZERS,
@@ -273,3 +274,13 @@ def test_the_eye_lengths_of_real_faces_stand_in_their_known_ratio(face_data):
     assert np.all(measured["box_diagonal"] > measured["box_mean"])
     assert np.all(measured["box_mean"] >= measured["box_geometric"])
     assert get_markup(68).outer_eye_corners == (36, 45)
+
+
+def test_a_markup_of_ones_own_says_what_a_length_is_between():
+    markup = from_dict({"outer_eye_corners": [0, 2], "flip_pairs": [[0, 2]]}, 3)
+    truth = np.array([[[0.0, 0], [5, 5], [30, 40]]])
+    assert nme(truth + np.array([3, 4]), truth, "outer_eye", markup=markup)[0] == pytest.approx(0.1)
+    assert known_normalizers(markup) == ("outer_eye", "box_geometric", "box_diagonal", "box_mean")
+    assert known_normalizers(3) == ("box_geometric", "box_diagonal", "box_mean")
+    with pytest.raises(ValueError, match="points_3 does not mark the outer eye corners"):
+        nme(truth, truth, "outer_eye")

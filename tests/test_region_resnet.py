@@ -50,7 +50,7 @@ def faces():
 
 
 class TestParts:
-    @pytest.mark.parametrize("markup", MARKUPS, ids=lambda markup: markup.name)
+    @pytest.mark.parametrize("markup", [each for each in MARKUPS if each.num_landmarks > 5], ids=lambda each: each.name)
     def test_they_are_the_regions_of_the_markup(self, markup):
         known = LANDMARKS[markup.num_landmarks]
         for part in (*PARTS, JAW):

@@ -54,6 +54,22 @@ def test_numbers_that_cannot_be_are_refused(text):
         parse(*text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(["--lr", "0"], "--lr must be more than 0, not 0"), (["--wd", "-0.1"], "--wd must be at least 0")],
+)
+def test_rates_that_cannot_be_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse(*text)
+
+
+@pytest.mark.parametrize("option", ["--lr", "--wd", "--average-decay"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_not_finite_is_no_rate(option, value):
+    with pytest.raises(ValueError, match=f"{option}: '{value}' is not a number"):
+        parse(option, value)
+
+
 def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
     with pytest.raises(ValueError, match="--out RUN is missing"):
         LINE.parse([])
@@ -72,10 +88,68 @@ def test_resume_takes_the_runs_own_settings_but_for_the_machine(tmp_path, monkey
     ).arguments
     state = Progress(epoch=3, arguments=json.loads(json.dumps(stored)))
     monkeypatch.setattr(training, "read_progress", lambda folder: state)
-    resumed = LINE.parse(["--resume", str(tmp_path), "--workers", "1", "--lr", "9"])
+    resumed = LINE.parse(["--resume", str(tmp_path), "--workers", "1", "--lr", "0.25"])
     assert resumed.recipe == replace(RECIPE, learning_rate=0.25, photometric=True)
     assert (resumed.settings.seed, resumed.settings.workers, resumed.settings.more) == (7, 1, ("rendered",))
     assert resumed.settings.out == resumed.settings.resume == str(tmp_path)
+
+
+class TestOptionsBesideResume:
+    @pytest.fixture
+    def resume(self, tmp_path, monkeypatch):
+        """Resumes a run of FFLD's recipe for CPUs, with further options."""
+        stored = parse("--recipe", "cpu", "--lr", "0.25", "--epochs", "9", "--patience", "4", "--cache").arguments
+        state = Progress(epoch=3, arguments=json.loads(json.dumps(stored)))
+        monkeypatch.setattr(training, "read_progress", lambda folder: state)
+        return lambda *text: LINE.parse(["--resume", str(tmp_path), *text])
+
+    def test_how_long_and_on_what_may_change(self, resume):
+        settings, recipe, arguments = resume(
+            *(
+                "--epochs",
+                "20",
+                "--dataset",
+                "rendered",
+                "--data",
+                "elsewhere",
+                "--more",
+                "300w=there",
+                "--patience",
+                "0",
+            )
+        )
+        assert (recipe.epochs, recipe.learning_rate) == (20, 0.25)
+        assert (settings.data, settings.more, settings.patience, settings.cache) == (
+            "elsewhere",
+            ("300w=there",),
+            0,
+            True,
+        )
+        assert (arguments["epochs"], arguments["data"]) == (20, "elsewhere")  # what the next checkpoint will hold
+
+    def test_without_any_all_is_the_runs_own(self, resume):
+        settings, recipe, _ = resume()
+        assert (recipe.epochs, settings.patience, settings.cache) == (9, 4, True)
+
+    @pytest.mark.parametrize(
+        ("text", "own"),
+        [
+            (["--lr", "0.1"], "--lr 0.25, not 0.1"),
+            (["--batch-size", "7"], f"--batch-size {CPU_RECIPE.batch_size}, not 7"),
+            (["--recipe", "paper"], "--recipe cpu, not paper"),
+            (["--seed", "3"], "--seed 0, not 3"),
+            (["--dataset", "300w"], "--dataset rendered, not 300w"),
+            (["--photometric", "off"], f"--photometric {CPU_RECIPE.photometric}, not False"),
+            (["--out", "elsewhere"], "this run has --out"),
+            (["--init", "some.params"], "--init None, not some.params"),
+        ],
+    )
+    def test_what_would_make_another_run_is_refused_with_both_values(self, resume, text, own):
+        with pytest.raises(ValueError, match=own):
+            resume(*text)
+
+    def test_the_same_value_is_no_change(self, resume):
+        assert resume("--lr", "0.25", "--recipe", "cpu", "--seed", "0").recipe.learning_rate == 0.25
 
 
 def test_older_checkpoints_hold_switches_as_they_were_typed(tmp_path, monkeypatch):

@@ -23,14 +23,15 @@ from common import cli
 from common.files import make_folder, write_text, write_whole
 from common.readers import read_json
 from datasets import pts_folder
-from datasets.annotated_photos import AnnotatedPhotos
 from datasets.ibug_300w import write_pts
-from datasets.markups import Markup
+from datasets.markup import to_dict
+from datasets.markups import IBUG_68, Markup, is_known
+from datasets.pts_folder import OwnPhotos
 from engine import devices
 from evaluation.metrics import nme
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
 from inference.ensembles import MEMBERS, AugmentedPredictor
-from inference.landmark_detector import markup_named
+from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, predict_dataset
 
 DEFAULT_MODEL = "ffld_resnet18"
@@ -64,25 +65,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def predictor_of(weights: Path, model: str, copies: int, context: mx.Context) -> tuple[AugmentedPredictor, Markup]:
     """A network that predicts the mean over several copies of a face, and the markup of its points."""
     net, info = load_weights(weights, model, context)
-    markup = markup_named(info.markup)
+    markup = markup_of(info)
     return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup
 
 
-def disagreement(members_image: np.ndarray) -> np.ndarray:
-    """How far members' points (M, N, K, 2) lie from their mean: (N,) fractions of the inter-ocular distance."""
+def disagreement(members_image: np.ndarray, markup: Markup = IBUG_68) -> np.ndarray:
+    """How far members' points (M, N, K, 2) lie from their mean: (N,) fractions of the markup's normalizer."""
     mean_image = members_image.mean(axis=0)
-    return np.mean([nme(points_image, mean_image, "outer_eye") for points_image in members_image], axis=0)
+    errors = [nme(points_image, mean_image, markup.normalizer, markup=markup) for points_image in members_image]
+    return np.mean(errors, axis=0)
 
 
-def write_labels(faces: AnnotatedPhotos, points_image: np.ndarray, out: Path) -> int:
-    """Writes a copy of each labelled photo and its points (N, K, 2), NaN for none, in folders as they were."""
+def write_labels(faces: OwnPhotos, points_image: np.ndarray, out: Path) -> int:
+    """Writes a copy of each labelled photo and its faces' points (N, K, 2), NaN for none, in folders as they were."""
     written = 0
-    for name, photo, points in zip(faces.names, faces.image_paths, points_image):
+    for name, photo_name, photo, points in zip(faces.names, faces.photo_names, faces.image_paths, points_image):
         if np.isnan(points).any():
             continue
         make_folder((out / name).parent)
         # The points come last: where they are, the face is done.
-        write_whole(out / (name + photo.suffix), partial(shutil.copyfile, photo))
+        write_whole(out / (photo_name + photo.suffix), partial(shutil.copyfile, photo))
         write_pts(out / f"{name}.pts", points)
         written += 1
     return written
@@ -135,8 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(markups) > 1:
         raise ValueError(f"--model: these networks place points of {' and '.join(sorted(markups))}: take one markup")
     points_image = np.mean(members, axis=0)
-    apart = disagreement(np.stack(members)) > (arguments.agreement or np.inf)
+    apart = disagreement(np.stack(members), markup) > (arguments.agreement or np.inf)
     points_image[apart] = np.nan
+    if not is_known(markup):
+        write_text(out / pts_folder.MARKUP_FILE, json.dumps(to_dict(markup), indent=2) + "\n")
     written = write_labels(faces, points_image, out)
     left_out = f", {int(apart.sum())} left out on which the networks disagree" if arguments.agreement else ""
     print(f"{written} faces labelled, {len(skipped)} not read{left_out}; train with --more pts={out}")

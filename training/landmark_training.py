@@ -5,36 +5,41 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
-from common.readers import read_text
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, training_pair
+from datasets.conversions import CONVERSIONS
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
-from datasets.markups import Markup
+from datasets.markup import to_dict
+from datasets.markups import Markup, is_known
+from datasets.name_lists import PhotoList
 from engine import devices as processors
 from engine.fit import Fit, FitOptions, Objective
 from engine.record import ErrorMeasure, RunRecord
-from evaluation.metrics import nme
+from evaluation.metrics import mean_of_known, nme
 from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
-from gluon_models.weights import WeightsInfo, fill
+from gluon_models.fine_tuning import fill_fitting, layers_of
+from gluon_models.weights import WeightsInfo, fill, info_path, read_info
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
+from training import advice
 from training import options as training
 from training.options import Command, CommandLine
 from training.recipe_options import Variants
 from training.settings import LandmarkSettings
 
+OWN = "pts"  # a user's folder, whose photos may be called by any numbers
 NME = ErrorMeasure("nme", "validation NME")
 Validate = Callable[[HybridBlock], "dict[str, float]"]
 
@@ -65,7 +70,11 @@ class TrainingContext:
     @property
     def normalizer(self) -> str:
         """Of the validation error."""
-        return "outer_eye" if self.markup.outer_eye_corners else "box_geometric"
+        return self.markup.normalizer
+
+    def error(self, points_image: np.ndarray, truth_image: np.ndarray) -> float:
+        """Validation error of points (n, K, 2): the mean NME, a fraction; faces without a known length do not count."""
+        return float(mean_of_known(nme(points_image, truth_image, self.normalizer, markup=self.markup), axis=0))
 
 
 class LandmarkTraining(ABC):
@@ -89,9 +98,12 @@ class LandmarkTraining(ABC):
 
     def load_faces(self, settings: Any, recipe: Any) -> tuple[FaceDataset, FaceDataset]:
         """Training faces, followed by those of --more, and validation faces."""
-        train, validation = self._data_set(settings, settings.dataset, settings.data)
+        excluded = PhotoList(settings.exclude) if settings.exclude else None
+        train, validation = self._data_set(settings, settings.dataset, settings.data, excluded)
         further = training.further_data(settings, DATASETS)
-        more = [self._data_set(settings, name, root)[0] for name, root in further]
+        more = [self._data_set(settings, name, root, excluded)[0] for name, root in further]
+        if excluded:
+            excluded.refuse_unmatched(" and ".join([settings.dataset, *(name for name, _ in further)]))
         other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
         if other:
             raise ValueError(
@@ -99,16 +111,15 @@ class LandmarkTraining(ABC):
             )
         return (Chosen([train, *more]) if more else train), validation
 
-    def _data_set(self, settings: Any, name: str, root: str | None) -> tuple[FaceDataset, FaceDataset]:
-        """Training and validation faces of one data set, without those of the photos that --exclude names."""
+    def _data_set(
+        self, settings: Any, name: str, root: str | None, excluded: PhotoList | None
+    ) -> tuple[FaceDataset, FaceDataset]:
+        """Training and validation faces of one data set, without those of excluded photos."""
         train, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
-        if not settings.exclude:
+        if excluded is None:
             return train, validation
-        photos = read_photo_names(settings.exclude)
-        kept = [without_photos(faces, photos, name) for faces in (train, validation)]
+        kept = [without_photos(faces, excluded, name) for faces in (train, validation)]
         left_out = len(train) + len(validation) - len(kept[0]) - len(kept[1])
-        if name == settings.dataset and not left_out:
-            raise ValueError(f"{settings.exclude} names no photo of the training faces: give one file name per line")
         print(f"{left_out} faces of {name} left out, of the photos in {settings.exclude}")
         return kept[0], kept[1]
 
@@ -127,7 +138,30 @@ class LandmarkTraining(ABC):
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the network with the weights of --init."""
-        fill(net, path, context.devices)
+        self.fill_from(net, path, context)
+
+    def fill_from(self, net: HybridBlock, path: str, context: TrainingContext, whole: bool = True) -> None:
+        """Fills a network, or a part of one; weights of another number of landmarks as far as they fit.
+
+        Args:
+            net: gets the parameters.
+            path: of the .params file.
+            context: of the training.
+            whole: whether the file may hold no more than the network.
+        """
+        count = read_info(path).overrides.get("num_landmarks") if info_path(path).is_file() else None
+        if count in (None, context.markup.num_landmarks):
+            fill(net, path, context.devices, whole)
+            return
+        source, target = read_info(path).markup, context.markup
+        sources = CONVERSIONS.get((source, target.name), ())
+        lacking = layers_of(fill_fitting(net, path, whole, sources))
+        converted = f", those of {source} points are converted to {target.name}" if sources else ""
+        rest = f", from random weights start {lacking}" if lacking else ""
+        print(
+            f"{path} is of {count} landmarks, not {target.num_landmarks}: all layers that fit are loaded"
+            f"{converted}{rest}"
+        )
 
     @abstractmethod
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
@@ -154,7 +188,7 @@ class LandmarkTraining(ABC):
         def validate(net: HybridBlock) -> dict[str, float]:
             predictor = PointPredictor(net, context.spec, context.devices[0])
             stages = np.moveaxis(predict_cropped(StagePredictor(predictor), faces), 1, 0)
-            errors = [float(nme(points, faces.truth_image, context.normalizer).mean()) for points in stages]
+            errors = [context.error(points, faces.truth_image) for points in stages]
             each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
             return {"nme": errors[-1], **(each if len(errors) > 1 else {})}
 
@@ -180,8 +214,10 @@ class LandmarkTraining(ABC):
     def make_context(self, settings: Any, recipe: Any, markup: Markup, devices: list[mx.Context]) -> TrainingContext:
         """What the steps of a training know once its faces are loaded."""
         info = self.describe_network(settings, recipe, markup)
+        if not is_known(markup):
+            info = replace(info, markup_definition=to_dict(markup))
         if shows_profiles(settings.dataset):
-            markup = replace(markup, outer_eye_corners=None)
+            markup = replace(markup, outer_eye_corners=None, pupils=None)
         return TrainingContext(settings, recipe, info, markup, devices)
 
     def make_crop(self, context: TrainingContext) -> TrainingCrop:
@@ -204,6 +240,7 @@ class LandmarkTraining(ABC):
             self.fill_network(net, context)
             samples = self.epoch_faces(faces, context)
             print(f"{len(samples)} training faces, {len(validation)} for validation")
+            say(advice.about_size(len(faces), len(validation), bool(settings.init or settings.resume)))
             print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
             order = self.loader_order(samples, context)
             if settings.cache:
@@ -224,31 +261,30 @@ class LandmarkTraining(ABC):
                 record = RunRecord(folder, arguments, [str(device) for device in devices])
                 state = fit.run(folder, record, arguments, resume=bool(settings.resume))
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
+            say(advice.about_error(state.best, context.error(*advice.mean_face_points(validation))))
             self.finish(faces, folder)
         return 0
 
 
-def read_photo_names(path: str) -> set[str]:
-    """Names of photos, without folder and extension, from a text file with one name per line.
+def without_photos(faces: FaceDataset, excluded: PhotoList, dataset: str) -> FaceDataset:
+    """Leaves out the faces of the photos that a list names.
 
-    Raises:
-        FileNotFoundError: there is no such file.
+    A face of a published set whose name is its photo's with a number appended, as in AFW, belongs to that photo.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such list of photos; check the path")
-    lines = read_text(path, "give one file name a line").splitlines()
-    return {PurePosixPath(line.strip()).stem for line in lines if line.strip()}
+    photos = CATALOG[dataset].photos(faces) if dataset in CATALOG else list(faces.names)
+    gone = set(excluded.find(photos))
+    if dataset == OWN:
+        gone |= set(excluded.find(faces.names))
+    else:
+        gone |= set(excluded.find([re.sub(r"_\d+$", "", photo) for photo in photos]))
+    kept = [k for k in range(len(faces)) if k not in gone]
+    return Chosen([faces], kept) if gone else faces
 
 
-def without_photos(faces: FaceDataset, photos: Collection[str], dataset: str) -> FaceDataset:
-    """Leaves out the faces of some photos, which are named as in `read_photo_names`.
-
-    A face whose name is its photo's with a number appended, as in AFW, belongs to that photo.
-    """
-    photo_of = CATALOG[dataset].photo_of if dataset in CATALOG else str
-    stems = (PurePosixPath(photo_of(name)).name for name in faces.names)
-    kept = [k for k, stem in enumerate(stems) if not {stem, re.sub(r"_\d+$", "", stem)} & set(photos)]
-    return faces if len(kept) == len(faces) else Chosen([faces], kept)
+def say(lines: Iterable[str]) -> None:
+    """Prints lines, if there are any."""
+    for line in lines:
+        print(line)
 
 
 def shows_profiles(dataset: str) -> bool:

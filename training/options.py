@@ -23,7 +23,11 @@ from engine.schedule import Schedule
 from training.recipe_options import Variants, add_recipe_arguments, chosen_recipe
 from training.settings import TrainingSettings
 
-MAY_CHANGE_ON_RESUME = ("gpus", "workers", "out", "resume", "patience", "validate_every", "amp")
+# What does not change what a run is: where and how it goes on, how long, and on which faces.
+MAY_CHANGE_ON_RESUME = (
+    *("gpus", "workers", "cache", "patience", "validate_every", "amp"),
+    *("epochs", "data", "more", "allow_missing", "exclude"),
+)
 Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
@@ -83,8 +87,11 @@ class CommandLine:
             FileNotFoundError: there is no run to resume.
         """
         namespace = self.make_parser().parse_args(argv)
+        given: dict[str, Any] = {}
         if namespace.resume:
-            namespace = self._resumed(namespace)
+            stored, given = self._stored(namespace), self._given(argv, namespace)
+            plain = self.make_parser().parse_args(["--resume", namespace.resume])
+            namespace = argparse.Namespace(**{**vars(plain), **stored, **_kept(given), "out": namespace.resume})
         if not namespace.out:
             raise ValueError("--out RUN is missing: name a folder for the run")
         if namespace.dataset is None:
@@ -95,20 +102,60 @@ class CommandLine:
         settings, recipe = from_namespace(self.settings_type, namespace), chosen_recipe(namespace, recipes)
         for each in (*options_of(settings), *options_of(recipe)):
             each.check(each.default)
+        if namespace.resume:
+            flags = {each.name: each.flag for each in (*options_of(settings), *options_of(recipe))}
+            _refuse_other_settings(given, {**vars(namespace), **vars(recipe)}, flags, namespace.resume)
         further_data(settings, self.datasets)
         if settings.dataset == "rendered":
             print("training on rendered faces; pass --dataset and --data for photos")
         return Command(settings, recipe, vars(namespace))
 
-    def _resumed(self, namespace: argparse.Namespace) -> argparse.Namespace:
-        """The settings of the run to resume, but for those that may change."""
-        stored = read_progress(Path(namespace.resume)).arguments
-        kept = {name: value for name, value in stored.items() if name not in MAY_CHANGE_ON_RESUME}
+    def _stored(self, namespace: argparse.Namespace) -> dict[str, Any]:
+        """The settings that the run to resume was started with."""
+        stored = dict(read_progress(Path(namespace.resume)).arguments)
         for each in options_of(self.settings_type):
             # Older checkpoints hold these options as they were typed.
-            if isinstance(each.default, bool) and isinstance(kept.get(each.name), str):
-                kept[each.name] = kept[each.name] == "on"
-        return argparse.Namespace(**{**vars(namespace), **kept, "out": namespace.resume})
+            if isinstance(each.default, bool) and isinstance(stored.get(each.name), str):
+                stored[each.name] = stored[each.name] == "on"
+        # They may have been computed on another machine, and by another number of processors.
+        return {name: value for name, value in stored.items() if name not in ("gpus", "workers", "resume")}
+
+    def _given(self, argv: Sequence[str] | None, namespace: argparse.Namespace) -> dict[str, Any]:
+        """The options that stand on the command line, without defaults."""
+        blank = argparse.Namespace(**dict.fromkeys(vars(namespace)))
+        given = vars(self.make_parser().parse_args(argv, blank))
+        return {name: value for name, value in given.items() if name != "resume" and value is not None}
+
+
+def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the options given with --resume takes the place of the stored settings."""
+    return {name: value for name, value in given.items() if name in MAY_CHANGE_ON_RESUME}
+
+
+def _refuse_other_settings(
+    given: Mapping[str, Any], used: Mapping[str, Any], flags: Mapping[str, str], run: str
+) -> None:
+    """Refuses options given with --resume that would make another run of it.
+
+    Args:
+        given: options by name.
+        used: the run's own values of all options.
+        flags: how the options are typed.
+        run: its folder.
+
+    Raises:
+        ValueError: one differs; the message has both values.
+    """
+    for name, value in given.items():
+        own = run if name == "out" else used.get(name)
+        plain = tuple(value) if isinstance(value, list) else value
+        same = Path(plain) == Path(own) if name == "out" else plain == own
+        if name not in MAY_CHANGE_ON_RESUME and not same:
+            flag, weights = flags.get(name, f"--{name}"), Path(run) / "best.params"
+            raise ValueError(
+                f"--resume {run}: this run has {flag} {own}, not {plain}; leave the option out, or start another run "
+                f"from its weights with --init {weights} and another --out"
+            )
 
 
 def further_data(settings: TrainingSettings, datasets: Sequence[str]) -> list[tuple[str, str | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Protocol, Sequence, TypeVar
 
@@ -53,20 +53,25 @@ class BoxedPhotos:
         image_paths: one per photo.
         boxes: of each photo, (n, 4) as in `BoxedPhoto`.
         ignored: of each photo, (n,) as there.
+        upright: whether boxes count in the photo turned upright by its EXIF tag, not in the stored pixels.
     """
 
     names: tuple[str, ...]
     image_paths: tuple[Path, ...]
     boxes: tuple[np.ndarray, ...]
     ignored: tuple[np.ndarray, ...]
+    upright: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> BoxedPhoto:
-        """Reads the photo; FileNotFoundError or ValueError if it is not there, or damaged."""
-        # Boxes count in the stored pixels, whatever way up a viewer would turn them.
-        image = read_image(self.image_paths[index], apply_orientation=False)
+        """Reads the photo.
+
+        Raises:
+            FileNotFoundError, ValueError: it is not there, or damaged.
+        """
+        image = read_image(self.image_paths[index], apply_orientation=self.upright)
         check_in_reach(image, self.boxes[index].reshape(-1, 2), self.names[index])
         return BoxedPhoto(image, self.boxes[index], self.ignored[index], self.names[index])
 
@@ -86,7 +91,8 @@ class BoxedPhotos:
         """
         if name not in PARTS:
             raise ValueError(f"photos have no part '{name}'; they have {', '.join(PARTS)}")
-        chosen = [k for k, each in enumerate(self.names) if part_of(each) == name]
+        parts = parts_of(self.names)
+        chosen = [k for k, each in enumerate(parts) if each == name]
         if not chosen:
             raise ValueError(f"none of {len(self)} photos is in the part '{name}': the data set is too small")
         return self.subset(chosen)
@@ -94,9 +100,7 @@ class BoxedPhotos:
     def for_training(self) -> BoxedPhotos:
         """Without ignored boxes, and without photos that have no other: GluonCV's targets need a box."""
         kept = [boxes[~ignored] for boxes, ignored in zip(self.boxes, self.ignored)]
-        clean = BoxedPhotos(
-            self.names, self.image_paths, tuple(kept), tuple(np.zeros(len(boxes), bool) for boxes in kept)
-        )
+        clean = replace(self, boxes=tuple(kept), ignored=tuple(np.zeros(len(boxes), bool) for boxes in kept))
         return clean.subset([k for k, boxes in enumerate(kept) if len(boxes)])
 
 
@@ -118,15 +122,34 @@ class JoinedSources:
         raise IndexError("there are not that many photos")
 
 
+def parts_of(names: Sequence[str]) -> list[str]:
+    """Which of `PARTS` each photo is in: that of `part_of`.
+
+    Where so few photos are there that none of them is for validation, a tenth of those to train on is, at least one:
+    those with the lowest hashes.
+    """
+    parts = [part_of(name) for name in names]
+    trained = [k for k, part in enumerate(parts) if part == "train"]
+    if "validation" not in parts and len(trained) > 1:
+        for k in sorted(trained, key=lambda k: (_hash(names[k]), names[k]))[: max(1, len(trained) // 10)]:
+            parts[k] = "validation"
+    return parts
+
+
 def part_of(name: str) -> str:
     """Which of `PARTS` a photo is in, by the SHA-1 of its name without folder, read as an integer.
 
     A fifth, those 0 modulo 5, is held out for tests; a tenth, those 1 modulo 10, chooses the epoch and all settings.
     """
-    number = int(hashlib.sha1(name.rpartition("/")[2].encode("utf-8")).hexdigest(), 16)
+    number = _hash(name)
     if number % 5 == 0:
         return "held_out"
     return "validation" if number % 10 == 1 else "train"
+
+
+def _hash(name: str) -> int:
+    """The SHA-1 of a photo's name without folder, read as an integer."""
+    return int(hashlib.sha1(name.rpartition("/")[2].encode("utf-8", "surrogateescape")).hexdigest(), 16)
 
 
 def read_listing(path: PathLike, read_faces: Callable[[Iterator[str]], Faces]) -> list[tuple[str, Faces]]:

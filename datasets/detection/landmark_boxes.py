@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from typing import Callable
 
 import numpy as np
 
 from datasets.detection.boxed_photos import BoxedPhotos
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
-from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
+from datasets.inventory import needed_folder
+from datasets.own_photos import OwnPhoto, find_photos, refuse_same_face
 from datasets.pts_files import read_pts
+from datasets.units import check_pixels
 
 FOREHEAD = 0.2  # of the landmark box's height: what boxes drawn by hand reach above the brows [B8]
 
@@ -25,7 +27,7 @@ def face_box(points: np.ndarray) -> np.ndarray:
 
 
 def load(root: PathLike, tight: bool = False) -> BoxedPhotos:
-    """All photos of a folder that have `<photo>.pts` or `<photo>_<number>.pts` beside them, sorted by name.
+    """All labelled photos below a folder, as `datasets.own_photos` finds them, sorted by path and turned upright.
 
     Args:
         root: the folder.
@@ -33,23 +35,24 @@ def load(root: PathLike, tight: bool = False) -> BoxedPhotos:
 
     Raises:
         FileNotFoundError: there is no such folder, or no such photo in it.
-        ValueError: a `.pts` file is damaged.
+        ValueError: a `.pts` file is damaged, or which photo it labels is unclear.
     """
     home = needed_folder(root, "one with photos and .pts files")
-    photos = {path.stem: path for path in files(home, IMAGE_SUFFIXES)}
-    found: dict[str, list[np.ndarray]] = {}
-    for path in files(home, (".pts",)):
-        # A photo may itself be called by two numbers, such as 12_3.jpg with 12_3.pts.
-        owner = path.stem if path.stem in photos else re.sub(r"_\d+$", "", path.stem)
-        if owner in photos:
-            points = read_pts(path)
-            found.setdefault(owner, []).append(landmark_box(points) if tight else face_box(points))
-    if not found:
-        raise FileNotFoundError(f"{home}: no photo has a .pts file beside it; put them there")
-    names = tuple(sorted(found))
+    photos = find_photos(home)
+    boxes = [_boxes(photo, landmark_box if tight else face_box) for photo in photos]
     return BoxedPhotos(
-        names,
-        tuple(photos[name] for name in names),
-        tuple(np.stack(found[name]) for name in names),
-        tuple(np.zeros(len(found[name]), bool) for name in names),
+        tuple(photo.path.relative_to(home).with_suffix("").as_posix() for photo in photos),
+        tuple(photo.path for photo in photos),
+        tuple(boxes),
+        tuple(np.zeros(len(each), bool) for each in boxes),
+        upright=True,
     )
+
+
+def _boxes(photo: OwnPhoto, box_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The boxes (n, 4) of a photo's faces."""
+    points = [read_pts(label) for label in photo.labels]
+    for label, each in zip(photo.labels, points):
+        check_pixels(landmark_box(each), str(label))
+    refuse_same_face(list(photo.labels), points)
+    return np.stack([box_of(each) for each in points])

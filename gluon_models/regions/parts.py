@@ -79,6 +79,20 @@ LANDMARKS: dict[int, dict[str, Indices]] = {
         "nose": _span(41, 57),
         "mouth": _span(58, 113),
     },
+    98: {
+        "jaw": _span(0, 32),
+        "right_eye": _span(33, 41) + _span(60, 67) + (96,),
+        "left_eye": _span(42, 50) + _span(68, 75) + (97,),
+        "nose": _span(51, 59),
+        "mouth": _span(76, 95),
+    },
+    106: {
+        "jaw": _span(0, 32),
+        "right_eye": _span(33, 51),
+        "left_eye": _span(87, 105),
+        "nose": _span(72, 86),
+        "mouth": _span(52, 71),
+    },
 }
 """By number of landmarks, as `datasets.markups` numbers them."""
 

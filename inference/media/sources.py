@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence, Union
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from datasets.inventory import files, say_unused
+from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
+
 _CAMERA_DIGITS = 3  # of a camera's number at most; a longer one is a file that is missing
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 
@@ -34,7 +36,8 @@ def find_inputs(argv: Sequence[str]) -> list[Input]:
     """The photos, videos and cameras that arguments name, each once.
 
     An argument is a file, a folder (its photos, not those in subfolders), a glob, or a camera's number. The extension
-    tells a video from a photo.
+    tells a video from a photo. A file of a folder that looks like a photo and cannot be read is an input too, so that
+    it is reported, unless a readable photo has its name, such as a JPEG beside a camera's raw file.
 
     Raises:
         FileNotFoundError: an argument names none.
@@ -64,9 +67,10 @@ def is_video(found: Input) -> bool:
 def _expand(argument: str) -> Sequence[Input]:
     path = Path(argument)
     if path.is_dir():
-        found = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and child.is_file())
+        found = _photos_of(path)
         if not found:
-            raise FileNotFoundError(f"{argument}: no photo is there; folders are searched for {' '.join(SUFFIXES)}")
+            kinds = " ".join(PHOTO_SUFFIXES)
+            raise FileNotFoundError(f"{argument}: no photo is there; folders are searched for {kinds}")
     elif path.exists():
         found = [path]
     elif argument.isascii() and argument.isdigit() and len(argument) <= _CAMERA_DIGITS:
@@ -76,3 +80,16 @@ def _expand(argument: str) -> Sequence[Input]:
     if not found:
         raise FileNotFoundError(f"{argument}: there is no such photo, video or folder; check the path")
     return found
+
+
+def _photos_of(folder: Path) -> Sequence[Path]:
+    """All that looks like a photo in a folder, but for files that have a readable photo of their name beside them."""
+    like_photos = files(folder, PHOTO_LIKE)
+    readable = {path.stem for path in like_photos if path.suffix.lower() in PHOTO_SUFFIXES}
+    unused: dict[str, list[Path]] = {}
+    for path in like_photos:
+        if path.suffix.lower() not in PHOTO_SUFFIXES and path.stem in readable:
+            unused.setdefault(why_unread(path), []).append(path)
+    say_unused(folder, unused)
+    passed_over = {path for paths in unused.values() for path in paths}
+    return [path for path in like_photos if path not in passed_over]

@@ -1,0 +1,145 @@
+"""A user's folder of photos and landmark files: which file labels which photo, and what in there is not used.
+
+`<photo>.pts` labels a photo's only face, `<photo>_<number>.pts` one of several, as `predict.py` writes them; the photo
+lies in the same folder. Upper and lower case of extensions do not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Iterable, NamedTuple
+
+import numpy as np
+
+from datasets.geometry import landmark_box
+from datasets.inventory import files, say_unused
+from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
+
+LABEL_SUFFIX = ".pts"
+OTHER_LABELS = (".txt", ".json", ".xml", ".csv", ".mat", ".t7", ".npy", ".land", ".lms")
+SAME_FACE = 0.7  # of the union of two landmark boxes that they share
+NO_LABEL, NO_PHOTO, DRAWN = "without a .pts file of their name", "labels without a photo", "copies that predict.py drew"
+
+
+class OwnPhoto(NamedTuple):
+    """A photo and the landmark files of its faces, at least one."""
+
+    path: Path
+    labels: tuple[Path, ...]
+
+
+def find_photos(home: Path) -> list[OwnPhoto]:
+    """The labelled photos below a folder, sorted by path; says which files look like photos or labels and are neither.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is unclear which photo a file labels, or it labels what predict.py drew.
+    """
+    unused: dict[str, list[Path]] = {}
+    like_photos, labels = files(home, PHOTO_LIKE, below=True), files(home, (LABEL_SUFFIX,), below=True)
+    readable: dict[Path, list[Path]] = {}
+    others: set[Path] = set()
+    for path in like_photos:
+        if path.name.lower().endswith(PHOTO_SUFFIXES):
+            readable.setdefault(path.with_suffix(""), []).append(path)
+        else:
+            others.add(path.with_suffix(""))
+            unused.setdefault(why_unread(path), []).append(path)
+    labels_of: dict[Path, dict[Path, Path]] = {}
+    for label in labels:
+        owner = _owner(label.with_suffix(""), {*readable, *others})
+        if owner is None:
+            unused.setdefault(NO_PHOTO, []).append(label)
+        elif owner in readable:
+            _add_label(labels_of.setdefault(owner, {}), label)
+    found = []
+    for owner, paths in readable.items():
+        photo, passed_over = _one_photo(owner, paths, owner in labels_of)
+        unused.setdefault(DRAWN, []).extend(passed_over)
+        if owner in labels_of and photo is not None:
+            found.append(OwnPhoto(photo, tuple(labels_of[owner].values())))
+        else:
+            unused.setdefault(NO_LABEL, []).extend(path for path in paths if path not in passed_over)
+    if not found:
+        raise FileNotFoundError(f"{home}: no photo has a .pts file of its name beside it{_other_labels(readable)}")
+    say_unused(home, unused)
+    return sorted(found)
+
+
+def _owner(stem: Path, photos: set[Path]) -> Path | None:
+    """The photo, without extension, that a label without extension is of."""
+    if stem in photos:  # first: a photo may itself be called by two numbers, such as 12_3.jpg with 12_3.pts
+        return stem
+    shorter = stem.with_name(re.sub(r"_\d+$", "", stem.name) or stem.name)
+    return shorter if shorter in photos else None
+
+
+def _add_label(labels: dict[Path, Path], label: Path) -> None:
+    other = labels.setdefault(label.with_suffix(""), label)
+    if other != label:
+        raise ValueError(f"{label}: the same face as {other.name}; remove one of the two")
+
+
+def _one_photo(owner: Path, paths: list[Path], labelled: bool) -> tuple[Path | None, list[Path]]:
+    """The photo among files that differ by their extension alone, and those of them that predict.py drew."""
+    drawn = [path for path in paths if path.suffix == ".png" and _is_drawn(owner)]
+    photos = [path for path in paths if path not in drawn]
+    if not labelled:
+        return None, drawn
+    if not photos:
+        raise ValueError(
+            f"{drawn[0]} is a copy that predict.py drew the points into, as {owner.name}.json beside it says: put the "
+            ".pts files beside the photos; or, if this is the photo, move the .json away"
+        )
+    if len(photos) > 1:
+        names = " and ".join(path.name for path in photos)
+        raise ValueError(
+            f"{photos[0].parent}: {names} have one .pts file between them; remove or rename one of the two"
+        )
+    return photos[0], drawn
+
+
+def _is_drawn(owner: Path) -> bool:
+    """Whether the record lies beside it that predict.py writes with a drawn copy."""
+    record = owner.with_name(f"{owner.name}.json")
+    try:
+        content = json.loads(record.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"image", "faces", "coordinates"} <= set(content)
+
+
+def _other_labels(photos: Iterable[Path]) -> str:
+    """A hint at files of other kinds beside the photos."""
+    for photo in photos:
+        for suffix in OTHER_LABELS:
+            if photo.with_name(photo.name + suffix).is_file():
+                return f" ({photo.name}{suffix} is there: write its points as a .pts file, see docs/data.md)"
+    return "; put them there, see docs/data.md"
+
+
+def refuse_same_face(labels: list[Path], points: list[np.ndarray]) -> None:
+    """Refuses two files of a photo that label one face twice.
+
+    Args:
+        labels: The files of one photo.
+        points: Of each, (K, 2) pixels.
+
+    Raises:
+        ValueError: Two do.
+    """
+    boxes = [landmark_box(each) for each in points]
+    for k, box in enumerate(boxes):
+        for earlier in range(k):
+            if _shared(box, boxes[earlier]) > SAME_FACE:
+                raise ValueError(f"{labels[k]}: the same face as {labels[earlier].name}; remove one of the two")
+
+
+def _shared(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes (4,)."""
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    common = float(np.prod(np.clip(sides, 0, None)))
+    whole = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - common
+    return common / whole if whole > 0 else 0.0
