@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Iterable, Sequence
 
 from datasets.faces import Face, FaceDataset
-from datasets.workers import start_workers
+from datasets.workers import Workers
 
 Progress = Callable[[Iterable[Face], int], Iterable[Face]]
 
@@ -50,5 +51,8 @@ def _read_all(dataset: FaceDataset, workers: int) -> Iterable[Face]:
         for index in range(len(dataset)):
             yield dataset[index]
         return
-    with start_workers(workers, _start_worker, (dataset,)) as pool:
-        yield from pool.map(_read_in_worker, range(len(dataset)), chunksize=16)
+    with Workers(workers, _start_worker, (dataset,)) as pool:
+        try:
+            yield from pool.map(_read_in_worker, range(len(dataset)), chunksize=16)
+        except BrokenProcessPool as error:
+            raise OSError(pool.cause_of_end()) from error

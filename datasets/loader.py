@@ -7,14 +7,14 @@ at epoch e changes a single byte.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 
 from datasets.faces import Face, FaceDataset
-from datasets.workers import start_workers
+from datasets.workers import Workers
 
 Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, np.ndarray]"]
 
@@ -80,7 +80,7 @@ class Loader:
         self._source = (dataset, transform)
         self._batch_size, self._seed, self._workers = batch_size, seed, workers
         self._order = np.arange(len(dataset)) if order is None else np.asarray(order)
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Workers | None = None
         if len(self._order) == 0:
             raise ValueError("the training data holds no face: check the folder and the subset")
 
@@ -97,6 +97,11 @@ class Loader:
             return (make_batch(*self._source, part) for part in parts)
         return self._from_workers(parts)
 
+    def _started(self) -> Workers:
+        if self._pool is None:
+            self._pool = Workers(self._workers, _start_worker, self._source)
+        return self._pool
+
     def close(self) -> None:
         """Ends the workers."""
         if self._pool is not None:
@@ -104,14 +109,16 @@ class Loader:
             self._pool = None
 
     def __enter__(self) -> Loader:
+        """Starts the workers: enter before CUDA is started, which a forked process cannot use."""
+        if self._workers:
+            self._started()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _from_workers(self, parts: list[Part]) -> Iterator[Batch]:
-        if self._pool is None:
-            self._pool = start_workers(self._workers, _start_worker, self._source)
+        pool = self._started()
         waiting: deque[Future[Batch]] = deque()
         remaining = iter(parts)
         try:
@@ -120,12 +127,12 @@ class Loader:
                     part = next(remaining, None)
                     if part is None:
                         break
-                    waiting.append(self._pool.submit(_make_in_worker, part))
+                    waiting.append(pool.submit(_make_in_worker, part))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise OSError("a loading process was ended, most often for want of memory: use fewer --workers") from error
+            raise OSError(pool.cause_of_end()) from error
         finally:
             for future in waiting:
                 future.cancel()

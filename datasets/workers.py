@@ -8,28 +8,62 @@ import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Callable, TypeVar
+from pathlib import Path
+from typing import Any, Callable, Sequence, TypeVar
 
 import cv2
 
 Result = TypeVar("Result")
 
 
-def start_workers(workers: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
-    """Processes that hold all that this one holds, without copying it.
+class Workers(ProcessPoolExecutor):
+    """Forked processes, all of them running once this is made, that hold all that the starting process holds.
 
     OpenCV works in a single thread from then on, in this process too.
 
     Args:
-        workers: how many.
+        count: of processes.
         start: called in each of them before anything else.
         arguments: of `start`.
     """
-    # Threads do not survive a fork, and a worker that touches what is left of OpenCV's waits for them for ever.
-    cv2.setNumThreads(1)
-    return ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), start, arguments)
-    )
+
+    def __init__(self, count: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        # Threads do not survive a fork, and a worker that touches what is left of OpenCV's waits for them for ever.
+        cv2.setNumThreads(1)
+        super().__init__(count, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), start, arguments))
+        earlier = {child.pid for child in multiprocessing.active_children()}
+        self._killed_before = out_of_memory_kills()
+        self.submit(int).result()  # processes are forked at the first task: here, before the caller starts CUDA
+        self._children = [child for child in multiprocessing.active_children() if child.pid not in earlier]
+
+    def cause_of_end(self) -> str:
+        """Why a worker ended before its time, after a BrokenProcessPool; the others are ended too."""
+        self.shutdown()
+        return explain_end([child.exitcode for child in self._children], out_of_memory_kills() - self._killed_before)
+
+
+def explain_end(exit_codes: Sequence[int | None], out_of_memory: int) -> str:
+    """Why a worker ended, in one line.
+
+    Args:
+        exit_codes: of all workers; a pool ends those that are left by SIGTERM.
+        out_of_memory: processes that the system ended for want of memory since the workers were started.
+    """
+    code = next((each for each in exit_codes if each not in (None, 0, -signal.SIGTERM)), -signal.SIGTERM) or 0
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    if code == -signal.SIGKILL and out_of_memory > 0:
+        remedy = "the system is out of memory: use fewer --workers"
+    elif code == -signal.SIGKILL:
+        remedy = "nothing shows a lack of memory: go on with --resume"
+    else:
+        remedy = "--workers 0 shows where it happens"
+    return f"a loading process was ended {how}; {remedy}"
+
+
+def out_of_memory_kills(statistics: Path = Path("/proc/vmstat")) -> int:
+    """Processes that the system has ended for want of memory since it started; 0 where it does not count them."""
+    lines = statistics.read_text(encoding="ascii").splitlines() if statistics.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _start_worker(parent: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -1,5 +1,6 @@
 """Batches: every byte the same whatever the number of workers, each face once in an epoch, and a worker's death."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -144,9 +145,15 @@ def end_at_11(index):
 
 
 def test_the_death_of_a_worker_is_said_in_one_line():
-    with pytest.raises(OSError, match="loading process was ended.*--workers") as caught:
+    with pytest.raises(OSError, match="loading process was ended by SIGKILL") as caught:
         collect(Loader(NumberedFaces(on_read=end_at_11), number_and_draw, BATCH, SEED, workers=2))
     assert "\n" not in str(caught.value)
+
+
+def test_workers_run_before_the_first_batch_is_asked_for():
+    earlier = set(multiprocessing.active_children())
+    with Loader(NumberedFaces(), number_and_draw, BATCH, workers=2):
+        assert len(set(multiprocessing.active_children()) - earlier) == 2
 
 
 PROGRAM = """

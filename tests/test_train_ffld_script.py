@@ -1,6 +1,7 @@
 """train_ffld.py as a user runs it, on rendered faces: a run, an interruption, a resumed run, bad input."""
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import train_ffld
 from gluon_models import load_weights
+from training import options
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--recipe cpu --rendered-count 12 --epochs 3 --batch-size 5 --workers 1 --gpus none".split()
@@ -58,6 +60,19 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
     assert record["result"]["epochs"] == 3
     net, info = load_weights(whole / "best.params")
     assert (info.model, info.markup, info.overrides) == ("resnet18_slim", "ibug_68", {"num_landmarks": 68})
+
+
+def test_workers_are_forked_before_the_network_is_on_a_device(tmp_path, monkeypatch):
+    earlier, found = set(multiprocessing.active_children()), []
+
+    def stop(*arguments):
+        found.extend(set(multiprocessing.active_children()) - earlier)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(options, "initialise", stop)
+    with pytest.raises(ValueError, match="far enough"):
+        train_ffld.TRAINING.main(["--rendered-count", "4", "--workers", "2", "--cache", "--out", str(tmp_path / "run")])
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(

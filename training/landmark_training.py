@@ -225,6 +225,15 @@ class LandmarkTraining(ABC):
         spec = context.spec
         return TrainingCrop(spec.size, spec.box_margin, context.markup, self.augmentation(context.recipe))
 
+    def make_loader(self, samples: FaceDataset, context: TrainingContext) -> Loader:
+        """Batches of random crops of the faces of an epoch."""
+        settings, order = context.settings, self.loader_order(samples, context)
+        processors.settle_before_fork()
+        if settings.cache:
+            samples = CachedFaces(samples, settings.workers, show_progress)
+        crop = self.make_crop(context)
+        return Loader(samples, crop, context.recipe.batch_size, settings.seed, settings.workers, order)
+
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Trains one network as the command line says."""
         settings, recipe, arguments = self.parse(argv)
@@ -233,33 +242,29 @@ class LandmarkTraining(ABC):
         faces, validation = self.load_faces(settings, recipe)
         context = self.make_context(settings, recipe, faces.markup, devices)
         net = get_model(context.info.model, **context.info.overrides)
-        with training.start_folder(settings) as folder:
+        samples = self.epoch_faces(faces, context)
+        print(f"{len(samples)} training faces, {len(validation)} for validation")
+        # The workers are forked before anything lies on a GPU.
+        with training.start_folder(settings) as folder, self.make_loader(samples, context) as batches:
             crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
             training.initialise(net, (1, *crop_shape), devices, settings.seed)
             objective = self.make_objective(net, context)
             self.fill_network(net, context)
-            samples = self.epoch_faces(faces, context)
-            print(f"{len(samples)} training faces, {len(validation)} for validation")
             say(advice.about_size(len(faces), len(validation), bool(settings.init or settings.resume)))
             print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
-            order = self.loader_order(samples, context)
-            if settings.cache:
-                samples = CachedFaces(samples, settings.workers, show_progress)
-            crop, seed = self.make_crop(context), settings.seed
-            with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
-                fit = Fit(
-                    net,
-                    batches,
-                    objective,
-                    self.make_validate(validation, context),
-                    NME,
-                    lambda best: save_weights(best, folder / "best.params", context.info),
-                    self.fit_options(settings, recipe),
-                    devices,
-                    self.make_before_epoch(objective, context),
-                )
-                record = RunRecord(folder, arguments, [str(device) for device in devices])
-                state = fit.run(folder, record, arguments, resume=bool(settings.resume))
+            fit = Fit(
+                net,
+                batches,
+                objective,
+                self.make_validate(validation, context),
+                NME,
+                lambda best: save_weights(best, folder / "best.params", context.info),
+                self.fit_options(settings, recipe),
+                devices,
+                self.make_before_epoch(objective, context),
+            )
+            record = RunRecord(folder, arguments, [str(device) for device in devices])
+            state = fit.run(folder, record, arguments, resume=bool(settings.resume))
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
             say(advice.about_error(state.best, context.error(*advice.mean_face_points(validation))))
             self.finish(faces, folder)
