@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights, which is validated and saved instead of the last weights."""
+"""Averages of a network: of its weights over time, and of its running statistics over devices."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from contextlib import contextmanager
 from typing import Iterator
 
 import mxnet as mx
+import numpy as np
 from mxnet.gluon import Block
+
+RUNNING_STATISTICS = ("running_mean", "running_var")  # the ends of their names in Gluon
 
 
 class WeightAverage:
     """Keeps decay * average + (1 - decay) * weights, including the running statistics of batch normalization.
+
+    The average is validated and saved in place of the last weights.
 
     The decay grows with the number of updates n as (1 + n) / (10 + n) up to its final value, so that early averages
     forget the random start.
@@ -43,3 +48,13 @@ class WeightAverage:
     def _set(self, values: dict[str, mx.nd.NDArray]) -> None:
         for name, parameter in self._parameters.items():
             parameter.set_data(values[name])
+
+
+def share_running_statistics(net: Block) -> None:
+    """Sets the running statistics of batch normalization on every device to their mean over the devices.
+
+    Each device keeps those of its own part of every batch, while the weights are the same on all of them.
+    """
+    for parameter in net.collect_params().values():
+        if parameter.name.endswith(RUNNING_STATISTICS) and len(parameter.list_ctx()) > 1:
+            parameter.set_data(mx.nd.array(np.mean([data.asnumpy() for data in parameter.list_data()], axis=0)))

@@ -16,7 +16,7 @@ from mxnet.gluon import HybridBlock, Trainer
 from tqdm import tqdm
 
 from common.cli import says_what_is_kept
-from engine.averaging import WeightAverage
+from engine.averaging import WeightAverage, share_running_statistics
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from engine.devices import half_precision
 from engine.record import ErrorMeasure, RunRecord
@@ -164,6 +164,8 @@ class Fit:
             bar.update()
             shown = {"epoch": state.epoch + 1, "loss": f"{total / samples:.4g}", "best": f"{100 * state.best:.2f}%"}
             bar.set_postfix(shown, refresh=False)
+        # What is validated must be what is saved, and what a resumed run starts from on every device.
+        share_running_statistics(self._net)
         state.epoch += 1
         line = {
             "epoch": state.epoch,
@@ -195,6 +197,8 @@ class Fit:
         count = len(arrays[0])
         self._trainer.allreduce_grads()
         if self._options.clip_norm:
+            if self._scaled:
+                amp.unscale(self._trainer)  # the gradients carry the loss scale until here
             self._clip(count)
         self._trainer.update(count)
         # A hybridized backward pass writes the running statistics of batch normalization without telling the engine

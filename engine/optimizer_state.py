@@ -12,6 +12,7 @@ from mxnet.optimizer import Optimizer
 from common.readers import entry
 
 _PREFIX = "optimizer"
+_SCALER = ("_loss_scale", "_next_loss_scale", "_unskipped")  # of MXNet's loss scaler
 
 
 def pack(states: Mapping[int, Any], optimizer: Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -34,8 +35,12 @@ def pack(states: Mapping[int, Any], optimizer: Optimizer) -> tuple[dict[str, np.
 
 
 def pack_trainer(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What a trainer's optimizer keeps; all its devices hold the same."""
-    return pack(trainer._updaters[0].states, trainer._optimizer)
+    """What a trainer's optimizer keeps, which is the same on all devices, and its loss scale if it has one."""
+    arrays, numbers = pack(trainer._updaters[0].states, trainer._optimizer)
+    scaler = getattr(trainer, "_amp_loss_scaler", None)
+    if scaler is not None:
+        numbers["loss_scaler"] = {name: getattr(scaler, name) for name in _SCALER}
+    return arrays, numbers
 
 
 def unpack_trainer(trainer: Trainer, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
@@ -67,8 +72,23 @@ def unpack_trainer(trainer: Trainer, arrays: Mapping[str, np.ndarray], values: M
         if name in own and isinstance(value, (int, float)):
             setattr(optimizer, name, type(own[name])(value))
     counts = entry(values, "update_counts", dict, "optimizer")
-    optimizer._all_index_update_counts = {int(device): _counts(each) for device, each in counts.items()}
+    # Every device takes every step, but MXNet counts steps by device number: devices new to the run would count from 0,
+    # and Adam's bias correction would take their steps for its first ones.
+    steps = max(map(_counts, counts.values()), key=lambda each: max(each.values(), default=0), default={})
+    optimizer._all_index_update_counts = {context.device_id: dict(steps) for context in trainer._contexts}
     optimizer._set_current_context(trainer._contexts[0].device_id)
+    _set_loss_scale(trainer, values.get("loss_scaler"))
+
+
+def _set_loss_scale(trainer: Trainer, stored: Any) -> None:
+    """Sets the loss scale, unless only one of the two runs uses half precision."""
+    scaler = getattr(trainer, "_amp_loss_scaler", None)
+    if scaler is None or stored is None:
+        return
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), (int, float)) for name in _SCALER):
+        raise ValueError("its loss scale is none")
+    for name in _SCALER:
+        setattr(scaler, name, type(getattr(scaler, name))(stored[name]))
 
 
 def _counts(values: Any) -> dict[int, int]:

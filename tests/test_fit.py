@@ -11,9 +11,11 @@ import time
 import mxnet as mx
 import numpy as np
 import pytest
+from mxnet.contrib import amp
 from mxnet.gluon import nn
 
 from common.files import write_text
+from engine import fit
 from engine.averaging import WeightAverage
 from engine.checkpoint import LAST, read_progress
 from engine.fit import Fit, FitOptions, NotFinite
@@ -69,8 +71,8 @@ def run(folder, net, batches, options, contexts=CPU, resume=False, validate=None
     saved = []
     validate = validate or (lambda each: {"distance": 1.0})
     error = ErrorMeasure("distance", "validation distance")
-    fit = Fit(net, batches, objective, validate, error, lambda each: saved.append(1), options, list(contexts))
-    state = fit.run(folder, RunRecord(folder, {"seed": 0}, ["cpu(0)"]), {"seed": 0}, resume)
+    loop = Fit(net, batches, objective, validate, error, lambda each: saved.append(1), options, list(contexts))
+    state = loop.run(folder, RunRecord(folder, {"seed": 0}, ["cpu(0)"]), {"seed": 0}, resume)
     return state, saved
 
 
@@ -120,6 +122,82 @@ def test_clipping_bounds_the_gradient_of_a_sample(tmp_path):
     batch = (np.array([[1.0]], "f"), np.array([[100.0]], "f"))
     run(tmp_path / "run", net, FixedBatches([batch]), sgd(0.5, 1, clip_norm=0.1))
     assert weights(net)[0].item() == pytest.approx(0.5 * 0.1, rel=1e-4)
+
+
+@pytest.fixture
+def loss_scaling(monkeypatch):
+    """Scales losses as float16 on a GPU does, while the CPU goes on in float32."""
+    monkeypatch.setattr(fit, "half_precision", lambda context: "float16")
+    monkeypatch.setattr(amp.amp, "_amp_initialized", True)
+    monkeypatch.setattr(amp.amp, "_amp_loss_scale_initialized", True)  # each trainer has a scaler of its own
+
+
+@pytest.mark.parametrize("contexts", [[mx.cpu()], [mx.cpu(0), mx.cpu(1)]])
+def test_clipping_bounds_the_gradient_without_its_loss_scale(tmp_path, loss_scaling, contexts):
+    net = nn.Dense(1, in_units=1, use_bias=False)
+    net.initialize(mx.init.Constant(0.0), ctx=contexts)
+    batch = (np.array([[1.0], [1.0]], "f"), np.array([[0.03], [100.0]], "f"))
+    run(tmp_path / "run", net, FixedBatches([batch]), sgd(0.5, 1, clip_norm=0.1, amp=True), contexts)
+    assert weights(net)[0].item() == pytest.approx(0.5 * 0.1, rel=1e-4)
+    # The gradient -2 * (0.03 + 0.01) / 2 lies within the bound.
+    batch = (np.array([[1.0], [1.0]], "f"), np.array([[0.08], [0.06]], "f"))
+    run(tmp_path / "small", net, FixedBatches([batch]), sgd(0.5, 1, clip_norm=0.1, amp=True), contexts)
+    assert weights(net)[0].item() == pytest.approx(0.05 + 0.5 * 0.04, rel=1e-4)
+
+
+def test_a_resumed_run_keeps_the_loss_scale(tmp_path, loss_scaling):
+    """Gradients of 1e34 overflow at the first scale, 2 ** 16; MXNet needs two skipped steps to come down to 2 ** 15."""
+
+    def linear(net, arrays, context):
+        return {"linear": 1e36 + net(mx.nd.array(arrays[0], context)).sum(axis=1)}
+
+    batch, options = [(np.array([[1e34]], "f"),)], sgd(1e-35, 5, amp=True)
+    whole, parted = one_weight(), one_weight()
+    run(tmp_path / "whole", whole, FixedBatches(batch), options, objective=linear)
+    assert weights(whole)[0].item() == pytest.approx(-0.3)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parted", parted, FixedBatches(batch, 2), options, objective=linear)
+    run(tmp_path / "parted", parted, FixedBatches(batch), options, objective=linear, resume=True)
+    assert weights(parted)[0].item() == weights(whole)[0].item()
+
+
+@pytest.mark.parametrize(("before", "after"), [((0,), (0, 1)), ((1,), (0,)), ((0, 1), (1, 2))])
+def test_a_run_resumed_on_other_devices_takes_the_same_steps(tmp_path, before, after):
+    options = FitOptions(Schedule("constant", 1e-2, 4), "adam")
+    alone = make_net([mx.cpu()])
+    run(tmp_path / "alone", alone, FixedBatches(random_batches()), options)
+    contexts = [mx.cpu(number) for number in before]
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "moved", make_net(contexts), FixedBatches(random_batches(), 2), options, contexts)
+    contexts = [mx.cpu(number) for number in after]
+    moved = make_net(contexts)
+    run(tmp_path / "moved", moved, FixedBatches(random_batches()), options, contexts, resume=True)
+    for parameter, expected in zip(moved.collect_params().values(), weights(alone)):
+        for context in contexts:
+            np.testing.assert_allclose(parameter.data(context).asnumpy(), expected, atol=1e-6)
+
+
+def test_what_is_validated_on_several_devices_is_what_is_saved(tmp_path):
+    contexts = [mx.cpu(0), mx.cpu(1)]
+    net, seen, saved = nn.BatchNorm(in_channels=1), [], {}
+    net.initialize(ctx=contexts)
+    net.hybridize()
+    # The first device gets the first two samples. Before its first update MXNet sets all devices to the first one's
+    # statistics, so only the second batch differs: its means are 1 and 5, its variances 1 and 4.
+    samples = np.array([[[0.0], [2.0], [0.0], [2.0]], [[0.0], [2.0], [3.0], [7.0]]], "f")
+    batches = [(each, np.zeros((4, 1), "f")) for each in samples]
+    inputs = np.array([[1.0]], "f")
+
+    def validate(net):
+        seen.append([net(mx.nd.array(inputs, context)).asscalar() for context in contexts])
+        net.save_parameters(str(tmp_path / "best.params"))
+        saved.update(mx.nd.load(str(tmp_path / "best.params")))
+        return {"distance": 1.0}
+
+    run(tmp_path / "run", net, FixedBatches(batches), sgd(0.0, 1), contexts, validate=validate)
+    assert saved["running_mean"].asscalar() == pytest.approx(0.9 * 0.1 + 0.1 * 3)
+    assert saved["running_var"].asscalar() == pytest.approx(0.9 + 0.1 * 2.5)
+    assert seen == [pytest.approx([(1 - 0.39) / np.sqrt(1.15 + 1e-5)] * 2)]
 
 
 def test_the_average_follows_its_formula():
