@@ -100,3 +100,58 @@ def test_half_precision_rounds_convolutions_and_nothing_else():
     assert types == half_types == ["float32", "float32"]
     assert half == pytest.approx(single, rel=0.02)
     assert half != single
+
+
+GPU_HALF_PRECISION = """
+import mxnet as mx
+from engine import devices
+from gluon_models import get_model
+
+devices.use_half_precision(mx.gpu(0))
+for name in ("resnet18_slim", "ffld_resnet18", "region_parts"):
+    layers = get_model(name)(mx.sym.var("faces"))
+    layers = mx.sym.Group(list(layers)) if isinstance(layers, (list, tuple)) else layers
+    layers = layers.get_internals()
+    types = dict(zip(layers.list_outputs(), layers.infer_type(faces="float32")[1]))
+    for kind in ("conv", "dense"):
+        print(*{types[each].__name__ for each in types if kind in each and each.endswith("_fwd_output")})
+"""
+
+
+def test_on_a_gpu_convolutions_are_halved_and_the_layers_of_points_are_not():
+    """By the types MXNet infers: no CPU computes in float16. In a process of its own, as it stays on."""
+    types = subprocess.check_output([sys.executable, "-c", GPU_HALF_PRECISION], cwd=ROOT, text=True).split()
+    assert types == ["float16", "float32"] * 3
+
+
+class Driver:
+    """Stands in for libcuda: one card of compute capability 6.1."""
+
+    def cuInit(self, flags):
+        return 0
+
+    def cuDeviceGet(self, device, number):
+        device._obj.value = number
+        return 0 if number == 0 else 101  # CUDA_ERROR_INVALID_DEVICE
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        value._obj.value = {75: 6, 76: 1}[attribute]
+        return 0
+
+
+def test_half_precision_that_is_no_faster_is_said(monkeypatch):
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: Driver())
+    assert devices.compute_capability(0) == (6, 1)
+    assert devices.compute_capability(1) is None
+    assert "GPU 0 has compute capability 6.1; below 7.0" in devices.half_precision_advice(mx.gpu(0))
+    assert devices.half_precision_advice(mx.cpu()) is None
+    monkeypatch.setattr(devices, "compute_capability", lambda number: (7, 0))
+    assert devices.half_precision_advice(mx.gpu(0)) is None
+
+
+def test_without_a_driver_no_capability_is_known(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(devices.ctypes, "CDLL", missing)
+    assert devices.compute_capability(0) is None

@@ -16,7 +16,7 @@ from common.files import exclusive
 from common.options import add_options, from_namespace, options_of
 from common.recipe import BaseRecipe
 from engine.checkpoint import LAST, read_progress
-from engine.devices import half_precision, idle_cores_advice, use_half_precision
+from engine.devices import half_precision, half_precision_advice, idle_cores_advice, use_half_precision
 from engine.fit import FitOptions
 from engine.memory import training_megabytes
 from engine.schedule import Schedule
@@ -185,6 +185,9 @@ def prepare(settings: Settings, devices: list[mx.Context]) -> Settings:
         print("--amp: this CPU has no bfloat16, training in float32")
         return replace(settings, amp=False)
     if settings.amp:
+        advice = half_precision_advice(devices[0])
+        if advice:
+            print(advice)
         use_half_precision(devices[0])
     return settings
 
