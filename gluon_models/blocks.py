@@ -77,7 +77,8 @@ class StagedNetwork(nn.HybridBlock):
 
     def all_stages(self, faces):
         """faces (N, C, S, S) -> the same of each stage in turn."""
-        return [self.read_out(mx.nd, stage) for stage in self.cascade(faces)]
+        F = mx.sym if isinstance(faces, mx.sym.Symbol) else mx.nd
+        return [self.read_out(F, stage) for stage in self.cascade(faces)]
 
     def read_out(self, F, stage):
         """A stage of the cascade -> its points or heatmaps."""

@@ -15,6 +15,7 @@ from datasets.faces import Face, FaceDataset
 from datasets.geometry import crop_matrix, invert, landmark_box, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS, HeatmapCodec
 from gluon_models.spec import InputSpec, NetworkInput
+from inference.fused import fused
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
 
 
@@ -37,7 +38,9 @@ class Predictor(Protocol):
 
 
 class PointPredictor:
-    """Runs a network on crops.
+    """Runs a network on crops; on a CPU in the form that oneDNN fuses, whose outputs differ by rounding.
+
+    Make a new one after the network's parameters have changed.
 
     Args:
         net: initialised, its parameters on `ctx`.
@@ -68,6 +71,9 @@ class PointPredictor:
         self._decoding = decoding or DECODINGS[0]
         self._fitter = shape_fitter(shape_model, spec) if shape_model else None
         self._ctx = ctx or mx.cpu()
+        # The layers of networks that return heatmaps are too large to be kept for more than one crop.
+        static_values = len(spec.mean) * spec.size**2 if spec.output == "heatmaps" else float("inf")
+        self._run = fused(net, static_values) if self._ctx.device_type == "cpu" else net
         self.batch_size = batch_size
         self._input = NetworkInput(spec, [self._ctx])
 
@@ -89,11 +95,11 @@ class PointPredictor:
 
     def output(self, crops: np.ndarray) -> np.ndarray:
         """The network's output for crops (n, H, W, 3), all run at once: points or heatmaps, float32."""
-        return _numbers(self.net(self._input(crops, self._ctx)))
+        return _numbers(self._run(self._input(crops, self._ctx)))
 
     def _stages(self, crops: np.ndarray) -> np.ndarray:
         faces = self._input(crops, self._ctx)
-        outputs = self.net.all_stages(faces) if hasattr(self.net, "all_stages") else [self.net(faces)]
+        outputs = self._run.all_stages(faces) if hasattr(self._run, "all_stages") else [self._run(faces)]
         # One after another, as heatmaps take much memory.
         return np.stack([self._points(_numbers(output)) for output in outputs], axis=1)
 

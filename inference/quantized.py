@@ -19,6 +19,7 @@ from mxnet.gluon import HybridBlock, SymbolBlock
 from datasets.render.faces import RenderedFaces
 from gluon_models.spec import InputSpec
 from inference.exported import INPUT, Exporter
+from inference.fused import name_relus
 
 CALIBRATION_FACES = 64
 BATCH = 8  # faces that calibration runs at once
@@ -120,10 +121,9 @@ def write_joinable(symbol: Path, path: Path) -> list[str]:
         Names of the layers that stay float32: the averages over whole maps.
     """
     graph = json.loads(symbol.read_text(encoding="utf-8"))
+    name_relus(graph)
     kept = []
     for node in graph["nodes"]:
-        if node["op"] == "relu":
-            node["op"], node["attrs"] = "Activation", {"act_type": "relu"}
         if node["op"] == "Pooling" and node["attrs"].get("global_pool") in ("True", "1"):
             kept.append(node["name"])
     path.write_text(json.dumps(graph), encoding="utf-8")

@@ -167,6 +167,21 @@ def test_the_instructions_lead_to_points_of_the_photo(exported, weights):
     assert np.abs(found - expected).max() < 0.2
 
 
+@pytest.mark.parametrize("options", [[], ["--raw-input"]])
+def test_the_fused_symbol_takes_the_same_parameters(weights, tmp_path, crops, fractions, options):
+    prefix = run_export(weights, tmp_path / "slim", "--fused", *options)
+    assert files_in(tmp_path) == ["slim-0000.params", "slim-fused-symbol.json", "slim-symbol.json", "slim.json"]
+    values = json.loads(Path(f"{prefix}.json").read_text())
+    assert "slim-fused-symbol.json" in values["files"]
+    assert values["largest_difference_pixels"]["fused"] < 2e-4
+    written = Path(f"{prefix}-fused-symbol.json").read_text()
+    assert "_sg_mkldnn_conv" in written
+    block = mx.gluon.SymbolBlock.imports(f"{prefix}-fused-symbol.json", ["data"], f"{prefix}-0000.params")
+    data = feed(crops, bool(options))
+    found = block(mx.nd.array(data, dtype=data.dtype)).asnumpy()
+    np.testing.assert_allclose(found, fractions, atol=2e-6)
+
+
 @pytest.mark.parametrize("reader", ["read_mxnet", "read_onnx"])
 def test_a_difference_leaves_what_was_there(weights, tmp_path, monkeypatch, reader):
     (tmp_path / "slim.onnx").write_text("an older export")

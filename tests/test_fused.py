@@ -1,0 +1,91 @@
+"""Networks as oneDNN fuses them, against the same networks run operator by operator."""
+
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+import untrained
+from datasets.render.faces import RenderedFaces
+from gluon_models import get_model, load_weights, shipped_weights
+from gluon_models.spec import NetworkInput
+from inference.fused import FusedNetwork, fuse, fused
+from inference.pipeline import crop_dataset, points_from_output
+
+SHIPPED = (
+    "resnet18_slim",
+    "resnet50_slim",
+    "ffld_resnet18",
+    "lgcn_64",
+    "deeppose_resnet18",
+    "region_direct",
+    "region_boxes",
+    "region_parts",
+    "hourglass_resnet50",
+)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_network_keeps_its_points(name):
+    net, info = load_weights(shipped_weights(name))
+    crops = crop_dataset(RenderedFaces(2, seed=5), info.spec).crops
+    faces = NetworkInput(info.spec, [mx.cpu()])(crops, mx.cpu())
+    pixels = [points_from_output(each(faces).asnumpy(), info.spec) for each in (net, fused(net, np.inf))]
+    assert np.ptp(pixels[0], axis=1).min() > 0.2 * info.spec.size  # it does find a face
+    np.testing.assert_allclose(pixels[1], pixels[0], atol=3e-4)
+
+
+def operators(symbol):
+    return [node["op"] for node in json.loads(symbol.tojson())["nodes"]]
+
+
+def test_normalization_relus_and_sums_are_fused():
+    symbol = get_model("resnet18_slim")(mx.sym.var("data"))
+    before, after = operators(symbol), operators(fuse(symbol))
+    assert before.count("BatchNorm") == before.count("Convolution") == after.count("_sg_mkldnn_conv") == 20
+    assert not {"BatchNorm", "Convolution", "relu", "Activation", "elemwise_add"} & set(after)
+    assert set(symbol.list_arguments()) == set(fuse(symbol).list_arguments())
+
+
+def lgcn():
+    net = get_model("lgcn_64", num_landmarks=5, filters=4)
+    net.initialize()
+    net(mx.nd.zeros((1, 1, 96, 96)))
+    untrained.fill(net)
+    return net
+
+
+def test_pictures_of_any_size_and_number_follow_one_another():
+    net = lgcn()
+    twin = FusedNetwork(net, static_values=96 * 96)  # the first and the last picture run with static shapes
+    for shape in ((1, 1, 96, 96), (3, 1, 96, 96), (1, 1, 160, 128), (2, 1, 96, 96), (1, 1, 64, 96)):
+        faces = mx.nd.array(untrained.draw(shape, seed=1))
+        expected = net(faces).asnumpy()
+        np.testing.assert_allclose(twin(faces).asnumpy(), expected, atol=1e-4 * np.abs(expected).max())
+        for stage, own in zip(twin.all_stages(faces), net.all_stages(faces)):
+            np.testing.assert_allclose(stage.asnumpy(), own.asnumpy(), atol=1e-4 * np.abs(own.asnumpy()).max())
+
+
+def test_between_two_validations_parameters_may_change():
+    net, faces = lgcn(), mx.nd.array(untrained.draw((1, 1, 96, 96), seed=1))
+    first = FusedNetwork(net, np.inf)(faces).asnumpy()
+    untrained.fill(net, seed=3)
+    expected = net(faces).asnumpy()
+    assert np.abs(first - expected).max() > 0.1 * np.abs(expected).max()
+    again = FusedNetwork(net, np.inf)(faces).asnumpy()
+    np.testing.assert_allclose(again, expected, atol=1e-4 * np.abs(expected).max())
+
+
+class Halved(nn.HybridBlock):
+    """A network in half precision, as MXNet's own makes it: a cast that no CPU needs to compute."""
+
+    def hybrid_forward(self, F, faces):
+        return F.amp_cast(F.amp_cast(faces, dtype="float16"), dtype="float32")
+
+
+def test_half_precision_and_what_is_no_network_run_as_they_are():
+    faces = mx.nd.array([[1 / 3]])
+    assert fused(Halved(), 0)(faces).asscalar() == np.float16(1 / 3)
+    assert fused(abs, 0) is abs
