@@ -33,6 +33,8 @@ from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_fr
 from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
 
 BATCH_SIZES = (1, 5)
+INT8_HELP = """write PREFIX-int8 too, with int8 convolutions: faster on CPUs with 8-bit dot products, not smaller,
+as its file keeps float32 weights that are rounded on loading"""
 INT8_FACES = 64  # to measure on
 
 
@@ -57,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="include the normalization in the graph: the input is (N, S, S, 3) uint8 RGB crops instead of normalized "
         "(N, C, S, S) float32",
     )
-    parser.add_argument("--int8", action="store_true", help="write PREFIX-int8 too, with int8 convolutions")
+    parser.add_argument("--int8", action="store_true", help=INT8_HELP)
     photos = "folder of photos with faces that calibrate --int8 (default: rendered faces)"
     parser.add_argument("--calibration", metavar="DIR", type=cli.path, help=photos)
     cli.add_device_arguments(parser)

@@ -7,6 +7,7 @@ detector finds by itself, those of `get_detector` return that one, so detectors 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +19,13 @@ from common.readers import read_json
 from datasets.geometry import all_placed
 from gluon_models.detector.network import find_boxes
 from gluon_models.detector.weights import load_detector
+from gluon_models.spec import NETWORK_LOCK
 from gluon_models.weights import shipped_weights
+
+# MXNet and oneDNN keep what they prepared for each shape, without end by default, and photos come in all shapes. These
+# numbers hold the last few; both libraries read them when a network first runs.
+os.environ.setdefault("MXNET_MKLDNN_CACHE_NUM", "100")
+os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", "200")
 
 TIGHT_BOX = "tight box around the landmarks, from the brows to the chin"
 
@@ -100,22 +107,30 @@ class HaarDetector:
     _MIN_FACE = 24  # pixels there
     _MERGE_OVERLAP = 0.4  # of the smaller box
 
-    def __init__(self) -> None:
-        self._cascade = cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_alt2.xml"))
-
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3), the largest first; the score is the sum of votes in the cascade's last stage."""
         height, width = image.shape[:2]
         zoom = min(1.0, self._DETECTION_SIDE / max(height, width))
         small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
         gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), small, interpolation=cv2.INTER_AREA)
-        found, _, votes = self._cascade.detectMultiScale3(
+        found, _, votes = _cascade().detectMultiScale3(
             gray, 1.1, 3, 0, (self._MIN_FACE, self._MIN_FACE), outputRejectLevels=True
         )
         factors = np.array([width / small[0], height / small[1]] * 2)
         boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in found], float).reshape(-1, 4) * factors
         detections = [Detection(box, float(vote)) for box, vote in zip(boxes, np.ravel(votes))]
         return merge_overlapping(detections, self._MERGE_OVERLAP)
+
+
+_OF_THREAD = threading.local()
+
+
+def _cascade() -> cv2.CascadeClassifier:
+    """This thread's own cascade: one that threads share returns other faces, or ends the process."""
+    if not hasattr(_OF_THREAD, "cascade"):
+        file = os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_alt2.xml")
+        _OF_THREAD.cascade = cv2.CascadeClassifier(file)
+    return _OF_THREAD.cascade
 
 
 FASTER_RCNN_WEIGHTS = "faster_rcnn"  # the file that ships
@@ -150,10 +165,16 @@ class FasterRcnnDetector:
         path = shipped_weights(FASTER_RCNN_WEIGHTS) if weights is None else weights
         self._net = load_detector(path, self._context)
         self._net.set_nms(nms_thresh=largest_overlap, nms_topk=-1, post_nms=-1)
+        self._made_of = (path, least_score, largest_overlap, context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles read the weights again: Gluon's blocks can be neither copied nor pickled."""
+        return type(self), self._made_of
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3), the surest first; the score is the network's probability."""
-        boxes, scores = find_boxes(self._net, image, self._context)
+        with NETWORK_LOCK:
+            boxes, scores = find_boxes(self._net, image, self._context)
         return [Detection(box, float(score)) for box, score in zip(boxes, scores) if score >= self._least_score]
 
 
