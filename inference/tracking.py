@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, NamedTuple, Sequence
 
+import cv2
 import numpy as np
 
 from datasets.geometry import landmark_box
@@ -28,6 +29,8 @@ PATIENCE = 15  # frames for which a lost face keeps its number
 SAME_FACE = 0.4  # of the smaller box: a detection that shares more with a face that is followed is that face
 FOUND_AGAIN = 0.2  # of the smaller box: what a lost face shares with a detection that is to take its number
 MERGED = 0.7  # of the smaller box: two faces that share more are one
+SAME_SCENE = 0.45  # least correlation of two frames, see `same_scene`
+LEAST_CHANGE = 10.0  # grey levels, of a cut
 LEAST_SIDE = 8.0  # pixels of the box's longer side
 
 Find = Callable[[np.ndarray], Sequence[Detection]]
@@ -111,9 +114,14 @@ class FaceTracker:
         self._smoother()  # says what cannot be
         self._tracks: list[_Track] = []
         self._frames = self._identities = 0
+        self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray, seconds: float) -> list[TrackedFace]:
         """Faces of the next frame (H, W, 3) uint8 RGB and its time, the longest followed first."""
+        small = thumbnail(image)
+        if self._previous is not None and not same_scene(self._previous, small):
+            self._tracks = []  # whoever is where a face was before a cut may be someone else
+        self._previous = small
         self._follow(image)
         if self._must_find():
             self._add(image, self._find(image))
@@ -188,6 +196,19 @@ class FaceTracker:
             return
         self._identities += 1
         self._tracks.append(_Track(face._replace(identity=self._identities), smooth=self._smoother()))
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Image (H, W, 3) as (32, 32) grey levels."""
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+
+
+def same_scene(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two thumbnails (32, 32) are of one scene: they correlate, whatever their brightness, or differ little."""
+    one, other = one - one.mean(), other - other.mean()
+    if np.abs(one - other).mean() < LEAST_CHANGE:
+        return True
+    return float((one * other).sum()) >= SAME_SCENE * float(np.linalg.norm(one) * np.linalg.norm(other))
 
 
 def _shown(track: _Track, seconds: float) -> TrackedFace:
