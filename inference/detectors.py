@@ -35,7 +35,7 @@ class Detection(NamedTuple):
 
     Attributes:
         box: (4,) float64 x0, y0, x1, y1 in pixels of the image; it may reach beyond the border.
-        score: larger is surer; its scale is the detector's own.
+        score: 0 to 1, larger is surer; what it means depends on the detector, see docs/face_detector.md.
     """
 
     box: np.ndarray
@@ -108,7 +108,7 @@ class HaarDetector:
     _MERGE_OVERLAP = 0.4  # of the smaller box
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
-        """Faces of image (H, W, 3), the largest first; the score is the sum of votes in the cascade's last stage."""
+        """Faces of image (H, W, 3), the largest first; the score is v / (1 + v) of the last stage's sum of votes v."""
         height, width = image.shape[:2]
         zoom = min(1.0, self._DETECTION_SIDE / max(height, width))
         small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
@@ -118,7 +118,8 @@ class HaarDetector:
         )
         factors = np.array([width / small[0], height / small[1]] * 2)
         boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in found], float).reshape(-1, 4) * factors
-        detections = [Detection(box, float(vote)) for box, vote in zip(boxes, np.ravel(votes))]
+        scores = [max(float(vote), 0.0) / (1 + max(float(vote), 0.0)) for vote in np.ravel(votes)]
+        detections = [Detection(box, score) for box, score in zip(boxes, scores)]
         return merge_overlapping(detections, self._MERGE_OVERLAP)
 
 
@@ -205,17 +206,27 @@ class CorrectedDetector:
     Args:
         detector: what finds the faces.
         correction: measured for its boxes.
+        min_score: of the faces that are kept.
+        min_face: longer side of the smallest corrected box that is kept, pixels.
     """
 
     box_kind = TIGHT_BOX
     passes = 2
 
-    def __init__(self, detector: FaceDetector, correction: BoxCorrection) -> None:
+    def __init__(
+        self, detector: FaceDetector, correction: BoxCorrection, min_score: float = 0.0, min_face: float = 0.0
+    ) -> None:
         self._detector, self._correction = detector, correction
+        self._min_score, self._min_face = min_score, min_face
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3)."""
-        return [Detection(self._correction.apply(box), score) for box, score in self._detector(image, name)]
+        found = [Detection(self._correction.apply(box), score) for box, score in self._detector(image, name)]
+        return [
+            each
+            for each in found
+            if each.score >= self._min_score and (each.box[2:] - each.box[:2]).max() >= self._min_face
+        ]
 
 
 class WholeImage:
@@ -285,6 +296,8 @@ def get_detector(
     boxes: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     context: mx.Context | None = None,
+    min_score: float | None = None,
+    min_face: float = 0.0,
 ) -> FaceDetector:
     """A detector that returns tight landmark boxes.
 
@@ -293,6 +306,8 @@ def get_detector(
         boxes: JSON file for "file", see `FileDetector`.
         weights: of "faster_rcnn"; those that ship if None.
         context: that "faster_rcnn" runs on; the CPU if None.
+        min_score: of a face that "haar" or "faster_rcnn" finds, 0 to 1; the detector's own if None.
+        min_face: longer side of the smallest face's tight box that is kept, pixels.
 
     Raises:
         ValueError: an unknown name, boxes missing, boxes or weights given in vain, or no weights ship.
@@ -305,8 +320,13 @@ def get_detector(
         raise ValueError(f"detector '{name}' {needs} file of boxes: such a file and the detector 'file' go together")
     if weights is not None and name != "faster_rcnn":
         raise ValueError(f"detector '{name}' takes no weights: such a file and the detector 'faster_rcnn' go together")
+    if name not in DETECTORS and (min_score is not None or min_face):
+        raise ValueError(f"detector '{name}' finds no faces: least scores and sizes are for {' and '.join(DETECTORS)}")
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise ValueError(f"the least score of a face is 0 to 1, not {min_score:g}")
     if name == "haar":
-        return CorrectedDetector(HaarDetector(), HAAR_CORRECTION)
+        return CorrectedDetector(HaarDetector(), HAAR_CORRECTION, min_score or 0.0, min_face)
     if name == "faster_rcnn":
-        return CorrectedDetector(FasterRcnnDetector(weights, context=context), FASTER_RCNN_CORRECTION)
+        finds = FasterRcnnDetector(weights, LEAST_SCORE if min_score is None else min_score, context=context)
+        return CorrectedDetector(finds, FASTER_RCNN_CORRECTION, 0.0, min_face)
     return WholeImage() if boxes is None else FileDetector(boxes)

@@ -60,10 +60,12 @@ class TwoPasses(NamedTuple):
     Attributes:
         points: (n, K, 2) pixels, the mean of both.
         disagreements: (n,) mean distance between both over sqrt(w h) of the box.
+        distances: (n, K) the same of each point.
     """
 
     points: np.ndarray
     disagreements: np.ndarray
+    distances: np.ndarray
 
 
 def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> TwoPasses:
@@ -73,8 +75,8 @@ def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[n
     shifts = SHIFT * sizes.max(axis=1, keepdims=True)
     points = locate(predictor, image, np.concatenate([boxes + shifts, boxes - shifts]))
     one, other = np.split(points, 2)
-    apart = np.linalg.norm(one - other, axis=2).mean(axis=1)
-    return TwoPasses((one + other) / 2, apart / np.sqrt(sizes.prod(axis=1)))
+    distances = np.linalg.norm(one - other, axis=2) / np.sqrt(sizes.prod(axis=1))[:, None]
+    return TwoPasses((one + other) / 2, distances.mean(axis=1), distances)
 
 
 @dataclass
@@ -156,7 +158,7 @@ class FaceTracker:
         usable = [index for index, box in enumerate(boxes) if _can_show_a_face(box, image)]
         if usable:
             passes = locate_twice(self._predictor, image, [boxes[index] for index in usable])
-            for index, points, disagreement in zip(usable, *passes):
+            for index, points, disagreement in zip(usable, passes.points, passes.disagreements):
                 if disagreement <= LARGEST_DISAGREEMENT and _can_show_a_face(landmark_box(points), image):
                     faces[index] = TrackedFace(boxes[index], points, 0.0, None, float(disagreement))
         return faces

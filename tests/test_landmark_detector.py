@@ -67,19 +67,6 @@ def test_a_corrected_detector_moves_the_points_with_its_box():
     np.testing.assert_allclose(face.points[[0, 9, 18]], [[-6, -6], [39, 39], [84, 84]], atol=1e-4)
 
 
-def test_the_detector_hears_the_name():
-    detector = joined((20, 30, 40, 50))
-    detector(PHOTO, "folder/a.jpg")
-    assert detector.detector.names == ["folder/a.jpg"]
-
-
-def test_eighty_faces_run_eight_at_a_time():
-    net = Diagonal()
-    boxes = [(x, y, x + 10, y + 10) for x in range(0, 100, 10) for y in range(0, 100, 10) if y < 80]
-    assert len(joined(*boxes, net=net)(PHOTO)) == 80
-    assert net.calls == 10
-
-
 def test_no_face_needs_no_network():
     net = Diagonal()
     detector = joined(net=net)
