@@ -41,7 +41,7 @@ from inference.media.video_files import VideoFiles
 from inference.media.video_reader import Frame, VideoReader
 from inference.media.window import Window, check_display
 from inference.pipeline import PointPredictor
-from inference.second_opinion import PointConfidence, point_confidence
+from inference.confidence import PointConfidence, point_confidence
 from inference.shape_model import shape_model_beside
 from inference.smoothing import CUTOFF_HZ
 from inference.tracking import REDETECT, FaceTracker, TrackedFace

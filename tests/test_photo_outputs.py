@@ -16,7 +16,7 @@ from inference.aligned_crops import TEMPLATES, aligned_crop, alignment, five_pla
 from inference.detectors import BoxCorrection, CorrectedDetector, Detection, get_detector
 from inference.drawing import draw_faces
 from inference.landmark_detector import LandmarkDetector, LocatedFace
-from inference.second_opinion import ConfirmedDetector, point_confidence
+from inference.confidence import point_confidence
 
 ARCFACE = TEMPLATES["arcface_112"]
 
@@ -124,20 +124,6 @@ def test_heatmaps_say_it_by_their_peaks():
     kind, values = point_confidence(detector.predictor, face.image, [face.points_image])
     assert (kind, values.shape) == ("peak_height", (1, 68))
     assert 0.2 < values.mean() <= 1
-
-
-def test_a_face_that_the_landmark_network_does_not_see_is_dropped():
-    predictor = LandmarkDetector.from_pretrained("ffld_resnet18", "whole").predictor
-    face = RenderedFaces(1, 3, 240)[0]
-    wall = np.random.default_rng(0).integers(90, 110, face.image.shape, dtype=np.uint8)
-    photo = np.hstack([face.image, wall])
-
-    def finds(image, name=""):
-        return [Detection(face.box, 0.9), Detection(face.box + np.array([240, 0, 240, 0]), 0.95)]
-
-    finds.box_kind = "tight"
-    (kept,) = ConfirmedDetector(finds, predictor)(photo)
-    np.testing.assert_array_equal(kept.box, face.box)
 
 
 def test_least_scores_and_sizes():

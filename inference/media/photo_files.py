@@ -15,7 +15,7 @@ from inference.aligned_crops import CropTemplate, aligned_crop
 from inference.drawing import draw_faces
 from inference.landmark_detector import LocatedFace
 from inference.media.output_folder import OutputFolder, crop_names, points_names
-from inference.second_opinion import PointConfidence
+from inference.confidence import PointConfidence
 
 COORDINATES = "pixels of the upright image, x then y, centre of the first pixel at (0, 0); the .pts files count from 1"
 
