@@ -31,6 +31,7 @@ from engine import devices
 from gluon_models import file_sha256
 from gluon_models.weights import read_info
 from inference.aligned_crops import TEMPLATES, five_places
+from inference.confidence import PointConfidence, point_confidence
 from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, FASTER_RCNN_WEIGHTS, LEAST_SCORE, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
@@ -41,7 +42,6 @@ from inference.media.video_files import VideoFiles
 from inference.media.video_reader import Frame, VideoReader
 from inference.media.window import Window, check_display
 from inference.pipeline import PointPredictor
-from inference.confidence import PointConfidence, point_confidence
 from inference.shape_model import shape_model_beside
 from inference.smoothing import CUTOFF_HZ
 from inference.tracking import REDETECT, FaceTracker, TrackedFace

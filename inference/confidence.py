@@ -31,6 +31,6 @@ def point_confidence(predictor: PointPredictor, image: np.ndarray, points: Seque
     """
     boxes = [landmark_box(each) for each in points]
     if predictor.spec.output == "heatmaps":
-        peaks = [predictor.answer(crop_faces(image, [box], predictor.spec)[0]).max(axis=(2, 3)) for box in boxes]
+        peaks = [predictor.output(crop_faces(image, [box], predictor.spec)[0]).max(axis=(2, 3)) for box in boxes]
         return PointConfidence("peak_height", np.clip(np.concatenate(peaks), 0, 1))
     return PointConfidence("disagreement", locate_twice(predictor, image, boxes).distances)

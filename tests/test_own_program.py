@@ -137,8 +137,8 @@ def test_any_number_of_boxes_runs_in_groups_of_three_sizes(monkeypatch):
     photo = rendered(1, 260)[0]
     boxes = np.array([[50.0 + k, 70, 200, 220 + k] for k in range(19)])
     each = [detector.detect(photo, [box])[0] for box in boxes]
-    answer, sizes = detector.predictor.answer, []
-    monkeypatch.setattr(detector.predictor, "answer", lambda crops: sizes.append(len(crops)) or answer(crops))
+    answer, sizes = detector.predictor.output, []
+    monkeypatch.setattr(detector.predictor, "output", lambda crops: sizes.append(len(crops)) or answer(crops))
     same_faces(detector.detect(photo, boxes), each)
     assert sizes == [8, 8, 2, 1]
 

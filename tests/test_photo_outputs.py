@@ -13,10 +13,10 @@ from datasets.images import read_image, write_image
 from datasets.markups import AFLW_19, COFW_29, IBUG_68
 from datasets.render.faces import RenderedFaces
 from inference.aligned_crops import TEMPLATES, aligned_crop, alignment, five_places
+from inference.confidence import point_confidence
 from inference.detectors import BoxCorrection, CorrectedDetector, Detection, get_detector
 from inference.drawing import draw_faces
 from inference.landmark_detector import LandmarkDetector, LocatedFace
-from inference.confidence import point_confidence
 
 ARCFACE = TEMPLATES["arcface_112"]
 

@@ -12,10 +12,10 @@ from datasets.images import write_image
 from datasets.markups import Markup
 from datasets.pts_files import write_pts
 from inference.aligned_crops import CropTemplate, aligned_crop
+from inference.confidence import PointConfidence
 from inference.drawing import draw_faces
 from inference.landmark_detector import LocatedFace
 from inference.media.output_folder import OutputFolder, crop_names, points_names
-from inference.confidence import PointConfidence
 
 COORDINATES = "pixels of the upright image, x then y, centre of the first pixel at (0, 0); the .pts files count from 1"
 
