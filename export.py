@@ -35,6 +35,8 @@ from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_fr
 from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
 
 BATCH_SIZES = (1, 5)
+INT8_HELP = """write PREFIX-int8 too, with int8 convolutions: faster on CPUs with 8-bit dot products, not smaller,
+as its file keeps float32 weights that are rounded on loading"""
 INT8_FACES = 64  # to measure on
 
 
@@ -61,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fused = "write PREFIX-fused-symbol.json too: faster on CPUs, in MXNet alone, with the same parameters"
     parser.add_argument("--fused", action="store_true", help=fused)
-    parser.add_argument("--int8", action="store_true", help="write PREFIX-int8 too, with int8 convolutions")
+    parser.add_argument("--int8", action="store_true", help=INT8_HELP)
     photos = "folder of photos with faces that calibrate --int8 (default: rendered faces)"
     parser.add_argument("--calibration", metavar="DIR", type=cli.path, help=photos)
     cli.add_device_arguments(parser)

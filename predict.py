@@ -14,21 +14,27 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 
 # isort: split
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any, Callable, Sequence, Union
 
 import mxnet as mx
+import numpy as np
 from tqdm import tqdm
 
+from common.files import write_text
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
 from gluon_models import file_sha256
 from gluon_models.weights import read_info
-from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, get_detector
+from inference.aligned_crops import TEMPLATES, five_places
+from inference.confidence import PointConfidence, point_confidence
+from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, FASTER_RCNN_WEIGHTS, LEAST_SCORE, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
-from inference.landmark_detector import LandmarkDetector, find_weights
+from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
 from inference.media.output_folder import OutputFolder
 from inference.media.photo_files import PhotoFiles
 from inference.media.sources import Camera, Input, find_inputs, is_video
@@ -48,7 +54,14 @@ DETECTOR_HELP = f"""face detector (default: {DEFAULT_DETECTOR}; file with --boxe
 face; {NO_DETECTOR}: the network finds faces by itself, lgcn_64 and lgcn_128 only"""
 BOXES_HELP = """JSON file of face boxes, {"photo.jpg": [[x0, y0, x1, y1], ...], ...}, 0-based pixels of the upright
 photo, tight around the landmarks; for a video, boxes of its first frame"""
-MIN_FACE_HELP = f"smallest face for --detector {NO_DETECTOR}: longer side of its landmark box, pixels ({MIN_FACE:g})"
+MIN_FACE_HELP = f"""smallest face that is kept: longer side of its landmark box, pixels (default: 0; {MIN_FACE:g} with
+--detector {NO_DETECTOR})"""
+MIN_SCORE_HELP = f"""least score of a face for {" and ".join(DETECTORS)}, 0 to 1 (default: {LEAST_SCORE:g} for
+{DEFAULT_DETECTOR}, 0 for haar)"""
+CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos"
+CROPS_HELP = (
+    "write each face of a photo upright to DIR/<stem>_<face>_crop.png; its matrix, photo to crop, is in the JSON"
+)
 SHAPE_MODEL_HELP = f"""shape.npz of train_lgcn.py, fitted to the heatmaps (default with --detector {NO_DETECTOR}: the
 weights' own)"""
 REDETECT_HELP = "frames between two searches for new faces in a video; known faces are followed by their landmarks"
@@ -72,6 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", choices=(*BOX_SOURCES, NO_DETECTOR), help=DETECTOR_HELP)
     parser.add_argument("--boxes", metavar="FILE", type=cli.path, help=BOXES_HELP)
     parser.add_argument("--min-face", type=cli.positive, metavar="PIXELS", help=MIN_FACE_HELP)
+    parser.add_argument("--min-score", type=cli.fraction, metavar="SCORE", help=MIN_SCORE_HELP)
     parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=SHAPE_MODEL_HELP)
     parser.add_argument("--redetect", type=cli.count, metavar="N", default=REDETECT, help=REDETECT_HELP)
@@ -79,11 +93,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--smooth", action="store_true", help="reduce jitter in a video with One-Euro filters")
     parser.add_argument("--cutoff", type=cli.positive, metavar="HZ", default=CUTOFF_HZ, help=CUTOFF_HELP)
     parser.add_argument("--max-frames", type=cli.count, metavar="N", help=MAX_FRAMES_HELP)
+    parser.add_argument("--indices", action="store_true", help="draw the landmarks' numbers, from 0, on photos")
+    parser.add_argument("--csv", action="store_true", help=CSV_HELP)
+    parser.add_argument("--crops", choices=TEMPLATES, metavar="TEMPLATE", help=f"{CROPS_HELP}: {', '.join(TEMPLATES)}")
     parser.add_argument("--show", action="store_true", help=SHOW_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
+    if arguments.model == FASTER_RCNN_WEIGHTS:
+        raise ValueError(f"{FASTER_RCNN_WEIGHTS} finds faces, not landmarks: pass --detector {FASTER_RCNN_WEIGHTS}")
+    if arguments.csv and arguments.resume:
+        raise ValueError("--csv needs all photos: leave out --resume")
     if arguments.no_tracking and arguments.smooth:
         raise ValueError("--smooth needs tracking: leave out --no-tracking")
     return arguments
@@ -102,6 +123,7 @@ def load_detector(
     model: str | None = None,
     boxes: str | None = None,
     min_face: float | None = None,
+    min_score: float | None = None,
     decoding: str | None = None,
     shape_model: str | Path | None = None,
 ) -> FindsFaces:
@@ -113,7 +135,8 @@ def load_detector(
         context: where networks run.
         model: the network that the weights must be of; any if None.
         boxes: file of given boxes.
-        min_face: pixels, for the network alone.
+        min_face: longer side of the smallest face's landmark box, pixels.
+        min_score: least score of a face, 0 to 1.
         decoding: how heatmaps become points.
         shape_model: file of the model that is fitted to the heatmaps.
 
@@ -121,10 +144,10 @@ def load_detector(
         ValueError, FileNotFoundError: a file is missing or damaged, or these do not go together.
     """
     if name != NO_DETECTOR:
-        if min_face is not None:
-            raise ValueError(f"--min-face needs --detector {NO_DETECTOR}: the other detectors have fixed sizes")
-        finds_boxes = get_detector(name, boxes, context=context)
+        finds_boxes = get_detector(name, boxes, context=context, min_score=min_score, min_face=min_face or 0.0)
         return LandmarkDetector.from_pretrained(weights, finds_boxes, context, model, decoding, shape_model)
+    if min_score is not None:
+        raise ValueError(f"--min-score is for {' and '.join(DETECTORS)}, not for --detector {name}")
     if boxes or decoding:
         given = "--boxes" if boxes else "--decoding"
         raise ValueError(f"--detector {name} takes no {given}: the shape model is fitted to what the network finds")
@@ -183,6 +206,7 @@ class Results:
 
     Attributes:
         bad: a line for each input that could not be used, fully or in part.
+        rows: of --csv, for each face of the photos.
     """
 
     def __init__(
@@ -192,6 +216,7 @@ class Results:
         self._window, self._max_frames = window, max_frames
         self._photos = self._faces = 0
         self.bad: list[str] = []
+        self.rows: list[str] = []
 
     def photo(self, detector: FindsFaces, path: Path) -> None:
         """Finds and writes the faces of a photo; ValueError names the photo and what to do."""
@@ -200,7 +225,8 @@ class Results:
             faces = detector(image, str(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        drawn = self._photo_files.write(path, image, faces)
+        drawn = self._photo_files.write(path, image, faces, confidence_of(detector, image, faces))
+        self.rows += [csv_row(path, number, face) for number, face in enumerate(faces, 1)]
         self._photos += 1
         self._faces += len(faces)
         if not faces:
@@ -221,7 +247,7 @@ class Results:
         try:
             with self._video_files.write(source, reader) as writing:
                 try:
-                    for frame in tqdm(reader, source.stem, total, unit="frame", disable=None):
+                    for frame in cli.progress(reader, source.stem, total, "frame"):
                         drawn = writing.write(frame, follow(frame))
                         ended = self._window is not None and not self._window.show(drawn, 1)
                         if ended or writing.frames == self._max_frames:
@@ -240,7 +266,29 @@ class Results:
         photos = sum(not is_video(source) for source in inputs)
         if not photos:
             return f"written to {out}"
-        return f"{counted(self._faces, 'face')} in {self._photos} of {photos} photos: {out}"
+        of_all = "" if self._photos == photos else f" of {photos}"
+        return f"{counted(self._faces, 'face')} in {self._photos}{of_all} photo{'s' if photos > 1 else ''}: {out}"
+
+
+def confidence_of(detector: FindsFaces, image: np.ndarray, faces: Sequence[LocatedFace]) -> PointConfidence | None:
+    """How sure the landmark network is of faces' points; None if it finds faces by itself."""
+    if not faces or not isinstance(detector, LandmarkDetector):
+        return None
+    return point_confidence(detector.predictor, image, [face.points for face in faces])
+
+
+def csv_header(num_landmarks: int) -> str:
+    """The first line of --csv."""
+    points = [f"{axis}{index}" for index in range(num_landmarks) for axis in "xy"]
+    return ",".join(["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", *points])
+
+
+def csv_row(path: Path, number: int, face: LocatedFace) -> str:
+    """A face as a line of --csv; pixels count from 0."""
+    row = io.StringIO()
+    values = [str(path), number, round(face.score, 4), *np.round([*face.box, *face.points.ravel()], 3).tolist()]
+    csv.writer(row, lineterminator="").writerow(values)
+    return row.getvalue()
 
 
 def counted(number: int, what: str) -> str:
@@ -266,6 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model=arguments.model if arguments.weights else None,
         boxes=arguments.boxes,
         min_face=arguments.min_face,
+        min_score=arguments.min_score,
         decoding=arguments.decoding,
         shape_model=shape_model,
     )
@@ -289,8 +338,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
+    table = Path(arguments.out) / "faces.csv"
+    if arguments.csv and table.exists() and not arguments.overwrite:
+        raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
+    template = TEMPLATES[arguments.crops] if arguments.crops else None
+    if template:
+        five_places(np.zeros((detector.markup.num_landmarks, 2)), detector.markup)  # refuses what has none
     results = Results(
-        PhotoFiles(folder, about, detector.markup),
+        PhotoFiles(
+            folder,
+            {**about, "crops": arguments.crops} if template else about,
+            detector.markup,
+            arguments.indices,
+            template,
+        ),
         VideoFiles(folder, {**about, **about_video}, detector.markup),
         Window("predict.py") if arguments.show else None,
         arguments.max_frames,
@@ -300,7 +361,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{len(inputs) - len(left)} of {len(inputs)} inputs have their results in {arguments.out} already")
     kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
     with kept:
-        for source in tqdm(left, "predicting", unit="input", disable=only_one or None):
+        for source in left if only_one else cli.progress(left, "predicting", len(left), "input"):
             try:
                 if is_video(source):
                     results.video(follow(source), source)
@@ -310,6 +371,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if only_one:
                     raise
                 results.bad.append(str(error))
+    if arguments.csv:
+        write_text(table, "\n".join([csv_header(detector.markup.num_landmarks), *results.rows]) + "\n")
     print(results.summary(inputs, arguments.out))
     for line in results.bad:
         print(f"left out: {' '.join(line.split())}", file=sys.stderr)

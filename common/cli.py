@@ -10,11 +10,15 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from types import FrameType
-from typing import Callable, Iterator, NoReturn
+from typing import Callable, Iterable, Iterator, NoReturn, TypeVar
+
+from tqdm import tqdm
 
 from common.files import PathLike, make_folder, sweep
 
+Item = TypeVar("Item")
 LARGEST = 1e9  # of numbers on a command line: more faces, epochs, pixels or seconds than anybody has
 LARGEST_COUNT = 10_000_000  # of whole numbers that count something
 LARGEST_SEED = 2**31 - 1
@@ -222,3 +226,19 @@ def output_file(file: PathLike) -> Path:
         raise IsADirectoryError(f"{target} is a folder: name a file")
     output_folder(target.parent)
     return target
+
+
+LOG_SECONDS = 30.0  # between two lines of progress in a log
+
+
+def progress(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+    """Hands on items below a progress bar, or, where the output goes to a log, with a line now and then."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, what, total, unit=unit)
+        return
+    last = monotonic()
+    for count, item in enumerate(items):
+        if monotonic() - last >= LOG_SECONDS:
+            last = monotonic()
+            print(f"{what}: {unit} {count}{f' of {total}' if total else ''}", file=sys.stderr, flush=True)
+        yield item

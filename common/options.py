@@ -118,7 +118,7 @@ def _metadata(cls: type, name: str) -> Mapping[str, Any]:
 
 
 def add_options(
-    parser: argparse.ArgumentParser, settings: type, choices: Mapping[str, Sequence[str]] | None = None
+    parser: argparse._ActionsContainer, settings: type, choices: Mapping[str, Sequence[str]] | None = None
 ) -> None:
     """Adds an option for each field of a dataclass; fields without help have none.
 

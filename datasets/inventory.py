@@ -108,6 +108,6 @@ def refuse_incomplete(
     if present and (allow_missing or whole):
         return
     shown = "; ".join(missing[:_SHOWN]) + (f"; and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
-    remedy = f"complete it, or allow missing {unit}" if present else if_none
+    remedy = "complete it, or pass --allow-missing" if present else if_none
     text = f" ({shown})" if shown else ""
     raise FileNotFoundError(f"{title} has {present} of {expected} {unit}{text}: {remedy}")

@@ -40,7 +40,7 @@ def load(
     photos = {path.relative_to(home).with_suffix("").as_posix(): path for path in files(home, IMAGE_SUFFIXES, True)}
     bare = [name for name in sorted(photos) if not photos[name].with_suffix(".pts").is_file()]
     if bare and not allow_missing:
-        raise FileNotFoundError(f"{photos[bare[0]]} has no .pts file: restore it, or allow missing faces")
+        raise FileNotFoundError(f"{photos[bare[0]]} has no .pts file: restore it, or pass --allow-missing")
     annotations = {name: photos[name].with_suffix(".pts") for name in sorted(photos) if name not in bare}
     read, damaged = read_each(annotations, read_pts, np.full((IBUG_68.num_landmarks, 2), np.nan), keep_damaged)
     kept = {name: points for name, points in zip(annotations, read) if len(points) != PROFILE_POINTS}

@@ -15,6 +15,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from tensorboardX import SummaryWriter
 
 from common.files import write_text, write_whole
@@ -126,6 +127,10 @@ def _draw_curve(part: str, history: list[dict[str, Any]], error: ErrorMeasure) -
     if measured:
         right.plot(*zip(*measured), color="tab:red")
     right.set(xlabel="epoch", ylabel=f"{error.text} (%)")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    left.yaxis.set_minor_formatter(NullFormatter())
     for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     figure.savefig(part, format="png", dpi=100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Callable, Sequence
 
@@ -13,6 +14,8 @@ from mxnet.gluon import nn
 
 LARGEST_SIZE = 4096  # pixels of a crop's side
 LARGEST_LEVEL = 1e6  # of a mean or a scale
+NETWORK_LOCK = threading.RLock()
+"""Held while a network predicts: Gluon keeps the state of a call on its blocks, so threads must take turns."""
 
 
 @dataclass(frozen=True)

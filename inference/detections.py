@@ -14,7 +14,7 @@ class Detection(NamedTuple):
 
     Attributes:
         box: (4,) float64 x0, y0, x1, y1 in pixels of the image; it may reach beyond the border.
-        score: larger is surer; its scale is the detector's own.
+        score: 0 to 1, larger is surer; what it means depends on the detector, see docs/face_detector.md.
     """
 
     box: np.ndarray

@@ -7,8 +7,9 @@ detector finds by itself, those of `get_detector` return that one, so detectors 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import mxnet as mx
@@ -17,9 +18,15 @@ import numpy as np
 from common.readers import read_json
 from gluon_models.detector.network import find_boxes
 from gluon_models.detector.weights import load_detector
+from gluon_models.spec import NETWORK_LOCK
 from gluon_models.weights import shipped_weights
 from inference.detections import TIGHT_BOX, Detection
 from inference.given_boxes import FileDetector
+
+# MXNet and oneDNN keep what they prepared for each shape, without end by default, and photos come in all shapes. These
+# numbers hold the last few; both libraries read them when a network first runs.
+os.environ.setdefault("MXNET_MKLDNN_CACHE_NUM", "100")
+os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", "200")
 
 
 class FaceDetector(Protocol):
@@ -87,22 +94,31 @@ class HaarDetector:
     _MIN_FACE = 24  # pixels there
     _MERGE_OVERLAP = 0.4  # of the smaller box
 
-    def __init__(self) -> None:
-        self._cascade = cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_alt2.xml"))
-
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
-        """Faces of image (H, W, 3), the largest first; the score is the sum of votes in the cascade's last stage."""
+        """Faces of image (H, W, 3), the largest first; the score is v / (1 + v) of the last stage's sum of votes v."""
         height, width = image.shape[:2]
         zoom = min(1.0, self._DETECTION_SIDE / max(height, width))
         small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
         gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), small, interpolation=cv2.INTER_AREA)
-        found, _, votes = self._cascade.detectMultiScale3(
+        found, _, votes = _cascade().detectMultiScale3(
             gray, 1.1, 3, 0, (self._MIN_FACE, self._MIN_FACE), outputRejectLevels=True
         )
         factors = np.array([width / small[0], height / small[1]] * 2)
         boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in found], float).reshape(-1, 4) * factors
-        detections = [Detection(box, float(vote)) for box, vote in zip(boxes, np.ravel(votes))]
+        scores = [max(float(vote), 0.0) / (1 + max(float(vote), 0.0)) for vote in np.ravel(votes)]
+        detections = [Detection(box, score) for box, score in zip(boxes, scores)]
         return merge_overlapping(detections, self._MERGE_OVERLAP)
+
+
+_OF_THREAD = threading.local()
+
+
+def _cascade() -> cv2.CascadeClassifier:
+    """This thread's own cascade: one that threads share returns other faces, or ends the process."""
+    if not hasattr(_OF_THREAD, "cascade"):
+        file = os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_alt2.xml")
+        _OF_THREAD.cascade = cv2.CascadeClassifier(file)
+    return _OF_THREAD.cascade
 
 
 FASTER_RCNN_WEIGHTS = "faster_rcnn"  # the file that ships
@@ -137,10 +153,16 @@ class FasterRcnnDetector:
         path = shipped_weights(FASTER_RCNN_WEIGHTS) if weights is None else weights
         self._net = load_detector(path, self._context)
         self._net.set_nms(nms_thresh=largest_overlap, nms_topk=-1, post_nms=-1)
+        self._made_of = (path, least_score, largest_overlap, context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles read the weights again: Gluon's blocks can be neither copied nor pickled."""
+        return type(self), self._made_of
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3), the surest first; the score is the network's probability."""
-        boxes, scores = find_boxes(self._net, image, self._context)
+        with NETWORK_LOCK:
+            boxes, scores = find_boxes(self._net, image, self._context)
         return [Detection(box, float(score)) for box, score in zip(boxes, scores) if score >= self._least_score]
 
 
@@ -171,17 +193,27 @@ class CorrectedDetector:
     Args:
         detector: what finds the faces.
         correction: measured for its boxes.
+        min_score: of the faces that are kept.
+        min_face: longer side of the smallest corrected box that is kept, pixels.
     """
 
     box_kind = TIGHT_BOX
     passes = 2
 
-    def __init__(self, detector: FaceDetector, correction: BoxCorrection) -> None:
+    def __init__(
+        self, detector: FaceDetector, correction: BoxCorrection, min_score: float = 0.0, min_face: float = 0.0
+    ) -> None:
         self._detector, self._correction = detector, correction
+        self._min_score, self._min_face = min_score, min_face
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3)."""
-        return [Detection(self._correction.apply(box), score) for box, score in self._detector(image, name)]
+        found = [Detection(self._correction.apply(box), score) for box, score in self._detector(image, name)]
+        return [
+            each
+            for each in found
+            if each.score >= self._min_score and (each.box[2:] - each.box[:2]).max() >= self._min_face
+        ]
 
 
 class WholeImage:
@@ -205,6 +237,8 @@ def get_detector(
     boxes: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     context: mx.Context | None = None,
+    min_score: float | None = None,
+    min_face: float = 0.0,
 ) -> FaceDetector:
     """A detector that returns tight landmark boxes.
 
@@ -213,6 +247,8 @@ def get_detector(
         boxes: JSON file for "file", see `FileDetector`.
         weights: of "faster_rcnn"; those that ship if None.
         context: that "faster_rcnn" runs on; the CPU if None.
+        min_score: of a face that "haar" or "faster_rcnn" finds, 0 to 1; the detector's own if None.
+        min_face: longer side of the smallest face's tight box that is kept, pixels.
 
     Raises:
         ValueError: an unknown name, boxes missing, boxes or weights given in vain, or no weights ship.
@@ -225,8 +261,13 @@ def get_detector(
         raise ValueError(f"detector '{name}' {needs} file of boxes: such a file and the detector 'file' go together")
     if weights is not None and name != "faster_rcnn":
         raise ValueError(f"detector '{name}' takes no weights: such a file and the detector 'faster_rcnn' go together")
+    if name not in DETECTORS and (min_score is not None or min_face):
+        raise ValueError(f"detector '{name}' finds no faces: least scores and sizes are for {' and '.join(DETECTORS)}")
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise ValueError(f"the least score of a face is 0 to 1, not {min_score:g}")
     if name == "haar":
-        return CorrectedDetector(HaarDetector(), HAAR_CORRECTION)
+        return CorrectedDetector(HaarDetector(), HAAR_CORRECTION, min_score or 0.0, min_face)
     if name == "faster_rcnn":
-        return CorrectedDetector(FasterRcnnDetector(weights, context=context), FASTER_RCNN_CORRECTION)
+        finds = FasterRcnnDetector(weights, LEAST_SCORE if min_score is None else min_score, context=context)
+        return CorrectedDetector(finds, FASTER_RCNN_CORRECTION, 0.0, min_face)
     return WholeImage() if boxes is None else FileDetector(boxes)

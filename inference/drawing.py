@@ -29,11 +29,17 @@ DARK: Colour = (30, 30, 30)
 
 _SHIFT = 4  # OpenCV's fixed-point coordinates: sixteenths of a pixel
 _FAR = 1 << 20  # pixels; beyond, they would not fit OpenCV's 32 bits
+_LEAST_BOX_LINE = 0.8  # pixels: thinner lines are lost where a picture is shown smaller
+_LEAST_LABEL_LINE = 0.6  # which makes digits of 9 pixels
 _FINE = 4  # small faces are drawn so many times larger at most, then scaled down: OpenCV has no line below one pixel
 
 
 def draw_faces(
-    image: np.ndarray, faces: Sequence[LocatedFace], markup: Markup, labels: Sequence[str] | None = None
+    image: np.ndarray,
+    faces: Sequence[LocatedFace],
+    markup: Markup,
+    labels: Sequence[str] | None = None,
+    indices: bool = False,
 ) -> np.ndarray:
     """A copy of an image with its faces drawn on it; line width and dots follow each face's size.
 
@@ -42,6 +48,7 @@ def draw_faces(
         faces: boxes and points in its pixels.
         markup: of the points.
         labels: a few letters for each face's box, such as its number.
+        indices: write each landmark's number, from 0, beside it.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -49,6 +56,8 @@ def draw_faces(
     drawn = image.copy()
     for face, label in zip(faces, labels or [""] * len(faces)):
         _draw_face(drawn, face, markup, label)
+        if indices:
+            _draw_indices(drawn, face)
     return drawn
 
 
@@ -67,10 +76,19 @@ def _draw_face(image: np.ndarray, face: LocatedFace, markup: Markup, label: str)
     def to_canvas(points: np.ndarray) -> np.ndarray:
         return (np.clip(points, -_FAR, _FAR) - corner + 0.5) * fine - 0.5
 
-    _draw_box(canvas, to_canvas(face.box.reshape(2, 2)), line_width * fine)
+    _draw_box(canvas, to_canvas(face.box.reshape(2, 2)), max(line_width, _LEAST_BOX_LINE) * fine)
     _draw_points(canvas, to_canvas(face.points), markup, line_width * fine)
-    _draw_label(canvas, to_canvas(face.box[:2]), label, line_width * fine)
+    _draw_label(canvas, to_canvas(face.box[:2]), label, max(line_width, _LEAST_LABEL_LINE) * fine)
     region[:] = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _draw_indices(image: np.ndarray, face: LocatedFace) -> None:
+    size = float((face.box[2:] - face.box[:2]).mean())
+    scale = float(np.clip(size / 700, 0.25, 1.0))
+    for index, point in enumerate(np.clip(face.points, -_FAR, _FAR)):
+        corner = tuple(int(value) for value in np.round(point + np.array([3 * scale, -3 * scale])))
+        for colour, width in ((DARK, 3), (WHITE, 1)):
+            cv2.putText(image, str(index), corner, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
 
 
 def _region(image: np.ndarray, face: LocatedFace, border: float) -> tuple[np.ndarray, np.ndarray]:

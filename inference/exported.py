@@ -17,6 +17,7 @@ from mxnet import onnx as mx_onnx
 from mxnet.gluon import HybridBlock, SymbolBlock
 
 from gluon_models.spec import InputSpec, Normalize
+from inference.detectors import CORRECTIONS
 from inference.pipeline import points_from_output
 
 INPUT = "data"
@@ -120,6 +121,11 @@ def _tidy(model: onnx.ModelProto, num_landmarks: int) -> None:
     model.opset_import[0].version = OPSET
     faces, landmarks, *rest = model.graph.output[0].type.tensor_type.shape.dim
     faces.dim_param, landmarks.dim_value = "batch", num_landmarks
+    for node in model.graph.node:
+        # MXNet counts the elements of one axis by the product of a list of one, at which OpenCV's reader crashes.
+        if node.op_type == "ReduceProd":
+            node.op_type = "Identity"
+            del node.attribute[:]
     if len(rest) == 1:  # points; heatmaps have the size that the crop gives them
         rest[0].dim_value = 2
 
@@ -145,6 +151,13 @@ def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict
         "use": {
             "crop": "a square about the centre of the face's landmark box (x0, y0, x1, y1), black outside the photo, "
             f"scaled to {size} x {size} pixels; side = (1 + {margin}) * max(x1 - x0, y1 - y0); pixel centres are whole",
+            "interpolation": f"bilinear (OpenCV's warpAffine); where side is above {2 * size} pixels, the photo is "
+            f"first averaged (INTER_AREA) over cells of the whole part of side / {size} pixels",
+            "detector_box_to_landmark_box": {
+                "meaning": "of a detector's box: the centre moves by shift times its width and height, which are then "
+                "multiplied by width and height; run the network twice, the second time on the tight box of its points",
+                **{name: correction._asdict() for name, correction in CORRECTIONS.items()},
+            },
             **use,
             "crop_to_image": f"x_image = (x0 + x1 - side) / 2 + (x_crop + 0.5) * side / {size} - 0.5, and y alike",
         },

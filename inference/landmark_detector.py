@@ -15,7 +15,7 @@ from gluon_models.weights import WeightsInfo
 from inference.detections import Detection
 from inference.detectors import DEFAULT_DETECTOR, FaceDetector, get_detector
 from inference.given_boxes import as_detections
-from inference.pipeline import PointPredictor, locate
+from inference.pipeline import PointPredictor, locate_in_images
 from inference.shape_model import load_shape_model
 
 
@@ -44,6 +44,14 @@ class LandmarkDetector:
 
     def __init__(self, predictor: PointPredictor, detector: FaceDetector, markup: Markup) -> None:
         self.predictor, self.detector, self.markup = predictor, detector, markup
+        self._made_of: tuple[Any, ...] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles read the weights again: Gluon's blocks can be neither copied nor pickled."""
+        if self._made_of is None:
+            raise TypeError("only a LandmarkDetector of from_pretrained can be copied or pickled: make it by that")
+        weights, *options = self._made_of
+        return type(self).from_pretrained, (weights, self.detector, *options)
 
     @classmethod
     def from_pretrained(
@@ -69,11 +77,14 @@ class LandmarkDetector:
             ValueError, FileNotFoundError: weights, a detector or a shape model that are not there or damaged, or what
                 is for heatmaps given for a network that returns points.
         """
-        net, info = load_weights(find_weights(name_or_path), model, ctx)
+        weights = find_weights(name_or_path)
+        net, info = load_weights(weights, model, ctx)
         found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector
         fitted = load_shape_model(shape_model) if shape_model else None
         predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
-        return cls(predictor, found_by, markup_of(info))
+        joined = cls(predictor, found_by, markup_of(info))
+        joined._made_of = (weights, ctx, model, decoding, shape_model)
+        return joined
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:
         """Faces of an image with their landmarks, in the detector's order.
@@ -86,7 +97,7 @@ class LandmarkDetector:
             ValueError: the array is no such image.
         """
         check_image(image)
-        return self._landmarks(image, self.detector(image, name), getattr(self.detector, "passes", 1))
+        return self._landmarks([image], [self.detector(image, name)], self._passes())[0]
 
     def detect(self, image: np.ndarray, boxes: Sequence[Sequence[float]] | np.ndarray) -> list[LocatedFace]:
         """Landmarks in given boxes, all sent through the network together.
@@ -100,15 +111,48 @@ class LandmarkDetector:
             ValueError: the array is no such image, or a box has no area, lies outside it or is not in pixels.
         """
         check_image(image)
-        return self._landmarks(image, as_detections(boxes), 1)
+        return self._landmarks([image], [as_detections(boxes)], 1)[0]
 
-    def _landmarks(self, image: np.ndarray, found: Sequence[Detection], passes: int) -> list[LocatedFace]:
-        if not found:
-            return []
-        for box, _ in found:
-            _check_overlap(box, image)
-        points_image = locate(self.predictor, image, [box for box, _ in found], passes)
-        return [LocatedFace(box, points, score) for (box, score), points in zip(found, points_image)]
+    def detect_batch(
+        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Sequence[float]] | np.ndarray] | None = None
+    ) -> list[list[LocatedFace]]:
+        """Faces of several images, of any sizes, their crops sent through the network together.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+            boxes: for each image (n, 4) as `detect` takes them; the detector finds them if None.
+
+        Returns:
+            The faces of each image.
+
+        Raises:
+            ValueError: an array is no such image, a box lies outside its image, or not every image has boxes.
+        """
+        for image in images:
+            check_image(image)
+        if boxes is None:
+            return self._landmarks(images, [self.detector(image) for image in images], self._passes())
+        if len(boxes) != len(images):
+            raise ValueError(f"{len(boxes)} lists of boxes for {len(images)} images: give one for each image")
+        return self._landmarks(images, [as_detections(each) for each in boxes], 1)
+
+    def _passes(self) -> int:
+        return getattr(self.detector, "passes", 1)
+
+    def _landmarks(
+        self, images: Sequence[np.ndarray], found: Sequence[Sequence[Detection]], passes: int
+    ) -> list[list[LocatedFace]]:
+        faces: list[list[LocatedFace]] = [[] for _ in images]
+        owners = [number for number, each in enumerate(found) for _ in each]
+        detections = [detection for each in found for detection in each]
+        for number, detection in zip(owners, detections):
+            _check_overlap(detection.box, images[number])
+        if detections:
+            boxes = [detection.box for detection in detections]
+            points_image = locate_in_images(self.predictor, [images[number] for number in owners], boxes, passes)
+            for number, (box, score), points in zip(owners, detections, points_image):
+                faces[number].append(LocatedFace(box, points, score))
+        return faces
 
 
 def markup_of(info: WeightsInfo) -> Markup:

@@ -14,7 +14,7 @@ from mxnet.gluon import HybridBlock
 from datasets.faces import Face, FaceDataset
 from datasets.geometry import crop_matrix, invert, landmark_box, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS, HeatmapCodec
-from gluon_models.spec import InputSpec, NetworkInput
+from gluon_models.spec import NETWORK_LOCK, InputSpec, NetworkInput
 from inference.fused import fused
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
 
@@ -95,13 +95,15 @@ class PointPredictor:
 
     def output(self, crops: np.ndarray) -> np.ndarray:
         """The network's output for crops (n, H, W, 3), all run at once: points or heatmaps, float32."""
-        return _numbers(self._run(self._input(crops, self._ctx)))
+        with NETWORK_LOCK:
+            return _numbers(self._run(self._input(crops, self._ctx)))
 
     def _stages(self, crops: np.ndarray) -> np.ndarray:
-        faces = self._input(crops, self._ctx)
-        outputs = self._run.all_stages(faces) if hasattr(self._run, "all_stages") else [self._run(faces)]
-        # One after another, as heatmaps take much memory.
-        return np.stack([self._points(_numbers(output)) for output in outputs], axis=1)
+        with NETWORK_LOCK:
+            faces = self._input(crops, self._ctx)
+            outputs = self._run.all_stages(faces) if hasattr(self._run, "all_stages") else [self._run(faces)]
+            # One after another, as heatmaps take much memory.
+            return np.stack([self._points(_numbers(output)) for output in outputs], axis=1)
 
     def _points(self, output: np.ndarray) -> np.ndarray:
         if self._fitter is None:
@@ -170,9 +172,16 @@ def locate(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray],
     Raises:
         ValueError: a box without area, or a network that predicts NaN.
     """
+    return locate_in_images(predictor, [image] * len(boxes), boxes, passes)
+
+
+def locate_in_images(
+    predictor: Predictor, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], passes: int = 1
+) -> np.ndarray:
+    """As `locate`, of n boxes each with its own image."""
     for _ in range(passes):
         points_image = np.concatenate(
-            [_locate_once(predictor, image, part) for part in _parts(boxes, predictor.batch_size)]
+            [_locate_once(predictor, *zip(*part)) for part in _groups(list(zip(images, boxes)))]
         )
         if not np.isfinite(points_image).all():
             raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
@@ -180,8 +189,9 @@ def locate(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray],
     return points_image
 
 
-def _locate_once(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    crops, matrices = crop_faces(image, boxes, predictor.spec)
+def _locate_once(predictor: Predictor, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
+    cut = [crop_faces(image, [box], predictor.spec) for image, box in zip(images, boxes)]
+    crops, matrices = (np.concatenate(each) for each in zip(*cut))
     return to_image(predictor(crops), matrices)
 
 
@@ -189,6 +199,18 @@ def _parts(boxes: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarr
     """At most `size` at a time, so that the crops of hundreds of faces need no more memory than those of a batch."""
     for start in range(0, len(boxes), size):
         yield boxes[start : start + size]
+
+
+GROUP_SIZES = (8, 2, 1)  # faces of a photo that run together
+
+
+def _groups(faces: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Faces in groups of few sizes: MXNet keeps memory for each number of faces that it ever ran together."""
+    start = 0
+    while start < len(faces):
+        size = next(size for size in GROUP_SIZES if size <= len(faces) - start)
+        yield faces[start : start + size]
+        start += size
 
 
 def to_image(points_crop: np.ndarray, matrices: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, NamedTuple, Sequence
 
+import cv2
 import numpy as np
 
 from datasets.geometry import landmark_box
@@ -28,6 +29,8 @@ PATIENCE = 15  # frames for which a lost face keeps its number
 SAME_FACE = 0.4  # of the smaller box: a detection that shares more with a face that is followed is that face
 FOUND_AGAIN = 0.2  # of the smaller box: what a lost face shares with a detection that is to take its number
 MERGED = 0.7  # of the smaller box: two faces that share more are one
+SAME_SCENE = 0.45  # least correlation of two frames, see `same_scene`
+LEAST_CHANGE = 10.0  # grey levels, of a cut
 LEAST_SIDE = 8.0  # pixels of the box's longer side
 
 Find = Callable[[np.ndarray], Sequence[Detection]]
@@ -57,10 +60,12 @@ class TwoPasses(NamedTuple):
     Attributes:
         points: (n, K, 2) pixels, the mean of both.
         disagreements: (n,) mean distance between both over sqrt(w h) of the box.
+        distances: (n, K) the same of each point.
     """
 
     points: np.ndarray
     disagreements: np.ndarray
+    distances: np.ndarray
 
 
 def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> TwoPasses:
@@ -70,8 +75,8 @@ def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[n
     shifts = SHIFT * sizes.max(axis=1, keepdims=True)
     points = locate(predictor, image, np.concatenate([boxes + shifts, boxes - shifts]))
     one, other = np.split(points, 2)
-    apart = np.linalg.norm(one - other, axis=2).mean(axis=1)
-    return TwoPasses((one + other) / 2, apart / np.sqrt(sizes.prod(axis=1)))
+    distances = np.linalg.norm(one - other, axis=2) / np.sqrt(sizes.prod(axis=1))[:, None]
+    return TwoPasses((one + other) / 2, distances.mean(axis=1), distances)
 
 
 @dataclass
@@ -111,9 +116,14 @@ class FaceTracker:
         self._smoother()  # says what cannot be
         self._tracks: list[_Track] = []
         self._frames = self._identities = 0
+        self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray, seconds: float) -> list[TrackedFace]:
         """Faces of the next frame (H, W, 3) uint8 RGB and its time, the longest followed first."""
+        small = thumbnail(image)
+        if self._previous is not None and not same_scene(self._previous, small):
+            self._tracks = []  # whoever is where a face was before a cut may be someone else
+        self._previous = small
         self._follow(image)
         if self._must_find():
             self._add(image, self._find(image))
@@ -148,7 +158,7 @@ class FaceTracker:
         usable = [index for index, box in enumerate(boxes) if _can_show_a_face(box, image)]
         if usable:
             passes = locate_twice(self._predictor, image, [boxes[index] for index in usable])
-            for index, points, disagreement in zip(usable, *passes):
+            for index, points, disagreement in zip(usable, passes.points, passes.disagreements):
                 if disagreement <= LARGEST_DISAGREEMENT and _can_show_a_face(landmark_box(points), image):
                     faces[index] = TrackedFace(boxes[index], points, 0.0, None, float(disagreement))
         return faces
@@ -188,6 +198,19 @@ class FaceTracker:
             return
         self._identities += 1
         self._tracks.append(_Track(face._replace(identity=self._identities), smooth=self._smoother()))
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Image (H, W, 3) as (32, 32) grey levels."""
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+
+
+def same_scene(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two thumbnails (32, 32) are of one scene: they correlate, whatever their brightness, or differ little."""
+    one, other = one - one.mean(), other - other.mean()
+    if np.abs(one - other).mean() < LEAST_CHANGE:
+        return True
+    return float((one * other).sum()) >= SAME_SCENE * float(np.linalg.norm(one) * np.linalg.norm(other))
 
 
 def _shown(track: _Track, seconds: float) -> TrackedFace:

@@ -152,7 +152,7 @@ class TestMissing:
             load(copy, "full")
         assert str(caught.value) == (
             f"{copy / 'AFLWinfo_release.mat'}: AFLW full has 2 of 3 faces "
-            f"({copy / 'data/flickr/3/image00499.png'} is not there): complete it, or allow missing faces"
+            f"({copy / 'data/flickr/3/image00499.png'} is not there): complete it, or pass --allow-missing"
         )
         assert len(load(copy, "train")) == 2
 

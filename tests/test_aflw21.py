@@ -147,7 +147,7 @@ class TestFaults:
             load(copy, "all")
         assert str(caught.value) == (
             f"{copy / 'aflw.sqlite'}: AFLW all has 2 of 4 faces ({photo} is not there): complete it, "
-            "or allow missing faces"
+            "or pass --allow-missing"
         )
         faces = load(copy, "all", allow_missing=True)
         assert faces.names == ("0/image00002-39341", "2/image00035-39361")

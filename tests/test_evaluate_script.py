@@ -310,7 +310,9 @@ def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path,
     scipy.io.savemat(tmp_path / "AFLWinfo_release.mat", fields)
     weights = save_constant_network(tmp_path / "19.params", FRACTIONS[:19], 19)
     asked = text(weights, tmp_path / "out", "--dataset", "aflw", "--data", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"image00005\.png is not there\): complete it, or allow missing faces"):
+    with pytest.raises(
+        FileNotFoundError, match=r"image00005\.png is not there\): complete it, or pass --allow-missing"
+    ):
         evaluate.main(asked)
     assert evaluate.main([*asked, "--allow-missing"]) == 0
     shown = capsys.readouterr().out

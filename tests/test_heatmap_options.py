@@ -138,7 +138,7 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
     write_image(photo, np.full((70, 80, 3), 90, np.uint8))
     text = (photo, "--detector", "none", "--shape-model", folder / "shape.npz")
     assert predicted(folder, tmp_path / "out", *text, "--min-face", "40") == 0
-    assert "0 faces in 1 of 1 photos" in capsys.readouterr().out
+    assert "0 faces in 1 photo" in capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "photo.json").read_text(encoding="utf-8"))
     assert (content["faces"], content["detector"], content["shape_model"]) == ([], "none", "shape.npz")
     asked = []

@@ -57,18 +57,18 @@ def test_what_cannot_be_asked_for(tmp_path):
     [
         ((3, 3), [], False, None),
         ((2, 3), ["b is not there"], True, None),
-        ((2, 3), [], False, "D: X has 2 of 3 faces: complete it, or allow missing faces"),
+        ((2, 3), [], False, "D: X has 2 of 3 faces: complete it, or pass --allow-missing"),
         (
             (3, 3),
             ["c has no photo"],
             False,
-            "D: X has 3 of 3 faces (c has no photo): complete it, or allow missing faces",
+            "D: X has 3 of 3 faces (c has no photo): complete it, or pass --allow-missing",
         ),
         (
             (2, 8),
             list("abcdef"),
             False,
-            "D: X has 2 of 8 faces (a; b; c; d; and 2 more): complete it, or allow missing faces",
+            "D: X has 2 of 8 faces (a; b; c; d; and 2 more): complete it, or pass --allow-missing",
         ),
         ((0, 3), ["a"], True, "D: X has 0 of 3 faces (a): look elsewhere"),
     ],

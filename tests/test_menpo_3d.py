@@ -93,7 +93,7 @@ class TestFaces:
     def test_what_is_missing_is_named(self, menpo):
         (menpo / "fddb__img_9.t7").unlink()
         message = fails(FileNotFoundError, "Menpo-3D has 2 of 3 faces", load, menpo, "menpo_3d", "all")
-        assert "(fddb__img_9.jpg has no .t7): complete it, or allow missing faces" in message
+        assert "(fddb__img_9.jpg has no .t7): complete it, or pass --allow-missing" in message
         faces = load(menpo, "menpo_3d", "all", allow_missing=True)
         assert (len(faces), faces.expected_count) == (2, 3)
         assert faces.missing == ("2 of 3 faces", "fddb__img_9.jpg has no .t7")

@@ -4,11 +4,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from datasets.render.video import RenderedVideo
 from gluon_models import InputSpec
 from inference.detectors import Detection
 from inference.pipeline import PointPredictor
 from inference.smoothing import FaceSmoother
-from inference.tracking import LARGEST_DISAGREEMENT, PATIENCE, SHIFT, FaceTracker, locate_twice
+from inference.tracking import LARGEST_DISAGREEMENT, PATIENCE, SHIFT, FaceTracker, TrackedFace, locate_twice
 
 SPEC = InputSpec(size=32, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.25, output="points")
 CORNERS = np.array([[-0.4, -0.4], [0.4, -0.4], [-0.4, 0.4], [0.4, 0.4]])  # of a crop: a box as large as the last one
@@ -194,3 +195,13 @@ def test_bad_settings_are_refused():
         FaceTracker(PREDICTOR, Detector(), -1)
     with pytest.raises(ValueError, match="more than 0"):
         FaceTracker(PREDICTOR, Detector(), cutoff_hz=0.0)
+
+
+def test_a_cut_gives_new_numbers_and_a_flash_does_not():
+    scenes = [RenderedVideo(3, seed=seed, side=160) for seed in (0, 1)]
+    frames = [scene[k].image for scene in scenes for k in range(3)]
+    frames.insert(2, (frames[1] // 2 + 120).astype(np.uint8))  # a flash
+    tracker = FaceTracker(PREDICTOR, lambda image: [Detection(box_about(80, 80), 1.0)])
+    tracker._locate = lambda image, boxes: [TrackedFace(box, box_about(80, 80).reshape(2, 2), 1.0) for box in boxes]
+    numbers = [[face.identity for face in tracker(image, k / 25)] for k, image in enumerate(frames)]
+    assert numbers == [[1], [1], [1], [1], [2], [2], [2]]

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.markups import IBUG_68
 from inference.media.sources import Camera
-from inference.media.video_reader import VideoReader
+from inference.media.video_files import VideoWriting
+from inference.media.video_reader import Frame, VideoReader
 
 RATE = 25.0
 
@@ -126,3 +128,62 @@ def test_a_camera_goes_by_the_clock_and_ends_when_it_is_pulled(monkeypatch):
     assert (reader.rate, reader.declared, reader.broken, reader.missing) == (0, 0, [1], 0)
     reader.close()
     assert capture.released
+
+
+class Scripted:
+    """An open capture that shows frames at given seconds, and says what it is told of itself."""
+
+    def __init__(self, seconds, **properties):
+        self.seconds, self.shown = seconds, -1
+        self.properties = {getattr(cv2, f"CAP_PROP_{key}"): value for key, value in properties.items()}
+
+    def isOpened(self):
+        return True
+
+    def get(self, key):
+        if key == cv2.CAP_PROP_POS_MSEC:
+            return 1000 * self.seconds[self.shown]
+        return self.properties.get(key, 0.0)
+
+    def read(self):
+        self.shown += 1
+        shown = self.shown < len(self.seconds)
+        return shown, np.full((48, 64, 3), self.shown, np.uint8) if shown else None
+
+
+UNEVEN = [0.04 * k for k in range(10)] + [0.4 + 0.2 * k for k in range(10)]  # seconds; the whole lasts 2.4
+
+
+@pytest.mark.parametrize(("declared", "missing"), [(56, 0), (60, 0), (90, 70)])
+def test_a_number_of_frames_that_is_guessed_from_the_length_is_no_loss(tmp_path, monkeypatch, declared, missing):
+    capture = Scripted(UNEVEN, FPS=25.0, FRAME_COUNT=declared)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: capture)
+    reader = VideoReader(tmp_path / "a.mkv")
+    assert len(list(reader)) == 20
+    assert bool(reader.missing) == bool(missing)
+
+
+def test_pixels_that_are_not_square_are_widened(tmp_path, monkeypatch):
+    capture = Scripted([0.0, 0.04], FPS=25.0, FRAME_COUNT=2, SAR_NUM=16.0, SAR_DEN=15.0)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: capture)
+    reader = VideoReader(tmp_path / "a.mp4")
+    assert [frame.image.shape for frame in reader] == [(48, 68, 3)] * 2  # 64 * 16 / 15
+    assert reader.pixel_aspect_ratio == 16 / 15
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [([0.04 * k for k in range(8)], 8), (UNEVEN, 60)])
+def test_the_copy_lasts_as_long_as_the_video_and_plays_in_browsers(tmp_path, seconds, frames):
+    with open(tmp_path / "lines", "w") as lines:
+        writing = VideoWriting(tmp_path / "copy.mp4", lines, 25.0, IBUG_68)
+        for k, each in enumerate(seconds):
+            writing.write(Frame(k, each, np.full((48, 64, 3), 10 * k, np.uint8)), [])
+        writing.close()
+    writing.check()
+    assert writing.frames == len(seconds)
+    assert writing.codec in ("avc1", "vp09")
+    copy = VideoReader(tmp_path / "copy.mp4")
+    shown = levels(copy)
+    assert len(shown) == frames
+    assert shown[5] == 5  # at 0.2 seconds
+    if frames == 60:
+        assert (shown[12], shown[24], shown[59]) == (10, 12, 19)  # at 0.48, 0.96 and 2.36 seconds

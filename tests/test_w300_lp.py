@@ -101,7 +101,7 @@ class TestW300Lp:
     def test_a_missing_folder_is_named(self, lp, folder, shown):
         (lp / folder).rename(lp / "elsewhere")
         message = _fails(FileNotFoundError, "300W-LP has 6 of 8 faces", load, lp)
-        assert f"({shown}: no such folder (0 of 2)): complete it, or allow missing faces" in message
+        assert f"({shown}: no such folder (0 of 2)): complete it, or pass --allow-missing" in message
         faces = load(lp, allow_missing=True)
         assert (len(faces), faces.expected_count) == (6, 8)
         assert faces.missing == (f"{shown}: no such folder (0 of 2)",)

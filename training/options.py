@@ -66,9 +66,10 @@ class CommandLine:
     def make_parser(self) -> argparse.ArgumentParser:
         """The parser: what to train, on what, by which recipe, and where the run goes."""
         parser = cli.make_parser(self.description)
-        add_options(parser, self.settings_type, {"model": self.models, "dataset": self.datasets})
+        choices = {"model": self.models, "dataset": self.datasets}
+        add_options(parser.add_argument_group("what to train, and how to run it"), self.settings_type, choices)
         parser.set_defaults(model=self.models[0])
-        add_recipe_arguments(parser, self.recipes)
+        add_recipe_arguments(parser.add_argument_group("the recipe"), self.recipes)
         return parser
 
     def parse(

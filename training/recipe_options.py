@@ -19,7 +19,7 @@ def recipe_options(recipes: Mapping[str, Variants]) -> list[Option]:
     return [each for each in options_of(first) if each.default is not None]
 
 
-def add_recipe_arguments(parser: argparse.ArgumentParser, recipes: Mapping[str, Variants]) -> None:
+def add_recipe_arguments(parser: argparse._ActionsContainer, recipes: Mapping[str, Variants]) -> None:
     """Adds --recipe and an option for each value of the recipes, with every recipe's value in --help.
 
     Args:

@@ -103,15 +103,20 @@ def points_names(stem: str, count: int) -> list[str]:
     return [f"{stem}_{number}.pts" for number in range(1, count + 1)]
 
 
+def crop_names(stem: str, count: int) -> list[str]:
+    """Names of the aligned crops of a photo's faces."""
+    return [f"{stem}_{number}_crop.png" for number in range(1, count + 1)]
+
+
 def _outputs(stem: str, content: dict[str, Any]) -> set[str]:
     """All that a run writes whose JSON says this."""
     if "video" in content:
         return {f"{stem}.json", f"{stem}.jsonl", f"{stem}{VIDEO_SUFFIX}"}
-    faces = entry(content, "faces", list, stem)
-    return {f"{stem}.json", f"{stem}.png", *points_names(stem, len(faces))}
+    count = len(entry(content, "faces", list, stem))
+    return {f"{stem}.json", f"{stem}.png", *points_names(stem, count), *crop_names(stem, count)}
 
 
 def _stem_of_output(name: str) -> str | None:
     """The stem of its source if a file of this name can be an output."""
-    match = re.fullmatch(rf"(.+?)(\.jsonl?|\.png|{re.escape(VIDEO_SUFFIX)}|_\d+\.pts)", name, re.DOTALL)
+    match = re.fullmatch(rf"(.+?)(\.jsonl?|_\d+_crop\.png|\.png|{re.escape(VIDEO_SUFFIX)}|_\d+\.pts)", name, re.DOTALL)
     return match.group(1) if match else None

@@ -11,9 +11,11 @@ import numpy as np
 from datasets.images import write_image
 from datasets.markups import Markup
 from datasets.pts_files import write_pts
+from inference.aligned_crops import CropTemplate, aligned_crop
+from inference.confidence import PointConfidence
 from inference.drawing import draw_faces
 from inference.landmark_detector import LocatedFace
-from inference.media.output_folder import OutputFolder, points_names
+from inference.media.output_folder import OutputFolder, crop_names, points_names
 
 COORDINATES = "pixels of the upright image, x then y, centre of the first pixel at (0, 0); the .pts files count from 1"
 
@@ -25,12 +27,24 @@ class PhotoFiles:
         folder: where to.
         about: what each JSON holds besides the image and its faces, such as the model.
         markup: of the points.
+        indices: draw each landmark's number.
+        crops: write each face's aligned crop by this template.
     """
 
-    def __init__(self, folder: OutputFolder, about: Mapping[str, Any], markup: Markup) -> None:
+    def __init__(
+        self,
+        folder: OutputFolder,
+        about: Mapping[str, Any],
+        markup: Markup,
+        indices: bool = False,
+        crops: CropTemplate | None = None,
+    ) -> None:
         self._folder, self._about, self._markup = folder, about, markup
+        self._indices, self._crops = indices, crops
 
-    def write(self, photo: Path, image: np.ndarray, faces: Sequence[LocatedFace]) -> np.ndarray:
+    def write(
+        self, photo: Path, image: np.ndarray, faces: Sequence[LocatedFace], confidence: PointConfidence | None = None
+    ) -> np.ndarray:
         """Writes the files of one photo aside and then, JSON last, puts them in the place of an earlier run's.
 
         Returns:
@@ -39,13 +53,46 @@ class PhotoFiles:
         Raises:
             OSError: they could not be written; what an earlier run left is untouched.
         """
-        drawn = draw_faces(image, faces, self._markup)
+        numbers = [f"{number}" for number in range(1, len(faces) + 1)]
+        drawn = draw_faces(image, faces, self._markup, numbers, self._indices)
+        values = [plain_face(face) for face in faces]
+        if confidence is not None:
+            for value, each in zip(values, confidence.values):
+                value[confidence.kind] = np.round(each, 4).tolist()
+                value[f"mean_{confidence.kind}"] = round(float(each.mean()), 4)
         with self._folder.aside(photo) as aside:
-            names = self._write_aside(aside, photo, drawn, faces)
+            crops = self._write_crops(aside, photo, image, faces, values)
+            names = self._write_aside(aside, photo, drawn, faces, values)
+            names[1:1] = crops
             self._folder.put(aside, photo.stem, names)
         return drawn
 
-    def _write_aside(self, aside: Path, photo: Path, drawn: np.ndarray, faces: Sequence[LocatedFace]) -> list[str]:
+    def _write_crops(
+        self,
+        aside: Path,
+        photo: Path,
+        image: np.ndarray,
+        faces: Sequence[LocatedFace],
+        values: Sequence[dict[str, Any]],
+    ) -> list[str]:
+        """Writes the aligned crops, notes each with its matrix in `values`, and returns their names."""
+        if self._crops is None:
+            return []
+        names = crop_names(photo.stem, len(faces))
+        for name, face, value in zip(names, faces, values):
+            crop, matrix = aligned_crop(image, face.points, self._markup, self._crops)
+            write_image(aside / name, crop)
+            value["crop"] = {"file": name, "matrix": np.round(matrix, 6).tolist()}
+        return names
+
+    def _write_aside(
+        self,
+        aside: Path,
+        photo: Path,
+        drawn: np.ndarray,
+        faces: Sequence[LocatedFace],
+        values: Sequence[dict[str, Any]],
+    ) -> list[str]:
         """The names of the files written, in the order in which they are to appear."""
         stem = photo.stem
         names = points_names(stem, len(faces))
@@ -58,7 +105,7 @@ class PhotoFiles:
             "height": drawn.shape[0],
             **self._about,
             "coordinates": COORDINATES,
-            "faces": [plain_face(face) for face in faces],
+            "faces": values,
         }
         (aside / f"{stem}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return [f"{stem}.png", *names, f"{stem}.json"]

@@ -20,7 +20,10 @@ from inference.tracking import TrackedFace
 
 COORDINATES = "pixels of the upright frame, x then y, centre of the first pixel at (0, 0)"
 USUAL_RATE = 25.0  # frames per second of an annotated video where the source does not say
-_CODEC = "mp4v"  # MPEG-4 part 2: OpenCV's wheel has no encoder of H.264
+# The first that can be written: browsers play H.264 and VP9, not MPEG-4 part 2. OpenCV's wheel has no H.264 encoder.
+CODECS = ("avc1", "vp09", "mp4v")
+_JITTER = 0.75  # frames that a time stamp may be late without a frame being repeated
+LONGEST_PAUSE = 60.0  # seconds that one frame is repeated for at most
 
 
 class VideoWriting:
@@ -34,7 +37,8 @@ class VideoWriting:
 
     Attributes:
         size: width and height in pixels.
-        frames: written so far.
+        codec: of the copy, one of `CODECS`.
+        frames: of the video, written so far.
         faces: in all of them together.
     """
 
@@ -42,7 +46,11 @@ class VideoWriting:
         self._video, self._lines, self._rate, self._markup = video, lines, rate or USUAL_RATE, markup
         self._writer: cv2.VideoWriter | None = None
         self.size = (0, 0)
+        self.codec = ""
         self.frames = self.faces = 0
+        self._last: np.ndarray | None = None
+        self._seconds = self._gap = 0.0
+        self._written = 0
 
     def write(self, frame: Frame, faces: Sequence[TrackedFace]) -> np.ndarray:
         """Writes one frame; returns its annotated copy (H, W, 3)."""
@@ -50,23 +58,39 @@ class VideoWriting:
         self._lines.write(json.dumps(line) + "\n")
         labels = [f"{face.identity}" if face.identity else "" for face in faces]
         drawn = draw_faces(frame.image, faces, self._markup, labels)
-        self._open(drawn).write(_even(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)))
+        self.size = (drawn.shape[1], drawn.shape[0])
+        if self.frames:
+            self._gap = frame.seconds - self._seconds
+            self._repeat(self._gap)
+        self._last, self._seconds = _even(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), frame.seconds
+        self._put(self._last)
         self.frames += 1
         self.faces += len(faces)
         return drawn
 
-    def _open(self, image: np.ndarray) -> cv2.VideoWriter:
+    def _repeat(self, gap: float) -> None:
+        """Repeats the last frame until `gap` seconds after it, so that the copy lasts as long as the video."""
+        until = (self._seconds + min(gap, LONGEST_PAUSE)) * self._rate
+        while self._last is not None and until - self._written > _JITTER:
+            self._put(self._last)
+
+    def _put(self, image: np.ndarray) -> None:
         if self._writer is None:
-            height, width = image.shape[:2]
-            self.size = (width, height)
-            even = (width + width % 2, height + height % 2)
-            self._writer = cv2.VideoWriter(str(self._video), cv2.VideoWriter_fourcc(*_CODEC), self._rate, even)
-            if not self._writer.isOpened():
-                raise ValueError(f"frames of {width} x {height} pixels cannot be written as MPEG-4: scale the video")
-        return self._writer
+            self._writer = self._open(*image.shape[1::-1])
+        self._writer.write(image)
+        self._written += 1
+
+    def _open(self, width: int, height: int) -> cv2.VideoWriter:
+        for self.codec in CODECS:
+            fourcc = cv2.VideoWriter_fourcc(*self.codec)
+            writer = cv2.VideoWriter(str(self._video), cv2.CAP_FFMPEG, fourcc, self._rate, (width, height))
+            if writer.isOpened():
+                return writer
+        raise ValueError(f"frames of {width} x {height} pixels cannot be written as MPEG-4: scale the video")
 
     def close(self) -> None:
-        """Ends the video."""
+        """Ends the video; its last frame lasts as long as the one before it."""
+        self._repeat(self._gap)
         if self._writer is not None:
             self._writer.release()
 
@@ -75,8 +99,8 @@ class VideoWriting:
         written = cv2.VideoCapture(str(self._video), cv2.CAP_FFMPEG)
         count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
         written.release()
-        if count != self.frames:
-            raise OSError(f"the annotated video holds {count} of {self.frames} frames")
+        if count != self._written:
+            raise OSError(f"the annotated video holds {count} of {self._written} frames")
 
 
 class VideoFiles:
@@ -120,6 +144,8 @@ class VideoFiles:
             "height": writing.size[1],
             "frames_per_second": reader.rate or None,
             "frames": writing.frames,
+            "codec_of_the_copy": writing.codec,
+            "pixel_aspect_ratio": reader.pixel_aspect_ratio,
             "broken_frames": reader.broken,
             "missing_frames": reader.missing,
             "faces_in_all_frames": writing.faces,

@@ -21,7 +21,7 @@ class Frame(NamedTuple):
     Attributes:
         number: from 0; those that cannot be decoded are counted too.
         seconds: since the first one, by the file or, of a camera, by the clock.
-        image: (H, W, 3) uint8 RGB, upright.
+        image: (H, W, 3) uint8 RGB, upright, with square pixels.
     """
 
     number: int
@@ -38,6 +38,7 @@ class VideoReader:
     Attributes:
         rate: frames per second, 0 if that is not known.
         declared: how many frames the file says it has, 0 if that is not known.
+        pixel_aspect_ratio: width over height of a pixel in the file; frames are widened by it.
         broken: numbers of the frames so far that could not be decoded, with readable ones after them.
         missing: how many frames the file lacks at its end, once that is reached.
 
@@ -60,11 +61,13 @@ class VideoReader:
             raise ValueError(f"{source}: not a video that can be read; copy it again, or save it as .mp4 or .avi")
         self.rate = max(0.0, float(np.nan_to_num(self._capture.get(cv2.CAP_PROP_FPS), posinf=0.0)))
         self.declared = 0 if self._live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.pixel_aspect_ratio = 1.0 if self._live else _aspect_ratio(self._capture)
         self.broken: list[int] = []
         self.missing = 0
 
     def __iter__(self) -> Iterator[Frame]:
         number, failed, start = -1, [], None
+        seconds = gap = 0.0
         while len(failed) < (_CAMERA_TRIES if self._live else max(_TRIES, self.declared - number)):
             number += 1
             decoded, image = self._capture.read()
@@ -75,9 +78,18 @@ class VideoReader:
             failed = []
             now = monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             start = now if start is None else start
-            yield Frame(number, now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            gap, seconds = now - start - seconds, now - start
+            yield Frame(number, seconds, self._squared(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
         last = number - len(failed)
-        self.missing = _lacking(self.declared, last + 1)
+        # Matroska's number of frames is a guess from its length: where the frames last as long, none is missing.
+        lasts = round((seconds + gap) * self.rate)
+        self.missing = _lacking(self.declared, last + 1) and _lacking(self.declared, max(lasts, last + 1))
+
+    def _squared(self, image: np.ndarray) -> np.ndarray:
+        if self.pixel_aspect_ratio == 1:
+            return image
+        height, width = image.shape[:2]
+        return cv2.resize(image, (max(1, round(width * self.pixel_aspect_ratio)), height))
 
     @property
     def faults(self) -> str:
@@ -98,6 +110,11 @@ def _lacking(declared: int, found: int) -> int:
     """Frames that a file lacks; 0 if the difference is within what containers without an exact count are wrong by."""
     lacking = declared - found
     return lacking if lacking > max(2, 0.02 * declared) else 0
+
+
+def _aspect_ratio(capture: cv2.VideoCapture) -> float:
+    width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    return width / height if width > 0 and height > 0 else 1.0
 
 
 def _quieten() -> None:
