@@ -68,12 +68,14 @@ class Entry:
         subsets: Parts that its reader knows; the first is measured on where none is named.
         training: What is trained on, or "" if nothing is.
         photo_of: What `is_validation` is asked about by a face's name, so that faces of one photo stay together.
+        is_mirrored: Whether a face is the mirror image of another one, which validation does without.
     """
 
     load: Callable[[Request], Loaded]
     subsets: tuple[str, ...]
     training: str = ""
     photo_of: Callable[[str], str] = str
+    is_mirrored: Callable[[str], bool] = lambda name: False
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -85,7 +87,8 @@ class Entry:
         """Numbers of the training faces to train on, and of those for validation."""
         validates = [ibug_300w.is_validation(self.photo_of(face)) for face in faces.names]
         numbers = range(len(faces))
-        return [k for k in numbers if not validates[k]], [k for k in numbers if validates[k]]
+        held_out = [k for k in numbers if validates[k] and not self.is_mirrored(faces.names[k])]
+        return [k for k in numbers if not validates[k]], held_out
 
 
 def _whole(faces: AnnotatedPhotos) -> Loaded:
@@ -99,7 +102,8 @@ def _plain(reader: ModuleType, asked: Request) -> Loaded:
 
 
 def _w300_lp(points: str, asked: Request) -> Loaded:
-    return _whole(w300_lp.load(asked.root, points, allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged))
+    mirrored = asked.subset == "all"
+    return _whole(w300_lp.load(asked.root, points, mirrored, asked.allow_missing, asked.keep_damaged))
 
 
 def _w300_lp_photo(name: str) -> str:
@@ -110,6 +114,13 @@ def _w300_lp_photo(name: str) -> str:
     part, _, copy = name.partition("/")
     photo = copy[len(part.replace("_Flip", "")) + 1 :].rpartition("_")[0]
     return f"{part.replace('_Flip', '').lower()}/{photo.replace('image_train_', 'image_')}"
+
+
+def _is_mirrored_lp(name: str) -> bool:
+    return name.partition("/")[0].endswith("_Flip")
+
+
+_LP_TRAINING = {"training": "all", "photo_of": _w300_lp_photo, "is_mirrored": _is_mirrored_lp}
 
 
 def _aflw2000(asked: Request) -> Loaded:
@@ -148,8 +159,8 @@ CATALOG: dict[str, Entry] = {
         ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"),
         training="train",
     ),
-    "300w_lp": Entry(partial(_w300_lp, "2d"), ("all",), training="all", photo_of=_w300_lp_photo),
-    "300w_lp_3d": Entry(partial(_w300_lp, "3d"), ("all",), training="all", photo_of=_w300_lp_photo),
+    "300w_lp": Entry(partial(_w300_lp, "2d"), ("all", "unmirrored"), **_LP_TRAINING),
+    "300w_lp_3d": Entry(partial(_w300_lp, "3d"), ("all", "unmirrored"), **_LP_TRAINING),
     "aflw2000_3d": Entry(_aflw2000, ("all", *w300_lp.YAW_GROUPS)),
     "aflw": Entry(partial(_plain, aflw), ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
     "aflw21": Entry(partial(_plain, aflw21), ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),
