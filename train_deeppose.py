@@ -20,7 +20,7 @@ from engine.fit import Objective
 from evaluation.metrics import nme
 from gluon_models.deeppose import RECIPES, SPEC, Recipe, load_features
 from gluon_models.points import PointObjective, make_point_loss
-from inference.pipeline import PointPredictor, crop_dataset, to_image
+from inference.pipeline import crop_dataset, to_image
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
 
@@ -92,7 +92,7 @@ class DeepPoseTraining(LandmarkTraining):
         truth_crop = np.stack([transform_points(points, matrix) for points, matrix in pairs])
 
         def validate(net: HybridBlock) -> dict[str, float]:
-            points_crop = PointPredictor(net, context.spec, context.devices[0])(faces.crops)
+            points_crop = context.predictor(net)(faces.crops)
             error = nme(to_image(points_crop, faces.matrices), faces.truth_image, context.normalizer).mean()
             return {"nme": float(error), "mse": float(np.nanmean(np.square(points_crop - truth_crop)))}
 

@@ -34,7 +34,7 @@ from gluon_models.regions.network import (
 )
 from gluon_models.regions.objective import RegionObjective
 from gluon_models.weights import WeightsInfo, fill, load_weights, read_info
-from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
+from inference.pipeline import crop_dataset, predict_cropped
 from inference.region_bound import predict_with_true_boxes
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
@@ -108,17 +108,18 @@ class RegionTraining(LandmarkTraining):
     def make_validate(self, dataset: FaceDataset, context: TrainingContext) -> Validate:
         """NME; of a cascade also that of its direct network, and the bound with true boxes (Fig. 6)."""
         faces, spec, device = crop_dataset(dataset, context.spec), context.spec, context.devices[0]
+        batch_size = context.settings.validation_batch_size
 
         def error(predicted: np.ndarray) -> float:
             return float(nme(predicted, faces.truth_image, context.normalizer).mean())
 
         def measure(net: HybridBlock) -> float:
-            return error(predict_cropped(PointPredictor(net, spec, device), faces))
+            return error(predict_cropped(context.predictor(net), faces))
 
         def validate(net: HybridBlock) -> dict[str, float]:
             numbers = {"nme": measure(net)}
             if isinstance(net, RegionCascade):
-                numbers["nme_true_boxes"] = error(predict_with_true_boxes(net, spec, faces, device))
+                numbers["nme_true_boxes"] = error(predict_with_true_boxes(net, spec, faces, device, batch_size))
                 numbers.update({"nme_direct": measure(net.direct)} if net.direct else {})
             return numbers
 

@@ -61,6 +61,11 @@ class TrainingContext:
         """How the network sees a face."""
         return self.info.spec
 
+    def predictor(self, net: HybridBlock) -> PointPredictor:
+        """Runs a network on validation crops, in batches of their own size."""
+        size = self.settings.validation_batch_size
+        return PointPredictor(net, self.spec, self.devices[0], size)
+
     @property
     def normalizer(self) -> str:
         """Of the validation error."""
@@ -151,7 +156,7 @@ class LandmarkTraining(ABC):
         faces = crop_dataset(dataset, context.spec)
 
         def validate(net: HybridBlock) -> dict[str, float]:
-            predictor = PointPredictor(net, context.spec, context.devices[0])
+            predictor = context.predictor(net)
             stages = np.moveaxis(predict_cropped(StagePredictor(predictor), faces), 1, 0)
             errors = [float(nme(points, faces.truth_image, context.normalizer).mean()) for points in stages]
             each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
@@ -198,15 +203,15 @@ class LandmarkTraining(ABC):
         net = get_model(context.info.model, **context.info.overrides)
         folder = training.start_folder(settings)
         crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
-        training.initialise(net, (1, *crop_shape), devices, settings.seed)
+        static_shape = context.spec.output != "heatmaps"
+        training.initialise(net, (1, *crop_shape), devices, settings.seed, static_shape)
         objective = self.make_objective(net, context)
         self.fill_network(net, context)
-        samples = self.epoch_faces(faces, context)
+        read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
+        samples = self.epoch_faces(read, context)
         print(f"{len(samples)} training faces, {len(validation)} for validation")
         print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
         order = self.loader_order(samples, context)
-        if settings.cache:
-            samples = CachedFaces(samples, settings.workers, show_progress)
         crop, seed = self.make_crop(context), settings.seed
         with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
             fit = Fit(

@@ -157,20 +157,26 @@ class Activation(nn.HybridBlock):
     Attributes:
         dropout: fraction of the values that is dropped.
         samples: drop at prediction too, to average several predictions (Sec. 4).
+        saves_memory: apply the ReLU last, which gives the same values and keeps one feature map less for the backward
+            pass; prediction keeps the other order, whose ReLU can be fused with the convolution.
     """
 
     def __init__(self, dropout: float = DROPOUT, **kwargs: Any):
         super().__init__(**kwargs)
-        self.dropout, self.samples = dropout, False
+        self.dropout, self.samples, self.saves_memory = dropout, False, False
         with self.name_scope():
             self.norm = nn.BatchNorm()
 
     def hybrid_forward(self, F, x):
         """x (N, C, H, W) -> the same shape."""
-        active = F.relu(self.norm(x)) * ACTIVATION_GAIN
+        if self.saves_memory:
+            return F.relu(self._drop(F, self.norm(x) * ACTIVATION_GAIN))
+        return self._drop(F, F.relu(self.norm(x)) * ACTIVATION_GAIN)
+
+    def _drop(self, F, x):
         if not self.dropout:
-            return active
-        return F.Dropout(active, p=self.dropout, mode="always" if self.samples else "training")
+            return x
+        return F.Dropout(x, p=self.dropout, mode="always" if self.samples else "training")
 
 
 class LocalContext(nn.HybridBlock):
@@ -310,9 +316,13 @@ class LGCN(StagedNetwork):
         """Sets the rate of every dropout layer."""
         self._change_activations("dropout", share)
 
+    def save_memory(self) -> None:
+        """Makes training keep one feature map less per layer; its results stay the same."""
+        self._change_activations("saves_memory", True)
+
     def _change_activations(self, attribute: str, value: float) -> None:
         def change(block: nn.Block) -> None:
-            if isinstance(block, Activation) and block.dropout:
+            if isinstance(block, Activation) and (block.dropout or attribute == "saves_memory"):
                 setattr(block, attribute, value)
 
         self.apply(change)
