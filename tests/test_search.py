@@ -53,7 +53,7 @@ def test_every_trial_is_a_run_and_more_trials_add_to_those_before(trainings, tmp
     search.main([*text, "--trials", "3"])
     assert [Path(command[-1]).name for command in trainings.commands] == ["trial-000", "trial-001", "trial-002"]
     stored = json.loads((tmp_path / "out" / "search.json").read_text())["trials"]
-    assert [trial["nme"] for trial in stored] == pytest.approx([0.06, 0.07, 0.08])
+    assert [trial["error"] for trial in stored] == pytest.approx([6, 7, 8])
     assert (tmp_path / "out" / "search.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -77,7 +77,7 @@ def test_a_trial_that_fails_does_not_end_the_search(stub_trainings, tmp_path, ca
 
 def test_the_table_has_the_best_trial_first():
     trials = [Trial(1e-3, 1e-5, 0.08), Trial(0.01, 2e-4), Trial(2.5e-4, 1e-6, 0.0512)]
-    assert search.markdown(trials).splitlines()[2:] == [
+    assert search.markdown(trials, search.NME).splitlines()[2:] == [
         "| 2 | 0.00025 | 1e-06 | 5.12 % |",
         "| 0 | 0.001 | 1e-05 | 8.00 % |",
         "| 1 | 0.01 | 0.0002 | failed |",

@@ -2,7 +2,7 @@
 
 Each trial is an ordinary training run in OUT/trial-000 and so on. Interrupted trials are resumed, finished ones are not
 repeated, and a larger --trials adds to the earlier ones. Options not listed here, such as --data, go to the training
-script. Trials are judged on the validation faces. Writes search.json, search.md and search.png.
+script. Trials are judged on the validation faces: DeepPose by its loss, the mean squared error, others by NME. Writes search.json, search.md and search.png.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from matplotlib.figure import Figure
 from common import cli
 from common.files import make_folder, write_text, write_whole
 from engine.checkpoint import LAST
-from tools.study import result_of
+from tools.study import MSE, NME, Measure, result_of
 from training.discovery import ROOT, training_scripts
 
+MEASURES = {"train_deeppose.py": MSE}  # Sec. III: "minimal validation loss"; NME for other scripts
 SCRIPTS = tuple(path.name for path in training_scripts(ROOT))
 
 
@@ -34,12 +35,12 @@ class Trial(NamedTuple):
     Attributes:
         learning_rate: of the optimizer.
         weight_decay: of the optimizer.
-        nme: the best validation error, a fraction; None if the training diverged.
+        error: the lowest validation error of its epochs; None if the training diverged.
     """
 
     learning_rate: float
     weight_decay: float
-    nme: float | None = None
+    error: float | None = None
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -82,40 +83,46 @@ def trial_command(script: str, trial: Trial, epochs: int, further: Sequence[str]
 
 def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> Trial:
     """Trains one trial unless that is done already."""
-    if result_of(folder) is None:
+    measure = measure_of(script)
+    if result_of(folder, measure) is None:
         command = trial_command(script, trial, epochs, further, folder)
         print(shlex.join(command), flush=True)
         subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
-    return trial._replace(nme=result_of(folder))
+    return trial._replace(error=result_of(folder, measure))
 
 
-def markdown(trials: Sequence[Trial]) -> str:
+def measure_of(script: str) -> Measure:
+    """What a script's trials are ranked by."""
+    return MEASURES.get(script, NME)
+
+
+def markdown(trials: Sequence[Trial], measure: Measure) -> str:
     """The table as Markdown, the best trial first."""
-    lines = ["| trial | learning rate | weight decay | validation NME |", "|---|---|---|---|"]
+    lines = [f"| trial | learning rate | weight decay | {measure.text} |", "|---|---|---|---|"]
     for number in ranked(trials):
         trial = trials[number]
-        error = "failed" if trial.nme is None else f"{100 * trial.nme:.2f} %"
+        error = "failed" if trial.error is None else f"{measure.factor * trial.error:.2f} {measure.unit}"
         lines.append(f"| {number} | {trial.learning_rate:g} | {trial.weight_decay:g} | {error} |")
     return "\n".join(lines) + "\n"
 
 
 def ranked(trials: Sequence[Trial]) -> list[int]:
     """Numbers of the trials, the best first, failed ones last."""
-    return sorted(range(len(trials)), key=lambda k: math.inf if trials[k].nme is None else trials[k].nme)
+    return sorted(range(len(trials)), key=lambda k: math.inf if trials[k].error is None else trials[k].error)
 
 
-def draw(path: Path, trials: Sequence[Trial]) -> None:
+def draw(path: Path, trials: Sequence[Trial], measure: Measure) -> None:
     """Draws both values of every trial, the error as colour, a cross where the training failed."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    done = [trial for trial in trials if trial.nme is not None]
-    failed = [trial for trial in trials if trial.nme is None]
+    done = [trial for trial in trials if trial.error is not None]
+    failed = [trial for trial in trials if trial.error is None]
     if done:
         rates, decays, errors = zip(*done)
         dots = axes.scatter(
-            rates, decays, c=[100 * error for error in errors], cmap="cividis_r", s=70, edgecolors="0.3"
+            rates, decays, c=[measure.factor * error for error in errors], cmap="cividis_r", s=70, edgecolors="0.3"
         )
-        figure.colorbar(dots, ax=axes, label="validation NME, inter-ocular (%)")
+        figure.colorbar(dots, ax=axes, label=f"{measure.text} ({measure.unit})")
     if failed:
         axes.plot([trial.learning_rate for trial in failed], [trial.weight_decay for trial in failed], "x", color="0.4")
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="weight decay", title="Random search")
@@ -126,18 +133,21 @@ def draw(path: Path, trials: Sequence[Trial]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the search; 1 if every trial failed, else 0."""
     arguments = parse(argv)
-    out, trials = make_folder(arguments.out), []
+    out, trials, measure = make_folder(arguments.out), [], measure_of(arguments.script)
     for number in range(arguments.trials):
         drawn = draw_trial(number, arguments.search_seed, arguments.lr_range, arguments.wd_range)
         folder = out / f"trial-{number:03d}"
         trials.append(complete(arguments.script, drawn, arguments.epochs, arguments.further, folder))
         rows = [trial._asdict() for trial in trials]
-        write_text(out / "search.json", json.dumps({"script": arguments.script, "trials": rows}, indent=2) + "\n")
-        write_text(out / "search.md", markdown(trials))
-        draw(out / "search.png", trials)
+        write_text(
+            out / "search.json",
+            json.dumps({"script": arguments.script, "measure": measure.key, "trials": rows}, indent=2) + "\n",
+        )
+        write_text(out / "search.md", markdown(trials, measure))
+        draw(out / "search.png", trials, measure)
     best = trials[ranked(trials)[0]]
-    print(markdown(trials))
-    if best.nme is None:
+    print(markdown(trials, measure))
+    if best.error is None:
         print("every trial failed, see above", file=sys.stderr)
         return 1
     print(f"best: --lr {best.learning_rate:g} --wd {best.weight_decay:g}\nopen {out / 'search.png'}")

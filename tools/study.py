@@ -161,7 +161,7 @@ STUDIES = {
         "validation faces held out before or after augmenting (DeepPose, Sec. III)",
         "losses of 8.00 on validation and 27.84 on test faces",
         _DEEPPOSE,
-        (Cell("before", ""), Cell("after: copies of a face may be in both", "--split after")),
+        (Cell("before", "--split before"), Cell("after: copies of a face may be in both", "--split after")),
         MSE,
     ),
 }
@@ -198,13 +198,14 @@ def run_command(study: Study, cell: Cell, seed: int, further: Sequence[str], fol
 
 
 def result_of(folder: Path, measure: Measure = NME) -> float | None:
-    """The validation result of a finished run in its best epoch, else None."""
+    """The best validation result of a finished run, else None."""
     path = folder / "run.json"
     result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
     if not result:
         return None
     log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return json.loads(log[result["best_epoch"] - 1])[measure.key]
+    # A run keeps the epoch with the lowest NME; another measure may have its best epoch elsewhere.
+    return min(line[measure.key] for line in map(json.loads, log) if measure.key in line)
 
 
 def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
