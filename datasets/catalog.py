@@ -120,7 +120,8 @@ def _is_mirrored_lp(name: str) -> bool:
     return name.partition("/")[0].endswith("_Flip")
 
 
-_LP_TRAINING = {"training": "all", "photo_of": _w300_lp_photo, "is_mirrored": _is_mirrored_lp}
+def _w300_lp_entry(points: str) -> Entry:
+    return Entry(partial(_w300_lp, points), ("all", "unmirrored"), "all", _w300_lp_photo, _is_mirrored_lp)
 
 
 def _aflw2000(asked: Request) -> Loaded:
@@ -159,8 +160,8 @@ CATALOG: dict[str, Entry] = {
         ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"),
         training="train",
     ),
-    "300w_lp": Entry(partial(_w300_lp, "2d"), ("all", "unmirrored"), **_LP_TRAINING),
-    "300w_lp_3d": Entry(partial(_w300_lp, "3d"), ("all", "unmirrored"), **_LP_TRAINING),
+    "300w_lp": _w300_lp_entry("2d"),
+    "300w_lp_3d": _w300_lp_entry("3d"),
     "aflw2000_3d": Entry(_aflw2000, ("all", *w300_lp.YAW_GROUPS)),
     "aflw": Entry(partial(_plain, aflw), ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
     "aflw21": Entry(partial(_plain, aflw21), ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),

@@ -2,7 +2,9 @@
 
 Each trial is an ordinary training run in OUT/trial-000 and so on. Interrupted trials are resumed, finished ones are not
 repeated, and a larger --trials adds to the earlier ones. Options not listed here, such as --data, go to the training
-script. Trials are judged on the validation faces: DeepPose by its loss, the mean squared error, others by NME. Writes search.json, search.md and search.png.
+script. Trials are judged on the validation faces: DeepPose by its loss, the mean squared error, others by NME.
+
+Writes search.json, search.md and search.png.
 """
 
 from __future__ import annotations

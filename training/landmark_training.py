@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -31,6 +32,7 @@ from gluon_models.weights import WeightsInfo, fill
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
 from training import options as training
 from training.options import Command, CommandLine
+from training.plan import STEPS, Plan, measure_plan
 from training.recipe_options import Variants
 from training.settings import LandmarkSettings
 
@@ -70,6 +72,28 @@ class TrainingContext:
     def normalizer(self) -> str:
         """Of the validation error."""
         return "outer_eye" if self.markup.outer_eye_corners else "box_geometric"
+
+
+class ReadyTraining(NamedTuple):
+    """A training up to its first step.
+
+    Attributes:
+        context: see there.
+        faces: to train on, each once.
+        validation_faces: how many.
+        net: with the weights it starts from.
+        objective: the losses of a batch.
+        batches: of each epoch.
+        validate: measures a network.
+    """
+
+    context: TrainingContext
+    faces: FaceDataset
+    validation_faces: int
+    net: HybridBlock
+    objective: Objective
+    batches: Loader
+    validate: Validate
 
 
 class LandmarkTraining(ABC):
@@ -128,6 +152,10 @@ class LandmarkTraining(ABC):
         """Gives the initialised network the weights it starts from."""
         if context.settings.init:
             self.start_from(net, context.settings.init, context)
+
+    def start_advice(self, context: TrainingContext) -> str:
+        """What to pass where training starts from random weights and the paper's does not; else ""."""
+        return ""
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the network with the weights of --init."""
@@ -193,20 +221,21 @@ class LandmarkTraining(ABC):
         spec = context.spec
         return TrainingCrop(spec.size, spec.box_margin, context.markup, self.augmentation(context.recipe))
 
-    def main(self, argv: Sequence[str] | None = None) -> int:
-        """Trains one network as the command line says."""
-        settings, recipe, arguments = self.parse(argv)
+    @contextmanager
+    def ready(self, settings: Any, recipe: Any) -> Iterator[ReadyTraining]:
+        """Everything that training steps need, in memory; nothing is written."""
         devices = processors.contexts(settings.gpus)
         settings = training.prepare(settings, devices)
         faces, validation = self.load_faces(settings, recipe)
         context = self.make_context(settings, recipe, faces.markup, devices)
         net = get_model(context.info.model, **context.info.overrides)
-        folder = training.start_folder(settings)
         crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
         static_shape = context.spec.output != "heatmaps"
         training.initialise(net, (1, *crop_shape), devices, settings.seed, static_shape)
         objective = self.make_objective(net, context)
         self.fill_network(net, context)
+        if not settings.resume and self.start_advice(context):
+            print(f"all weights start at random: {self.start_advice(context)}")
         read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
         samples = self.epoch_faces(read, context)
         print(f"{len(samples)} training faces, {len(validation)} for validation")
@@ -214,21 +243,53 @@ class LandmarkTraining(ABC):
         order = self.loader_order(samples, context)
         crop, seed = self.make_crop(context), settings.seed
         with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
+            validate = self.make_validate(validation, context)
+            yield ReadyTraining(context, faces, len(validation), net, objective, batches, validate)
+
+    def plan(self, settings: Any, recipe: Any, steps: int = STEPS) -> Plan:
+        """What a training would take, by some measured steps and one validation."""
+        with self.ready(settings, recipe) as ready:
+            spec, devices = ready.context.spec, ready.context.devices
+            crop_shape = (len(spec.mean), spec.size, spec.size)
+            return measure_plan(
+                ready.context.info.model,
+                ready.net,
+                ready.batches,
+                ready.batches.samples,
+                ready.objective,
+                ready.validate,
+                ready.validation_faces,
+                self.fit_options(ready.context.settings, recipe),
+                devices,
+                recipe.batch_size,
+                training.planned_gigabytes(ready.net, crop_shape, recipe.batch_size, devices),
+                steps,
+            )
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Trains one network as the command line says."""
+        settings, recipe, arguments = self.parse(argv)
+        if settings.dry_run:
+            print(self.plan(settings, recipe).text())
+            return 0
+        with self.ready(settings, recipe) as ready:
+            context = ready.context
+            folder = training.start_folder(context.settings)
             fit = Fit(
-                net,
-                batches,
-                objective,
-                self.make_validate(validation, context),
+                ready.net,
+                ready.batches,
+                ready.objective,
+                ready.validate,
                 NME,
                 lambda best: save_weights(best, folder / "best.params", context.info),
-                self.fit_options(settings, recipe),
-                devices,
-                self.make_before_epoch(objective, context),
+                self.fit_options(context.settings, recipe),
+                context.devices,
+                self.make_before_epoch(ready.objective, context),
             )
-            record = RunRecord(folder, arguments, [str(device) for device in devices])
+            record = RunRecord(folder, arguments, [str(device) for device in context.devices])
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
         print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-        self.finish(faces, folder)
+        self.finish(ready.faces, folder)
         return 0
 
 

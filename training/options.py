@@ -93,7 +93,7 @@ class CommandLine:
         namespace = self.make_parser().parse_args(argv)
         if namespace.resume:
             namespace = self._resumed(namespace)
-        if not namespace.out:
+        if not namespace.out and not getattr(namespace, "dry_run", False):
             raise ValueError("--out RUN is missing: name a folder for the run")
         if namespace.dataset is None:
             namespace.dataset = "300w" if namespace.data else "rendered"
@@ -184,10 +184,15 @@ def initialise(
         net(mx.nd.zeros(input_shape, ctx=device))
 
 
+def planned_gigabytes(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, devices: list[mx.Context]) -> float:
+    """Gigabytes that MXNet plans on each device for a training step on crops (C, S, S)."""
+    return training_megabytes(net, (-(-batch_size // len(devices)), *crop_shape)) / 1024
+
+
 def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, devices: list[mx.Context]) -> str:
     """The memory that MXNet plans on each device for a training step on crops (C, S, S), and what is not in it."""
     share = -(-batch_size // len(devices))
-    gigabytes = training_megabytes(net, (share, *crop_shape)) / 1024
+    gigabytes = planned_gigabytes(net, crop_shape, batch_size, devices)
     beyond = (
         "the loss and cuDNN come on top" if devices[0].device_type == "gpu" else "a CPU takes more, often twice that"
     )

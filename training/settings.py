@@ -38,6 +38,9 @@ class TrainingSettings:
 class LandmarkSettings(TrainingSettings):
     """Options of every training script of landmark networks."""
 
+    dry_run: bool = switch(
+        "print what the training would take (faces, steps, rates, memory, hours by ten measured steps), train nothing"
+    )
     exclude: str | None = option(
         None, "leave out the faces of these photos: a text file with one name per line", metavar="FILE"
     )
