@@ -69,7 +69,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", choices=(*BOX_SOURCES, NO_DETECTOR), help=DETECTOR_HELP)
     parser.add_argument("--boxes", metavar="FILE", help=BOXES_HELP)
     parser.add_argument("--min-face", type=float, metavar="PIXELS", help=MIN_FACE_HELP)
-    parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
+    parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     parser.add_argument("--shape-model", metavar="FILE", help=SHAPE_MODEL_HELP)
     parser.add_argument("--redetect", type=int, metavar="N", default=REDETECT, help=REDETECT_HELP)
     parser.add_argument("--no-tracking", action="store_true", help="treat each frame of a video as a separate photo")

@@ -18,6 +18,7 @@ from datasets.fixed_samples import Chosen, FixedSamples, split_samples
 from datasets.geometry import transform_points
 from engine.fit import Objective
 from evaluation.metrics import nme
+from gluon_models.backbones import zoo_command
 from gluon_models.deeppose import RECIPES, SPEC, Recipe, load_features
 from gluon_models.points import PointObjective, make_point_loss
 from inference.pipeline import crop_dataset, to_image
@@ -35,7 +36,7 @@ class DeepPoseSettings(LandmarkSettings):
         None, "initial weights of all layers but the last: Gluon's resnet18_v1 or its first stages", metavar="FILE"
     )
     split: str = option(
-        "before",
+        "after",
         "hold out validation samples before or after copies of faces are made (docs/deeppose.md, D8)",
         choices=("before", "after"),
     )
@@ -79,6 +80,12 @@ class DeepPoseTraining(LandmarkTraining):
             layers = ", ".join(sorted({name.rsplit(".", 1)[0] for name in missing}))
             print(f"{path} holds all layers but {layers or 'the last'}, which start from random weights")
         super().fill_network(net, context)
+
+    def start_advice(self, context: TrainingContext) -> str:
+        """The paper starts from ImageNet's weights (Sec. III)."""
+        if context.settings.imagenet or context.settings.init:
+            return ""
+        return f"pass --imagenet resnet18_v1.params, which this writes: {zoo_command('resnet18_v1')}"
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
         """Compares points."""

@@ -1,7 +1,8 @@
 """Trains the region networks (gluon_models/regions/network.py); the defaults are the paper's, Sec. 5.2.
 
 --init loads networks that are already trained and freezes them: region_parts starts from region_direct, region_boxes
-from region_parts; the box network then starts from the direct network's features. Without --init, all networks of a
+from region_parts; with --box-start direct, as in the cpu recipe, the box network starts
+from the direct network's features. Without --init, all networks of a
 model are trained side by side.
 """
 
@@ -21,8 +22,10 @@ from datasets.markups import Markup
 from engine.fit import Objective
 from evaluation.metrics import nme
 from gluon_models import describe
+from gluon_models.backbones import zoo_command
 from gluon_models.points import PointObjective, make_point_loss
 from gluon_models.regions.network import (
+    BOX_STARTS,
     PATIENCE,
     RECIPES,
     Recipe,
@@ -72,10 +75,18 @@ class RegionTraining(LandmarkTraining):
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
         """Loads ImageNet's first convolution into every network, then the weights of --init."""
+        if context.recipe.box_start not in BOX_STARTS:
+            raise ValueError(f"unknown --box-start '{context.recipe.box_start}': choose one of {', '.join(BOX_STARTS)}")
         if context.settings.imagenet:
             for each in networks_of(net):
                 load_stem(each, context.settings.imagenet)
         super().fill_network(net, context)
+
+    def start_advice(self, context: TrainingContext) -> str:
+        """The paper starts from ImageNet's first convolution (Sec. 5.2)."""
+        if context.settings.imagenet or context.settings.init:
+            return ""
+        return f"pass --imagenet resnet50_v1.params, which this writes: {zoo_command('resnet50_v1')}"
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the whole model, or freezes and fills those of its networks that another model's file holds."""
@@ -90,7 +101,7 @@ class RegionTraining(LandmarkTraining):
             if target:
                 _copy(given, target, path)
                 freeze(target)
-        if net.boxes and net.direct:
+        if net.boxes and net.direct and context.recipe.box_start == "direct":
             _copy_features(net.direct, net.boxes.net)
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:

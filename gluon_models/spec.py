@@ -24,6 +24,7 @@ class InputSpec:
         output: "points", (N, K, 2) as fractions of the crop with x_crop = fraction * size - 0.5, or "heatmaps".
         stride: crop pixels per heatmap cell; 1 for points.
         sigma: of the Gaussians that heatmaps are trained on, in cells; 0 for points.
+        decoding: how heatmaps become points where nothing else is asked for, see `datasets.heatmaps`.
     """
 
     size: int
@@ -34,6 +35,7 @@ class InputSpec:
     output: str
     stride: int = 1
     sigma: float = 0.0
+    decoding: str = "subpixel"
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
