@@ -63,6 +63,7 @@ class TestNetwork:
         # Its 1x1 convolution with bias and normalisation, and the 3x3 weights that look at its maps.
         side = (64 * 68 + 68) + 2 * 68 + 9 * 68 * 64
         assert count(lgcn_64(side_branch=False)) == 1_096_980 - side
+        assert count(lgcn_128(side_branch=False)) == 4_105_224
 
     def test_what_it_sees_is_the_authors_input(self):
         crops = np.zeros((1, 2, 2, 3), np.uint8)

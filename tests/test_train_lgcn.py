@@ -46,7 +46,7 @@ def test_the_defaults_are_the_papers():
 
 def test_the_authors_have_their_own_batch_and_epochs():
     _, recipe = chosen("--recipe", "authors")
-    assert replace(recipe, batch_size=20, epochs=75) == RECIPE
+    assert replace(recipe, batch_size=20, epochs=75, loss="square_eq4", side_branch=False) == RECIPE
     assert (recipe.batch_size, recipe.epochs) == (16, 100)
 
 
@@ -89,7 +89,7 @@ def test_the_cpu_recipe_is_adam_on_the_mean():
 def test_the_papers_dropout_and_that_of_the_cpu_recipe():
     shares = []
     for text in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
-        net, context = network(*text)
+        net, context = network("--side-branch", "on", *text)
         train_lgcn.TRAINING.make_objective(net, context)
         first = net.cascade.local_context.layers[1]
         shares.append(first.dropout)
@@ -112,6 +112,10 @@ def test_switches_reach_the_network():
     objective = train_lgcn.TRAINING.make_objective(net, context)
     crops, points = np.zeros((1, 96, 96, 3), np.uint8), np.full((1, 68, 2), 50, "f")
     assert list(objective(net, (crops, points), mx.cpu())) == ["local", "full"]
+
+
+def test_the_paper_recipe_reads_whole_cells_and_the_cpu_recipe_between_them():
+    assert [network(*text)[1].spec.decoding for text in ((), ("--recipe", "cpu"))] == ["argmax", "subpixel"]
 
 
 def test_smaller_crops_are_of_the_same_network():
