@@ -26,6 +26,7 @@ from gluon_models.backbones import zoo_command
 from gluon_models.points import PointObjective, make_point_loss
 from gluon_models.regions.network import (
     BOX_STARTS,
+    CHANNELS,
     PATIENCE,
     RECIPES,
     Recipe,
@@ -54,6 +55,7 @@ class RegionSettings(LandmarkSettings):
     imagenet: str | None = option(
         None, "initial weights of the networks' first convolution: Gluon's resnet50_v1 (Sec. 5.2)", metavar="FILE"
     )
+    blocks: int = option(len(CHANNELS), "residual blocks of the direct network; those of parts have one less", least=1)
     dense_layers: int = option(1, "dense layers at the end of every network (Fig. 5a)")
     jaw_network: bool = option(
         False, "cascades: a network of its own places the jaw, which the paper found to be worse (Sec. 5.2)"
@@ -69,6 +71,10 @@ class RegionTraining(LandmarkTraining):
         """The network to train."""
         overrides = {"num_landmarks": markup.num_landmarks, "dropout": recipe.dropout}
         overrides["dense_layers"] = settings.dense_layers
+        if settings.blocks > len(CHANNELS):
+            raise ValueError(f"--blocks {settings.blocks}: there are {len(CHANNELS)} at most")
+        if settings.blocks < len(CHANNELS):
+            overrides.update(channels=list(CHANNELS[: settings.blocks]), units=[1] * settings.blocks)
         if settings.model != "region_direct":
             overrides["jaw_network"] = settings.jaw_network
         return describe(settings.model, markup.name, **overrides)

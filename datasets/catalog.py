@@ -157,7 +157,7 @@ def _own(asked: Request) -> Loaded:
 CATALOG: dict[str, Entry] = {
     "300w": Entry(
         partial(_plain, ibug_300w),
-        ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"),
+        ("common", "challenging", "full", "private", "indoor", "outdoor", "helen_test", "lfpw_test", "train"),
         training="train",
     ),
     "300w_lp": _w300_lp_entry("2d"),

@@ -103,6 +103,8 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
         _ibug_300w("challenging"),
         _ibug_300w("full"),
         _ibug_300w("private"),
+        _ibug_300w("indoor"),
+        _ibug_300w("outdoor"),
         _ibug_300w("helen_test", "these are the HELEN faces of the common subset, without those of LFPW", "common"),
         _ibug_300w("lfpw_test", "these are the LFPW faces of the common subset, without those of HELEN", "common"),
         _ibug_300w("train", _TRAINING),

@@ -159,6 +159,12 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
     ("name", "training", "switched"),
     [
         ("lgcn_kernel", train_lgcn.TRAINING, {"kernel", "side_branch", "global_context"}),
+        ("lgcn_loss", train_lgcn.TRAINING, {"loss"}),
+        ("ffld_norm", train_ffld.TRAINING, {"loss"}),
+        ("hourglass_decay", train_hourglass.TRAINING, {"loss", "decays_all"}),
+        ("region_blocks", train_regions.TRAINING, {"blocks"}),
+        ("region_dropout", train_regions.TRAINING, {"dropout"}),
+        ("region_jaw", train_regions.TRAINING, {"jaw_network"}),
         ("region_dense_layers", train_regions.TRAINING, {"dense_layers"}),
         ("region_optimizer", train_regions.TRAINING, {"optimizer"}),
         ("region_batch_size", train_regions.TRAINING, {"batch_size"}),

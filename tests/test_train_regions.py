@@ -83,6 +83,11 @@ def test_the_network_that_is_asked_for(model):
     jaw = {} if model == "region_direct" else {"jaw_network": True}
     assert info.overrides == {"num_landmarks": 68, "dropout": 0.25, "dense_layers": 2, **jaw}
     get_model(info.model, **info.overrides)
+    fewer = context_of("--model", model, "--blocks", "2").info
+    assert (fewer.overrides["channels"], fewer.overrides["units"]) == ([256, 512], [1, 1])
+    get_model(fewer.model, **fewer.overrides)
+    with pytest.raises(ValueError, match="--blocks 4: there are 3 at most"):
+        context_of("--blocks", "4")
 
 
 def test_each_network_is_trained_on_its_own_points():

@@ -115,7 +115,7 @@ def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset
         for dataset, entry in CATALOG.items()
         if dataset != OWN and (root / dataset).is_dir()
         for part in entry.subsets
-        if part not in ("train", entry.training) and (not wanted or {dataset, f"{dataset}/{part}"} & set(wanted))
+        if part not in ("train", "unmirrored", entry.training) and (not wanted or {dataset, f"{dataset}/{part}"} & set(wanted))
     ]
     for dataset, part in parts:
         try:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
-from datasets.catalog import CATALOG, DATASETS, training_pair
+from datasets.catalog import CATALOG, DATASETS, chosen_subset, load_subset, training_pair
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
@@ -119,6 +119,10 @@ class LandmarkTraining(ABC):
         """Training faces, followed by those of --more, and validation faces."""
         train, validation = self._data_set(settings, settings.dataset, settings.data)
         further = training.further_data(settings, DATASETS)
+        if "300w_lp" in (settings.dataset, *(name for name, _ in further)):
+            print(
+                "300W-LP holds turned copies of iBUG's photos: 300-W challenging and full are no test of this network"
+            )
         more = [self._data_set(settings, name, root)[0] for name, root in further]
         other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
         if other:
@@ -130,6 +134,8 @@ class LandmarkTraining(ABC):
     def _data_set(self, settings: Any, name: str, root: str | None) -> tuple[FaceDataset, FaceDataset]:
         """Training and validation faces of one data set, without those of the photos that --exclude names."""
         train, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
+        if settings.validate_on and name == settings.dataset:
+            train, validation = self._whole_set(settings)
         if not settings.exclude:
             return train, validation
         photos = read_photo_names(settings.exclude)
@@ -139,6 +145,16 @@ class LandmarkTraining(ABC):
             raise ValueError(f"{settings.exclude} names no photo of the training faces: give one file name per line")
         print(f"{left_out} faces of {name} left out, of the photos in {settings.exclude}")
         return kept[0], kept[1]
+
+    def _whole_set(self, settings: Any) -> tuple[FaceDataset, FaceDataset]:
+        """All training faces of the data set, and the subset that validation is asked to take."""
+        name, root = settings.dataset, settings.data
+        if name == "rendered":
+            raise ValueError("--validate-on: rendered faces have no subsets; name a data set of photos")
+        chosen = (CATALOG[name].training, chosen_subset(name, settings.validate_on))
+        train, validation = (load_subset(name, root, each, settings.allow_missing)[0] for each in chosen)
+        print(f"validation on {settings.validate_on}: these faces choose the best epoch, so they are no test any more")
+        return train, validation
 
     def epoch_faces(self, faces: FaceDataset, context: TrainingContext) -> FaceDataset:
         """What one epoch goes through: by default, each training face once."""

@@ -41,6 +41,11 @@ class LandmarkSettings(TrainingSettings):
     dry_run: bool = switch(
         "print what the training would take (faces, steps, rates, memory, hours by ten measured steps), train nothing"
     )
+    validate_on: str | None = option(
+        None,
+        "train on all training faces and validate on this subset, such as full for the region paper's 3,148 and 689",
+        metavar="SUBSET",
+    )
     exclude: str | None = option(
         None, "leave out the faces of these photos: a text file with one name per line", metavar="FILE"
     )
