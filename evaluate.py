@@ -41,6 +41,7 @@ from inference.evaluation import (
 from inference.quantized import cpu_note
 from report.evaluation_report import extreme_faces, write_report, write_stress
 from report.plots import Picture
+from report.quoted import quoted_lines
 
 PICTURE_SIDE = 192  # pixels
 PICTURE_MARGIN = 0.6  # of the longer side of the face's true box
@@ -180,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "missing": list(about.missing),
     }
     print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
+    print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
     if arguments.stress and result.found.any():
         curves = stress_curves(
             predictor,

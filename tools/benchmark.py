@@ -44,6 +44,7 @@ from engine import devices as processors
 from engine.fit import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
+from evaluation.published import QUOTED
 from gluon_models import get_model, get_spec, list_models, load_weights, shipped_weights
 from gluon_models.__main__ import add_up, summarize
 from inference.detectors import Detection, get_detector
@@ -297,6 +298,11 @@ def describe_cost(model: str, values: dict[str, Any]) -> str:
     """The figures of one network as lines to read."""
     lines = [
         f"{model}: {values['parameters']:,} parameters, {values['multiply_adds'] / 1e6:,.0f} million multiply-adds"
+    ]
+    lines += [
+        _line("  the paper's", f"{each.value:g} {each.unit} ({each.section})")
+        for each in QUOTED
+        if each.model == model and "per second" in each.unit
     ]
     for precision in PRECISIONS:
         lines += _prediction_lines(precision, values[precision])

@@ -115,7 +115,8 @@ def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset
         for dataset, entry in CATALOG.items()
         if dataset != OWN and (root / dataset).is_dir()
         for part in entry.subsets
-        if part not in ("train", "unmirrored", entry.training) and (not wanted or {dataset, f"{dataset}/{part}"} & set(wanted))
+        if part not in ("train", "unmirrored", entry.training)
+        if not wanted or {dataset, f"{dataset}/{part}"} & set(wanted)
     ]
     for dataset, part in parts:
         try:
@@ -267,7 +268,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     wanted = arguments.datasets.split(",") if arguments.datasets else None
     known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
     if set(wanted or ()) - known:
-        raise ValueError(f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common")
+        raise ValueError(
+            f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common"
+        )
     subsets, context = find_subsets(arguments.data, wanted), devices.contexts(arguments.gpus)[0]
     options = Options(context, arguments.batch_size, arguments.stress_faces, arguments.count, arguments.seed)
     index = shipped()
