@@ -27,7 +27,7 @@ from gluon_models import InputSpec, file_sha256, list_models, load_weights, ship
 from gluon_models.weights import info_path
 from inference.detectors import get_detector
 from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
-from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_answer, to_image
+from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_output, to_image
 from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
 
 BATCH_SIZES = (1, 5)
@@ -147,7 +147,7 @@ def write_and_measure_int8(
 def run_on_crops(run: Runner, exporter: Exporter, crops: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Points (n, K, 2) of a written network in pixels of crops (n, S, S, 3)."""
     parts = (crops[start : start + BATCH_SIZES[-1]] for start in range(0, len(crops), BATCH_SIZES[-1]))
-    return np.concatenate([points_from_answer(run(exporter.feed(part)), spec) for part in parts])
+    return np.concatenate([points_from_output(run(exporter.feed(part)), spec) for part in parts])
 
 
 def write_and_compare(
@@ -158,7 +158,7 @@ def write_and_compare(
     runners = {"mxnet": read_mxnet(*files, exporter.ctx)}
     if with_onnx:
         path = Path(f"{part}.onnx")
-        write_onnx(*files, path, exporter.feed(crops), num_landmarks=exporter.answer(crops).shape[1])
+        write_onnx(*files, path, exporter.feed(crops), num_landmarks=exporter.output(crops).shape[1])
         files.append(path)
         runners["onnx"] = read_onnx(path)
     worst = {}
@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     values = {
         **info.as_dict(),
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
-        **describe_graph(info.spec, arguments.raw_input, num_landmarks=exporter.answer(crops[:1]).shape[1]),
+        **describe_graph(info.spec, arguments.raw_input, num_landmarks=exporter.output(crops[:1]).shape[1]),
     }
     faces = int8_faces(arguments.calibration, info.spec, arguments.seed) if arguments.int8 else None
     files = export(exporter, prefix, crops, arguments.onnx, values, faces)

@@ -107,7 +107,7 @@ def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair
 
 
 def without_afw(faces: FaceDataset) -> FaceDataset:
-    """The faces of 300-W but for those of AFW."""
+    """The faces of 300-W without AFW's, whose whole photos test the detector [B11]."""
     kept = [k for k, name in enumerate(faces.names) if not name.startswith("afw/")]
     return faces if len(kept) == len(faces) else faces.subset(kept)
 

@@ -18,12 +18,14 @@ from common import cli
 from common.options import option
 from datasets.augment import Augmentation
 from datasets.faces import FaceDataset
+from datasets.geometry import transform_points
 from datasets.markups import Markup
 from engine.fit import Objective
 from evaluation.metrics import nme
 from gluon_models import describe
 from gluon_models.backbones import zoo_command
 from gluon_models.points import PointObjective, make_point_loss
+from gluon_models.regions.bound import predict_with_true_boxes
 from gluon_models.regions.network import (
     BOX_STARTS,
     CHANNELS,
@@ -38,8 +40,7 @@ from gluon_models.regions.network import (
 )
 from gluon_models.regions.objective import RegionObjective
 from gluon_models.weights import WeightsInfo, fill, load_weights, read_info
-from inference.pipeline import crop_dataset, predict_cropped
-from inference.region_bound import predict_with_true_boxes
+from inference.pipeline import crop_dataset, predict_cropped, to_image
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
 
@@ -136,7 +137,10 @@ class RegionTraining(LandmarkTraining):
         def validate(net: HybridBlock) -> dict[str, float]:
             numbers = {"nme": measure(net)}
             if isinstance(net, RegionCascade):
-                numbers["nme_true_boxes"] = error(predict_with_true_boxes(net, spec, faces, device, batch_size))
+                pairs = zip(faces.truth_image, faces.matrices)
+                truth_crop = np.stack([transform_points(points, matrix) for points, matrix in pairs])
+                bound = predict_with_true_boxes(net, spec, faces.crops, truth_crop, device, batch_size)
+                numbers["nme_true_boxes"] = error(to_image(bound, faces.matrices))
                 numbers.update({"nme_direct": measure(net.direct)} if net.direct else {})
             return numbers
 

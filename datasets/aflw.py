@@ -188,11 +188,7 @@ def face_name(photo: str, number: int) -> str:
 
 
 def find_photos(root: Path, photos: Sequence[str]) -> Path:
-    """The one of `PHOTO_FOLDERS` that holds a folder of these photos.
-
-    Raises:
-        FileNotFoundError: None does.
-    """
+    """The one of `PHOTO_FOLDERS` that holds a folder of these photos; FileNotFoundError if none does."""
     tops = sorted({photo.partition("/")[0] for photo in photos})
     for place in PHOTO_FOLDERS:
         if any((root / place / top).exists() for top in tops):

@@ -109,11 +109,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
 
 
 def find_database(root: Path) -> Path:
-    """`aflw.sqlite` in one of `DATABASE_FOLDERS`.
-
-    Raises:
-        FileNotFoundError: It is in none.
-    """
+    """`aflw.sqlite` in one of `DATABASE_FOLDERS`; FileNotFoundError if it is in none."""
     for folder in DATABASE_FOLDERS:
         if (root / folder / DATABASE_NAME).is_file():
             return root / folder / DATABASE_NAME

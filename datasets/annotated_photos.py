@@ -46,11 +46,7 @@ class AnnotatedPhotos:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Face:
-        """Reads the photo.
-
-        Raises:
-            ValueError: The photo or its annotation is damaged.
-        """
+        """Reads the photo; ValueError if the photo or its annotation is damaged."""
         if self.names[index] in self.damaged:
             raise ValueError(self.damaged[self.names[index]])
         # The annotations count in the stored pixels, whatever way up a viewer would turn them.

@@ -156,9 +156,4 @@ def with_colour(setting: Augmentation) -> Augmentation:
 
 def with_photometric(setting: Augmentation) -> Augmentation:
     """The same geometry with colour, blur, noise and occlusion at strengths that photos show."""
-    return replace(
-        with_colour(setting),
-        blur_probability=0.2,
-        noise_probability=0.2,
-        occlusion_probability=0.4,
-    )
+    return replace(with_colour(setting), blur_probability=0.2, noise_probability=0.2, occlusion_probability=0.4)

@@ -9,11 +9,11 @@ import numpy as np
 from datasets.augment import Augmentation, TrainingCrop
 from datasets.faces import Face, FaceDataset
 
-SIDE = 300  # pixels: "we resize the images [...] to a resolution of 300 x 300"
+SIDE = 300  # pixels: "we resize the images [...] to a resolution of 300 x 300" [D10]
 
 
 class FixedSamples:
-    """Every face of a data set as it is, then randomly changed copies of them in turn, always the same ones.
+    """Every face of a data set as it is, then randomly changed copies of them in turn, always the same ones [D11].
 
     A sample is a face whose box, with the margin that it was cut by, is the whole of its picture.
 
@@ -30,13 +30,7 @@ class FixedSamples:
     """
 
     def __init__(
-        self,
-        dataset: FaceDataset,
-        count: int,
-        setting: Augmentation,
-        margin: float,
-        seed: int = 0,
-        side: int = SIDE,
+        self, dataset: FaceDataset, count: int, setting: Augmentation, margin: float, seed: int = 0, side: int = SIDE
     ) -> None:
         if count < len(dataset):
             raise ValueError(f"{count} samples of {len(dataset)} faces: take at least as many samples")

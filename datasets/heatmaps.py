@@ -1,4 +1,4 @@
-"""Heatmaps of landmarks: Gaussian targets from points, and points from maps, by one object.
+"""Heatmaps of landmarks: Gaussian targets from points, and points from heatmaps, by one object.
 
 Maps are read cell by cell: x_heatmap = (x_crop + 0.5) / stride - 0.5, so whole coordinates are centres of cells.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-DECODINGS = ("subpixel", "argmax", "quarter", "enlarged")
+DECODINGS = ("subpixel", "argmax", "quarter", "enlarged")  # [H17]
 
 _FLOOR = 1e-3  # of the peak: what a neighbouring cell counts at least where logarithms are taken
 
@@ -28,7 +28,7 @@ class Peaks(NamedTuple):
 
 
 class HeatmapCodec:
-    """Turns points of the crop into maps and maps into points of the crop.
+    """Turns points of the crop into heatmaps and heatmaps into points of the crop.
 
     Args:
         size: cells along each side of a map.
@@ -61,7 +61,7 @@ class HeatmapCodec:
             points_crop: (N, K, 2), NaN where not annotated.
 
         Returns:
-            maps (N, K, size, size) float32, and visible (N, K) bool: whether the point is annotated and lies in the
+            heatmaps (N, K, size, size) float32, and visible (N, K) bool: whether the point is annotated and lies in the
             crop. The map of a point that is not visible is 0.
         """
         points_heatmap = self.to_heatmap(np.asarray(points_crop, np.float64))
@@ -72,8 +72,8 @@ class HeatmapCodec:
         profiles = np.exp(-0.5 * (distances / self.sigma) ** 2).astype(np.float32) * visible[..., None, None]
         return profiles[..., 1, :, None] * profiles[..., 0, None, :], visible
 
-    def decode(self, maps: np.ndarray, decoding: str = DECODINGS[0]) -> np.ndarray:
-        """Points from maps.
+    def decode(self, heatmaps: np.ndarray, decoding: str = DECODINGS[0]) -> np.ndarray:
+        """Points from heatmaps.
 
         "argmax": the centre of the largest cell. "quarter": from there a quarter of a cell towards the larger
         neighbour, along each axis. "enlarged": the largest pixel of the map enlarged bicubically to the crop.
@@ -81,48 +81,48 @@ class HeatmapCodec:
         each axis, which for a Gaussian is its centre.
 
         Args:
-            maps: (N, K, size, size).
+            heatmaps: (N, K, size, size).
             decoding: one of `DECODINGS`.
 
         Returns:
             points_crop (N, K, 2) float64.
 
         Raises:
-            ValueError: the decoding is not known, the maps have another size, or one is the same everywhere or not
+            ValueError: the decoding is not known, the heatmaps have another size, or one is the same everywhere or not
                 finite and has no peak.
         """
         if decoding not in DECODINGS:
             raise ValueError(f"unknown decoding '{decoding}': choose one of {', '.join(DECODINGS)}")
-        if maps.ndim != 4 or maps.shape[2:] != (self.size, self.size):
-            raise ValueError(f"heatmaps of shape {maps.shape} are not (N, K, {self.size}, {self.size})")
+        if heatmaps.ndim != 4 or heatmaps.shape[2:] != (self.size, self.size):
+            raise ValueError(f"heatmaps of shape {heatmaps.shape} are not (N, K, {self.size}, {self.size})")
         if decoding == "enlarged":
-            return self._largest_pixels(maps)
-        peaks = _peaks(maps)
+            return self._largest_pixels(heatmaps)
+        peaks = _peaks(heatmaps)
         points_heatmap = peaks.cells.astype(np.float64)
         if decoding != "argmax":
-            before, after = self._neighbours(maps, peaks)
+            before, after = self._neighbours(heatmaps, peaks)
             if decoding == "quarter":
                 points_heatmap += 0.25 * np.sign(after - before)
             else:
                 points_heatmap += _vertex(before, after)
         return self.to_crop(points_heatmap)
 
-    def _largest_pixels(self, maps: np.ndarray) -> np.ndarray:
-        _peaks(maps)  # says what has none
-        points = [_peaks(self._enlarge @ face @ self._enlarge.T).cells for face in maps.astype(np.float32)[:, None]]
+    def _largest_pixels(self, heatmaps: np.ndarray) -> np.ndarray:
+        _peaks(heatmaps)  # says what has none
+        points = [_peaks(self._enlarge @ face @ self._enlarge.T).cells for face in heatmaps.astype(np.float32)[:, None]]
         return np.concatenate(points).astype(np.float64)
 
-    def _neighbours(self, maps: np.ndarray, peaks: Peaks) -> tuple[np.ndarray, np.ndarray]:
+    def _neighbours(self, heatmaps: np.ndarray, peaks: Peaks) -> tuple[np.ndarray, np.ndarray]:
         """Logarithms (N, K, 2) of the cells before and after each peak along x and y, over the peak's own.
 
         Beyond the border the map goes on as a Gaussian of `sigma` would, whose logarithm bends by -1 / sigma ** 2.
         """
-        faces, landmarks = np.ogrid[: maps.shape[0], : maps.shape[1]]
+        faces, landmarks = np.ogrid[: heatmaps.shape[0], : heatmaps.shape[1]]
         x, y = peaks.cells[..., 0], peaks.cells[..., 1]
         ratios = []
         for step in (-1, 1):
-            along_x = maps[faces, landmarks, y, np.clip(x + step, 0, self.size - 1)]
-            along_y = maps[faces, landmarks, np.clip(y + step, 0, self.size - 1), x]
+            along_x = heatmaps[faces, landmarks, y, np.clip(x + step, 0, self.size - 1)]
+            along_y = heatmaps[faces, landmarks, np.clip(y + step, 0, self.size - 1), x]
             ratios.append(np.stack([along_x, along_y], axis=-1).astype(np.float64))
         positive = peaks.values[..., None] > 0
         # A map that is nowhere positive has no logarithm; its peak stays in the middle of the cell.
@@ -133,8 +133,8 @@ class HeatmapCodec:
         return np.where(at_start, bend - after, before), np.where(at_end, bend - before, after)
 
 
-def _peaks(maps: np.ndarray) -> Peaks:
-    flat = maps.reshape(*maps.shape[:2], -1)
+def _peaks(heatmaps: np.ndarray) -> Peaks:
+    flat = heatmaps.reshape(*heatmaps.shape[:2], -1)
     best = flat.argmax(axis=-1)
     values = np.take_along_axis(flat, best[..., None], axis=-1)[..., 0]
     faulty = ~((flat.min(axis=-1) < values) & np.isfinite(values))
@@ -144,7 +144,7 @@ def _peaks(maps: np.ndarray) -> Peaks:
             f"the heatmap of landmark {landmark} of face {face} has no peak: it is the same everywhere or not finite; "
             "is the network trained?"
         )
-    return Peaks(np.stack([best % maps.shape[3], best // maps.shape[3]], axis=-1), values.astype(np.float64))
+    return Peaks(np.stack([best % heatmaps.shape[3], best // heatmaps.shape[3]], axis=-1), values.astype(np.float64))
 
 
 def _vertex(before: np.ndarray, after: np.ndarray) -> np.ndarray:

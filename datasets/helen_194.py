@@ -2,7 +2,7 @@
 
 Le et al., "Interactive Facial Feature Localization" (ECCV 2012). `annotation/<n>.txt` starts with a photo's name, then
 holds a line `x , y` for each point; `trainnames.txt` and `testnames.txt` list the names of the two subsets. Coordinates
-are taken as they stand: no description says from where they count.
+are taken as they stand: no description says from where they count [D12].
 """
 
 from __future__ import annotations
@@ -64,11 +64,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
 
 
 def read_landmarks(path: PathLike) -> np.ndarray:
-    """The points (194, 2) of one annotation, x then y in pixels of the photo.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """The points (194, 2) of one annotation, x then y in pixels of the photo; ValueError if the file is damaged."""
     lines = [line for line in _read_lines(Path(path))[1:] if line.strip()]
     count = HELEN_194.num_landmarks
     if len(lines) != count:

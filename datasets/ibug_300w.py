@@ -98,9 +98,9 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
 def is_validation(name: str) -> bool:
     """Whether the training face of this name, its path without extension, is kept for validation.
 
-    It is if the SHA-1 of its photo's name, read as an integer, is 0 modulo 10. That name is the file's without folder
-    and extension, in UTF-8, so the split does not depend on how photos are stored. AFW has a file per face; its photo's
-    name goes without the face's index, so that the faces of one photo stay together.
+    It is if the SHA-1 of its photo's name, read as an integer, is 0 modulo 10 [F11]. The name is the file's in UTF-8
+    without folder and extension, so the split does not depend on how photos are stored. AFW has a file per face; its
+    photo's name goes without the face's index, so that the faces of one photo stay together.
     """
     folder, _, photo = name.rpartition("/")
     if folder == "afw":

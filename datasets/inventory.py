@@ -12,11 +12,7 @@ _SHOWN = 4  # of what is missing
 
 
 def check_subset(title: str, subset: str, known: Collection[str]) -> None:
-    """Refuses what a data set does not have.
-
-    Raises:
-        ValueError: The subset is none of the known ones.
-    """
+    """Refuses what a data set does not have; ValueError if the subset is none of the known ones."""
     if subset not in known:
         raise ValueError(f"{title} has no subset '{subset}'; it has {', '.join(known)}")
 
@@ -45,11 +41,7 @@ def files(folder: Path, endings: Sequence[str], below: bool = False) -> list[Pat
 
 
 def by_name(paths: Iterable[Path], name_of: Callable[[Path], str] = lambda path: path.stem) -> dict[str, Path]:
-    """Files by the names of the faces that they are of.
-
-    Raises:
-        ValueError: Two are of one face.
-    """
+    """Files by the names of the faces that they are of; ValueError if two are of one face."""
     found: dict[str, Path] = {}
     for path in paths:
         name = name_of(path)
@@ -60,12 +52,7 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str] = lambda path:
 
 
 def refuse_incomplete(
-    title: str,
-    counts: tuple[int, int],
-    missing: Sequence[str],
-    allow_missing: bool,
-    if_none: str,
-    unit: str = "faces",
+    title: str, counts: tuple[int, int], missing: Sequence[str], allow_missing: bool, if_none: str, unit: str = "faces"
 ) -> None:
     """Refuses a subset of which nothing is there, or which lacks something that was not allowed to be missing.
 

@@ -55,11 +55,7 @@ def other_side(name: str) -> str:
 
 
 def get_markup(num_landmarks: int) -> Markup:
-    """The markup with so many points.
-
-    Raises:
-        ValueError: No markup has so many; the message lists those that there are.
-    """
+    """The markup with so many points; ValueError, which lists the known numbers, if there is none."""
     known = {markup.num_landmarks: markup for markup in MARKUPS}
     if num_landmarks not in known:
         counts = ", ".join(str(count) for count in sorted(known))

@@ -4,8 +4,8 @@ Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment
 the points of Menpo, 300-W's private set and 300VW by a network, as parts of LS3D-W. A photo `<name>.jpg` or `.png` lies
 beside `<name>.t7`, a Torch tensor of 68 x 2.
 
-Coordinates count from 1 in the files, as Torch's pixels and their authors' crops do, and from 0 here. No description
-says so; see docs/protocols.md for what else their authors' own measuring does.
+Coordinates count from 1 in the files, as Torch's pixels and their authors' crops do, and from 0 here [H22]. No
+description says so; see docs/protocols.md for what else their authors' own measuring does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 # Counts of the paper's author, of his own copies: github.com/1adrianb/2D-and-3D-face-alignment/issues/37.
 _CATEGORIES = {"category_a": Part(("CatA",), 62643), "category_b": Part(("CatB",), 32872)}
 _CATEGORIES["category_c"] = Part(("CatC",), 27245)
-MENPO_3D: Mapping[str, Part] = {"all": Part(("",), 8955)}
+MENPO_3D: Mapping[str, Part] = {"all": Part(("",), 8955)}  # [H20]
 W300_3D: Mapping[str, Part] = {"all": Part(("",), 600)}
 W300_VW_3D: Mapping[str, Part] = {**_CATEGORIES, "test": Part(("CatA", "CatB", "CatC"), 62643 + 32872 + 27245)}
 TITLES = {"menpo_3d": "Menpo-3D", "300w_3d": "300W-Testset-3D", "300vw_3d": "300VW-3D"}  # their folders' names

@@ -54,11 +54,7 @@ class Aflw2000(AnnotatedPhotos):
 
 
 def load(
-    root: PathLike,
-    points: str = "3d",
-    mirrored: bool = False,
-    allow_missing: bool = False,
-    keep_damaged: bool = False,
+    root: PathLike, points: str = "3d", mirrored: bool = False, allow_missing: bool = False, keep_damaged: bool = False
 ) -> AnnotatedPhotos:
     """The faces of 300W-LP; a face's name is its folder and file name, without extension.
 

@@ -276,11 +276,7 @@ def find_root(root: PathLike) -> Path:
 
 
 def find_video(home: Path, name: str) -> Video:
-    """The video of this name with its annotations.
-
-    Raises:
-        ValueError: A `.pts` file is not named by a frame's number.
-    """
+    """The video of this name with its annotations; ValueError if a `.pts` file is not named by a frame's number."""
     folder = home / name
     annotations = _annotations(folder / "annot")
     if not folder.is_dir():

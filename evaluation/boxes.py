@@ -21,11 +21,7 @@ def given_box(found: Sequence[np.ndarray], true_box: np.ndarray) -> np.ndarray |
 
 
 def check_inside(box: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The box (4,), if any of it lies in the image (H, W, 3).
-
-    Raises:
-        ValueError: All of it is outside.
-    """
+    """The box (4,), if any of it lies in the image (H, W, 3); ValueError if all of it is outside."""
     height, width = image.shape[:2]
     if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
         corners = ", ".join(f"{number:g}" for number in box)

@@ -1,7 +1,7 @@
 """Errors of predicted landmarks and what is made of them: NME, CED, failure rate and four readings of the AUC.
 
 Shapes: n faces, K landmarks, points (n, K, 2), x then y, in pixels of any one frame. Errors are fractions, not per
-cent. docs/protocols.md says in words which normaliser and which AUC rule each published table uses.
+cent. docs/protocols.md says in words which normalizer and which AUC rule each published table uses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRID_STEP = 1e-4  # what the widely copied Simpson reading of the CED uses
 def nme(
     predicted: np.ndarray, truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | None = None
 ) -> np.ndarray:
-    """Normalised mean error of each face: the mean point-to-point distance over a length of the true face.
+    """Normalized mean error of each face: the mean point-to-point distance over a length of the true face.
 
     Args:
         predicted: (n, K, 2) pixels.
@@ -31,10 +31,10 @@ def nme(
 
     Returns:
         (n,) fractions. Landmarks that are NaN in either array are left out of their face's mean. A face is NaN where
-        no landmark is left, or where its normaliser cannot be measured (see `lengths`).
+        no landmark is left, or where its normalizer cannot be measured (see `lengths`).
 
     Raises:
-        ValueError: Shapes that do not fit, an unknown normaliser, or a length that is not above 0.
+        ValueError: Shapes that do not fit, an unknown normalizer, or a length that is not above 0.
     """
     return mean_of_known(landmark_errors(predicted, truth, normalizer, image_size), axis=1)
 
@@ -51,14 +51,14 @@ def landmark_errors(
 
 
 def lengths(truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | None = None) -> np.ndarray:
-    """The normalising length of each face in pixels, (n,), measured on the true points.
+    """The normalizing length of each face in pixels, (n,), measured on the true points.
 
     An eye length is NaN where one of the points it is made of is not annotated, because fewer points would make
     another length. A box length is that of the tight box of the landmarks that are annotated. A face with nothing
     annotated has no length at all: NaN.
 
     Raises:
-        ValueError: An unknown normaliser, one the markup has no points for, or a length that is not above 0.
+        ValueError: An unknown normalizer, one the markup has no points for, or a length that is not above 0.
     """
     truth = _points(truth, "truth")
     if isinstance(normalizer, str):
@@ -70,7 +70,7 @@ def lengths(truth: np.ndarray, normalizer: Normalizer, image_size: np.ndarray | 
     wrong = np.flatnonzero((measured <= 0) | np.isinf(measured))
     if wrong.size:
         name = normalizer if isinstance(normalizer, str) else "given"
-        raise ValueError(f"face {wrong[0]}: the {name} normaliser is {measured[wrong[0]]:g}; check its true points")
+        raise ValueError(f"face {wrong[0]}: the {name} normalizer is {measured[wrong[0]]:g}; check its true points")
     return measured
 
 
@@ -83,7 +83,7 @@ def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def known_normalizers(num_landmarks: int) -> tuple[str, ...]:
-    """The normalisers that a markup of so many landmarks has points for, boxes last; "image" is not among them."""
+    """The normalizers that a markup of so many landmarks has points for, boxes last; "image" is not among them."""
     markup = get_markup(num_landmarks)
     has = (markup.outer_eye_corners, markup.pupils, _eye_corners(markup))
     return (*(name for name, points in zip(EYES, has) if points is not None), *BOXES)
@@ -229,9 +229,9 @@ def _named_lengths(truth: np.ndarray, normalizer: str, image_size: np.ndarray | 
     if normalizer in BOXES:
         return BOXES[normalizer](truth)
     if normalizer != "image":
-        raise ValueError(f"unknown normaliser {normalizer!r}; known: {', '.join(NORMALIZERS)}")
+        raise ValueError(f"unknown normalizer {normalizer!r}; known: {', '.join(NORMALIZERS)}")
     if image_size is None:
-        raise ValueError('the "image" normaliser needs image_size, the width and height in pixels')
+        raise ValueError('the "image" normalizer needs image_size, the width and height in pixels')
     size = np.broadcast_to(np.asarray(image_size, dtype=np.float64), (truth.shape[0], 2))
     return size.mean(axis=1)
 
@@ -245,7 +245,7 @@ def _box_sides(truth: np.ndarray) -> np.ndarray:
 
 def _needed(indices: tuple | None, what: str, markup: Markup) -> tuple:
     if indices is None:
-        raise ValueError(f"the markup {markup.name} does not mark {what}; choose a box normaliser")
+        raise ValueError(f"the markup {markup.name} does not mark {what}; choose a box normalizer")
     return indices
 
 

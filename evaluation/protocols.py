@@ -12,10 +12,10 @@ class Protocol:
     Attributes:
         dataset: Name of the data set, such as "300w".
         subset: Name of its part, such as "common".
-        normalizer: The normaliser of record: errors.npy is in it. A name of evaluation.metrics.NORMALIZERS, or
+        normalizer: The primary normalizer: errors.npy is in it. A name of evaluation.metrics.NORMALIZERS, or
             "face_size", the size that the data set itself gives each face.
-        failure_threshold: A face fails above this error, a fraction in the normaliser of record.
-        auc_threshold: The CED's area is taken up to this error, a fraction in the normaliser of record.
+        failure_threshold: A face fails above this error, a fraction in the primary normalizer.
+        auc_threshold: The CED's area is taken up to this error, a fraction in the primary normalizer.
         differs: What sets these faces apart from those the papers report on, or "".
         part_of: A published subset that this one is a part of, or "": its figures are shown, but not subtracted.
         true_boxes: What the faces' true boxes are: "truth" for the tight ones of their landmarks, or "listed".
@@ -54,11 +54,7 @@ def box_text(rule: str, margin: float) -> str:
 
 
 def get_protocol(dataset: str, subset: str) -> Protocol:
-    """The protocol of a subset.
-
-    Raises:
-        ValueError: There is none; the message lists those there are.
-    """
+    """The protocol of a subset; ValueError, which lists the known subsets, if there is none."""
     if (dataset, subset) not in PROTOCOLS:
         known = ", ".join(f"{name} {part}" for name, part in PROTOCOLS)
         raise ValueError(f"no protocol for {dataset} {subset}; known: {known}")
@@ -89,7 +85,7 @@ def _cofw(subset: str, differs: str = "") -> Protocol:
 
 
 def _3d(dataset: str, subset: str = "all", differs: str = "") -> Protocol:
-    return Protocol(dataset, subset, "box_geometric", 0.08, 0.07, differs, has_profiles=True)
+    return Protocol(dataset, subset, "box_geometric", 0.08, 0.07, differs, has_profiles=True)  # [H21]
 
 
 def _300vw(subset: str, differs: str = "") -> Protocol:

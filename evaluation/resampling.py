@@ -43,7 +43,7 @@ def mean_intervals(values: np.ndarray, rounds: int = ROUNDS, seed: int = 0) -> l
 
     Args:
         values: (m, n), m quantities of n faces; NaN where a face has none, and it is left out of that mean.
-        rounds: How often the faces are drawn anew.
+        rounds: Number of resamplings of the faces.
         seed: Of the draws.
 
     Returns:

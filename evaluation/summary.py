@@ -1,4 +1,4 @@
-"""From predicted and true points to the figures of an evaluation: every normaliser, mean, median, failures and AUC."""
+"""From predicted and true points to the figures of an evaluation: every normalizer, mean, median, failures and AUC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Evaluation:
         truth: (n, K, 2) pixels of the images; NaN where a landmark is not annotated.
         skipped: Why a face has no prediction, by its name.
         expected: How many faces the subset has when it is complete, as far as that can be known.
-        present: What of it is here where missing faces cannot be counted, such as "20 of 31 videos"; "" if all is.
+        present: The part that is here where missing faces cannot be counted, such as "20 of 31 videos"; "" if whole.
         face_sizes: (n,) pixels, the size that the data set itself gives each face, NaN where it has none; or None.
         earlier_stages: The predictions of the stages before the last, each as `predicted`, which is the last one's.
         boxes: (n, 4) pixels of the images, what the faces were cropped by, NaN for a face that was not found; or None.
@@ -57,7 +57,7 @@ class Evaluation:
 
     @property
     def normalizers(self) -> tuple[str, ...]:
-        """All that the faces can be measured in, by name."""
+        """The normalizers that the faces can be measured in."""
         known = BOXES if self.protocol.has_profiles else known_normalizers(self.truth.shape[1])
         return (*(() if self.face_sizes is None else ("face_size",)), *known)
 
@@ -95,14 +95,14 @@ class Evaluation:
         length: str | np.ndarray = normalizer
         if normalizer == "face_size":
             if self.face_sizes is None:
-                raise ValueError(f"{self.protocol.dataset} gives its faces no size; choose another normaliser")
+                raise ValueError(f"{self.protocol.dataset} gives its faces no size; choose another normalizer")
             length = self.face_sizes[found]
         return landmark_errors(self.predicted[found], self.truth[found], length)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the errors of all faces in one normaliser come to, as fractions.
+    """Statistics of the errors of all faces in one normalizer, as fractions.
 
     Attributes:
         mean: Over the faces that were measured; NaN where none was.
@@ -129,10 +129,10 @@ class Summary:
 
     Attributes:
         faces: Counts: expected, present, found, measured, and annotated landmarks without a prediction.
-        results: By normaliser; one that no face can be measured in is not there.
-        per_landmark: Mean error by landmark name, in the normaliser of record.
-        per_region: Mean over the faces of the mean error in a region of the face, in the normaliser of record.
-        point_sets: Of 68 landmarks, the figures over all, 51 and 49 of them, in the normaliser of record.
+        results: By normalizer; one that no face can be measured in is not there.
+        per_landmark: Mean error by landmark name, in the primary normalizer.
+        per_region: Mean over the faces of the mean error in a region of the face, in the primary normalizer.
+        point_sets: Of 68 landmarks, the figures over all, 51 and 49 of them, in the primary normalizer.
     """
 
     faces: dict[str, int]
@@ -149,7 +149,7 @@ def summarise(evaluation: Evaluation) -> Summary:
     one that fails, so a detector cannot better them by giving up.
 
     Raises:
-        ValueError: A true face has a normalising length of 0, or its number of landmarks is no known markup's.
+        ValueError: A true face has a normalizing length of 0, or its number of landmarks is no known markup's.
     """
     record = evaluation.protocol.normalizer
     errors = {name: evaluation.errors(name) for name in evaluation.normalizers}
@@ -175,9 +175,9 @@ def summarise(evaluation: Evaluation) -> Summary:
 
 
 def stage_errors(evaluation: Evaluation) -> list[dict[str, float]]:
-    """Mean and median error of every stage of the network, the last one's those of the evaluation.
+    """Mean and median error of every stage of the network, the last stage's equal the evaluation's.
 
-    In the normaliser of record, over the same faces; nothing for a network without stages.
+    In the primary normalizer, over the same faces; nothing for a network without stages.
     """
     if not evaluation.earlier_stages:
         return []
@@ -187,7 +187,7 @@ def stage_errors(evaluation: Evaluation) -> list[dict[str, float]]:
 
 
 def _centre(errors: np.ndarray) -> dict[str, float]:
-    """Mean and median of those that are known; NaN where none is."""
+    """Mean and median of the known errors; NaN where none is known."""
     measured = errors[~np.isnan(errors)]
     if not measured.size:
         return {"mean": float("nan"), "median": float("nan")}
@@ -207,7 +207,7 @@ def _all_figures(evaluation: Evaluation, sets: Sequence[np.ndarray]) -> list[Fig
 
 
 def _quantities(errors: np.ndarray, ranked: np.ndarray) -> np.ndarray:
-    """What the figures with an interval are the means of, (m, n), in the order in which `_figures` takes them."""
+    """The per-face values (m, n) whose means have intervals, in the order in which `_figures` takes them."""
     failed = [np.where(np.isnan(ranked), np.nan, ranked > at) for at in FAILURE_THRESHOLDS]
     return np.stack([errors, *failed, *(auc_shares(ranked, at, rule) for at in AUC_THRESHOLDS for rule in AUC_RULES)])
 

@@ -113,22 +113,14 @@ def cli_count(text: str) -> int:
 
 
 def check_number(name: str, number: int, count: int) -> int:
-    """A number that counts from 0, which must be one of `count`.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """A number that counts from 0, which must be one of `count`; ValueError if it is not."""
     if not 0 <= number < count:
         raise ValueError(f"--{name} {number}: give a number from 0 to {count - 1}")
     return number
 
 
 def write_picture(out: str, draw: Callable[[], bytes]) -> None:
-    """Draws a figure into a PNG file and says so.
-
-    Raises:
-        ValueError: the name is not of a PNG file; nothing is drawn.
-    """
+    """Draws a figure into a PNG file and says so; ValueError if the name is not of a PNG file."""
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out {out}: figures are PNG files; give a name that ends in .png")

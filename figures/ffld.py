@@ -21,18 +21,7 @@ from evaluation.metrics import landmark_errors, mean_of_known
 from figures import ffld_drawing as drawing
 from figures.commands import Command, FaceChoice, FigureCommands, Option, check_number, option, show_option
 from figures.ffld_network import StagedNetwork
-from figures.inputs import (
-    FACE,
-    FACES,
-    INPUT,
-    LENGTHS,
-    Sample,
-    extreme_pictures,
-    load_sample,
-    one_face,
-    only,
-    spread,
-)
+from figures.inputs import FACE, FACES, INPUT, LENGTHS, Sample, extreme_pictures, load_sample, one_face, only, spread
 from figures.loss_landscapes import contour_map, landscapes
 from figures.networks import load_networks, network_options
 from gluon_models.ffld.crop import PATCH, SELECTED
@@ -74,8 +63,8 @@ def make_selected(
     network = networks[0]
     stage = _stage(network, stage)
     crop = one_face(network, faces, photo, face)
-    answers, maps = network.refined().cascade.with_maps(mx.nd, network.input(crop))
-    start = answers[stage - 1]
+    points, maps = network.refined().cascade.with_maps(mx.nd, network.input(crop))
+    start = points[stage - 1]
     cropped = network.refined().cascade.refinements[stage - 1].crop(maps[stage - 1], start)
     patches = cropped.asnumpy().reshape(-1, SELECTED, PATCH, PATCH)
     groups = [
@@ -176,12 +165,12 @@ def make_compare(networks: list[StagedNetwork], faces: FaceChoice, show: int) ->
     if len(networks) < 2:
         raise ValueError("compare takes two networks or more: give --weights several files, the baseline first")
     sample = load_sample(faces, networks[0], lambda count: spread(count, show))
-    answers = [network.points(sample.crops) for network in networks]
+    predictions = [network.points(sample.crops) for network in networks]
     rows: dict[str, list[drawing.Cell]] = {network.label: [] for network in networks}
     whole = np.array([0, 0, *sample.crops.shape[1:3]])
     for face in range(len(sample.indices)):
-        close = zoom_square(answers[0][face], answers[-1][face], ZOOM_FRACTION * sample.crops.shape[1])
-        for network, points in zip(networks, answers):
+        close = zoom_square(predictions[0][face], predictions[-1][face], ZOOM_FRACTION * sample.crops.shape[1])
+        for network, points in zip(networks, predictions):
             error = sample.errors(points)[face]
             cells = show_squares(sample, face, points[face], (whole, close))
             framed = cells[0]._replace(title=f"{100 * error:.2f} %", truth=None, frame=close / len(sample.crops[face]))
@@ -212,7 +201,7 @@ def show_squares(
 
 
 def zoom_square(one: np.ndarray, other: np.ndarray, side: float) -> np.ndarray:
-    """The square (4,) about one of the landmarks in which two answers (K, 2) differ most in all."""
+    """The square (4,) about one of the landmarks in which two predictions (K, 2) differ most in all."""
     middle = 0.5 * (one + other)
     near = (np.abs(middle[:, None] - middle[None]) <= side / 2).all(axis=2)
     difference = np.linalg.norm(one - other, axis=1)

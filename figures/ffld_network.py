@@ -27,11 +27,7 @@ class StagedNetwork(TrainedNetwork):
         self.baseline: SlimResNet = self.net.cascade.baseline if isinstance(self.net, FFLD) else self.net
 
     def refined(self) -> FFLD:
-        """The network, which must have refinements.
-
-        Raises:
-            ValueError: it is a baseline.
-        """
+        """The network, which must have refinements; ValueError if it is a baseline."""
         if not isinstance(self.net, FFLD):
             raise ValueError(f"{self.source} has no CropNets: name weights of {' or '.join(WITH_CROPNETS)}")
         return self.net

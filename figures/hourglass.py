@@ -134,7 +134,7 @@ LANDMARKS = option(
     type=int,
     nargs="+",
     metavar="NUMBER",
-    help="landmarks whose heatmaps to show, from 0 (default: those of Fig. 2)",
+    help="landmarks whose heatmaps to show, from 0 (default: as in Fig. 2)",
 )
 FIGURES = {
     "maps": Command(make_maps, (WEIGHTS, *FACES, INPUT, FACE, LANDMARKS)),

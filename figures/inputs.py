@@ -1,4 +1,4 @@
-"""The faces of a figure: those of a data set, or one of a photo."""
+"""The faces of a figure: a data set's, or one in a photo."""
 
 from __future__ import annotations
 

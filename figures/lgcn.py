@@ -80,13 +80,13 @@ def make_kernel(context: mx.Context) -> bytes:
 
 
 def gain_radius() -> float:
-    """How far off along one axis a peak may be, in cells, and still err by less than an empty map."""
+    """How far off along one axis a peak may be, in cells, and still err by less than an empty heatmap [L35]."""
     errors = shifted_errors()[FARTHEST, FARTHEST:]
     return float(np.interp(0.5, errors[: errors.argmax() + 1], np.arange(errors.argmax() + 1)))
 
 
 def make_context(context: mx.Context, weights: str, faces: FaceChoice, show: int) -> bytes:
-    """Fig. 3: maps of the local-context subnet and of both, from the face they differ least on to the one they most."""
+    """Fig. 3: heatmaps of the local-context subnet and of both, ordered by how much they differ."""
     network = TrainedNetwork(weights, MODELS, context)
     sample = load_sample(faces, network)
     local, full = subnet_maps(network, sample.crops)
@@ -95,25 +95,25 @@ def make_context(context: mx.Context, weights: str, faces: FaceChoice, show: int
     figure = Figure(figsize=(1.9 * len(chosen), 4.2), layout="constrained")
     cells = figure.subplots(2, len(chosen), squeeze=False)
     for column, number in enumerate(chosen):
-        for axes, maps in zip(cells[:, column], (local[number], full[number])):
-            show_activation(axes, sample.crops[number], maps.max(axis=0))
+        for axes, heatmaps in zip(cells[:, column], (local[number], full[number])):
+            show_activation(axes, sample.crops[number], heatmaps.max(axis=0))
         cells[0, column].set_title(f"{differences[number]:.4f}", fontsize=8)
     for axes, text in zip(cells[:, 0], ("local context, K * O$^l$", "both, Ω")):
         axes.text(-0.08, 0.5, text, rotation=90, va="center", ha="right", transform=axes.transAxes)
-    figure.suptitle(f"{sample.title}: highest of all maps, by the mean change between the subnets", fontsize=10)
+    figure.suptitle(f"{sample.title}: highest of all heatmaps, by the mean change between the subnets", fontsize=10)
     return to_png(figure)
 
 
 def subnet_maps(network: TrainedNetwork, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Crops (n, S, S, 3) -> maps (n, K, S, S) of the local-context subnet and of the whole network.
+    """Crops (n, S, S, 3) -> heatmaps (n, K, S, S) of the local-context subnet and of the whole network.
 
     Raises:
         ValueError: the network has no global-context subnet.
     """
-    answers = [network.net.cascade(network.input(crop)) for crop in crops]
-    if len(answers[0]) < 2:
+    stages = [network.net.cascade(network.input(crop)) for crop in crops]
+    if len(stages[0]) < 2:
         raise ValueError(f"{network.source} has no global-context subnet to compare")
-    scored = ([network.net.read_out(mx.nd, maps).asnumpy()[0] for maps in answer] for answer in answers)
+    scored = ([network.net.read_out(mx.nd, heatmaps).asnumpy()[0] for heatmaps in each] for each in stages)
     local, full = zip(*scored)
     return np.stack(local), np.stack(full)
 

@@ -34,7 +34,7 @@ class TrainedNetwork:
         markup: of its points.
 
     Raises:
-        ValueError, FileNotFoundError: no such weights, or those of another model.
+        ValueError, FileNotFoundError: no such weights, or another model's.
     """
 
     def __init__(self, path: str, models: Sequence[str], context: mx.Context) -> None:

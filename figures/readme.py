@@ -34,11 +34,7 @@ def photos() -> list[np.ndarray]:
 
 
 def draw_tile(detector: LandmarkDetector, image: np.ndarray) -> np.ndarray:
-    """The first face of a photo with its points, (TILE, TILE, 3).
-
-    Raises:
-        ValueError: no face was found.
-    """
+    """The first face of a photo with its points, (TILE, TILE, 3); ValueError if no face was found."""
     found = detector(image)
     if not found:
         raise ValueError("no face was found in one of the photos: name other weights")

@@ -16,9 +16,8 @@ from evaluation.metrics import nme
 from figures.commands import Command, FaceChoice, FigureCommands, option, show_option
 from figures.inputs import FACES, Sample, extreme_pictures, load_sample
 from figures.networks import TrainedNetwork, load_networks, network_options
+from gluon_models.regions.bound import predict_with_true_boxes
 from gluon_models.regions.network import RegionCascade
-from inference.pipeline import CroppedFaces
-from inference.region_bound import predict_with_true_boxes
 from report.plots import NETWORK_LINES, draw_faces, draw_networks
 
 MODELS = ("region_direct", "region_parts", "region_boxes")
@@ -39,7 +38,9 @@ def make_ced(
     curves = {network.label: errors_of(sample, network.points(sample.crops), kept) for network in networks}
     cascades = [network for network in networks if isinstance(network.net, RegionCascade)]
     if cascades:
-        curves[BOUND] = errors_of(sample, bound_points(cascades[-1], sample, context), kept)
+        last = cascades[-1]
+        bound = predict_with_true_boxes(last.net, last.spec, sample.crops, sample.truth_crop, context)
+        curves[BOUND] = errors_of(sample, bound, kept)
     text = (f"mean error of {len(kept)} points over the {sample.unit}", "faces with at most this error")
     return draw_networks(curves, (0.0, LARGEST_ERROR), text, sample.title)
 
@@ -52,13 +53,6 @@ def jaw_of(network: TrainedNetwork) -> tuple[int, ...]:
 def errors_of(sample: Sample, predicted: np.ndarray, kept: Sequence[int]) -> np.ndarray:
     """Eq. 1 over some landmarks, (n,) fractions [R13]."""
     return nme(predicted[:, kept], sample.truth_crop[:, kept], sample.lengths)
-
-
-def bound_points(network: TrainedNetwork, sample: Sample, context: mx.Context) -> np.ndarray:
-    """Points (n, K, 2) in pixels of the crops as if the boxes of the parts were known."""
-    plain = np.repeat(np.eye(2, 3)[None], len(sample.crops), axis=0)  # the crops themselves are the images
-    faces = CroppedFaces(sample.crops, plain, sample.truth_crop)
-    return predict_with_true_boxes(network.net, network.spec, faces, context)
 
 
 def make_faces(context: mx.Context, weights: list[str], faces: FaceChoice, show: int) -> bytes:

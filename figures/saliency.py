@@ -1,4 +1,4 @@
-"""Which pixels a network's error depends on: the gradient of the loss to the crop (DeepPose on Helen, Fig. 6)."""
+"""Which pixels a network's error depends on: the gradient of the loss to the crop (DeepPose on Helen, Fig. 6) [D13]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pixel_gradients(
     """The derivative of each face's mean squared error to each value of its crop.
 
     Args:
-        net: answers points; its parameters on `context`. It is not hybridized any more afterwards.
+        net: predicts points; its parameters on `context`. It is not hybridized any more afterwards.
         spec: how it sees a face.
         crops: (n, S, S, 3) uint8 RGB.
         truth_crop: (n, K, 2) in pixels of the crop; NaN where not annotated.
@@ -46,9 +46,9 @@ def pixel_gradients(
 
 @contextmanager
 def _as_in_prediction(net: HybridBlock) -> Iterator[None]:
-    """Lets a network answer in training mode what it predicts: by its running statistics, nothing left out.
+    """Lets a network in training mode predict as in use: by its running statistics, without dropout.
 
-    In prediction mode MXNet 1.9.1 gets gradients wrong, of max-pooling on a CPU and of normalisation on a GPU.
+    In prediction mode MXNet 1.9.1 gets gradients wrong, of max-pooling on a CPU and of normalization on a GPU.
     """
     # A graph that is compiled already would go on as before.
     net.hybridize(False)

@@ -15,11 +15,7 @@ RUN = option("--run", metavar="RUN", required=True, help="folder of a training r
 
 
 def read_log(run: str) -> list[dict[str, Any]]:
-    """What RUN/log.jsonl says of each epoch.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
+    """What RUN/log.jsonl says of each epoch; FileNotFoundError if there is no such file."""
     path = Path(run) / "log.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: --run takes the folder of a training run")

@@ -56,12 +56,12 @@ def read_classifier(path: str | os.PathLike[str], classifier: str) -> dict[str, 
 
 
 def another_network(path: str | os.PathLike[str], classifier: str) -> ValueError:
-    """The error for a file of another network than asked for."""
+    """The error for a file that holds another network."""
     return ValueError(f"{path} does not hold {classifier}: name parameters of that network of Gluon's model zoo")
 
 
 def fill_features(layers: nn.HybridSequential, path: str | os.PathLike[str], classifier: str) -> list[str]:
-    """Fills a classifier's first layers, their shapes settled, as far as a file has them.
+    """Fills a classifier's first layers, their shapes settled, from the parameters that a file has.
 
     Args:
         layers: the first ones of the classifier's `features`.

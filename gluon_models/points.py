@@ -12,11 +12,11 @@ from gluon_models.spec import InputSpec, NetworkInput
 
 
 class PointLoss(nn.HybridBlock):
-    """The losses on points of FFLD (its Sec. 4), per face, over the annotated landmarks.
+    """The losses on points of FFLD (its Sec. 4), per face, over the annotated landmarks [F12].
 
     Args:
-        kind: "normalized_l2" (Eq. 1, squared distance over the inter-ocular distance), "l2" (squared distance), "l1",
-            or "normalized_l1" (ours, FFLD's ledger [F5]: absolute error over the inter-ocular distance).
+        kind: "normalized_l2" (Eq. 1, squared distance over the inter-ocular distance [F6]), "l2" (squared distance),
+            "l1", or "normalized_l1" (ours, FFLD's ledger [F5]: absolute error over the inter-ocular distance).
 
     Raises:
         ValueError: `kind` is not known.
@@ -47,7 +47,7 @@ POINT_LOSSES = (MSE, *PointLoss.KINDS)
 
 
 class MeanSquaredError(nn.HybridBlock):
-    """Mean of the squared differences over all coordinates of the annotated landmarks, x and y apart, per face."""
+    """Mean squared difference over all coordinates of the annotated landmarks, x and y apart, per face [R14]."""
 
     normalized = False
 

@@ -14,40 +14,55 @@ from gluon_models.regions import network as region_resnet
 from gluon_models.spec import InputSpec
 
 
+class Paper(NamedTuple):
+    """What a network reproduces: the paper's short name and the page that numbers the gaps in its text."""
+
+    name: str
+    ledger: str
+
+
 class _Entry(NamedTuple):
     build: Callable[..., nn.HybridBlock]
     spec: InputSpec
+    paper: Paper
 
+
+_DEEPPOSE = Paper("DeepPose ResNet-18", "docs/deeppose.md")
+_FFLD = Paper("FFLD", "docs/ffld.md")
+_HOURGLASS = Paper("modified stacked hourglass", "docs/hourglass.md")
+_LGCN = Paper("LGCN", "docs/lgcn.md")
+_REGIONS = Paper("region ResNets", "docs/region_resnet.md")
 
 _MODELS = {
-    "deeppose_resnet18": _Entry(deeppose.deeppose_resnet18, deeppose.SPEC),
-    "ffld_resnet18": _Entry(ffld.ffld_resnet18, ffld.SPEC),
-    "ffld_resnet50": _Entry(ffld.ffld_resnet50, ffld.SPEC),
-    "hourglass_resnet50": _Entry(hourglass.hourglass_resnet50, hourglass.SPEC),
-    "region_boxes": _Entry(region_resnet.region_boxes, region_resnet.SPEC),
-    "region_direct": _Entry(region_resnet.region_direct, region_resnet.SPEC),
-    "region_parts": _Entry(region_resnet.region_parts, region_resnet.SPEC),
-    "lgcn_128": _Entry(lgcn.lgcn_128, lgcn.SPEC),
-    "lgcn_64": _Entry(lgcn.lgcn_64, lgcn.SPEC),
-    "resnet18_slim": _Entry(ffld.resnet18_slim, ffld.SPEC),
-    "resnet50_slim": _Entry(ffld.resnet50_slim, ffld.SPEC),
+    "deeppose_resnet18": _Entry(deeppose.deeppose_resnet18, deeppose.SPEC, _DEEPPOSE),
+    "ffld_resnet18": _Entry(ffld.ffld_resnet18, ffld.SPEC, _FFLD),
+    "ffld_resnet50": _Entry(ffld.ffld_resnet50, ffld.SPEC, _FFLD),
+    "hourglass_resnet50": _Entry(hourglass.hourglass_resnet50, hourglass.SPEC, _HOURGLASS),
+    "region_boxes": _Entry(region_resnet.region_boxes, region_resnet.SPEC, _REGIONS),
+    "region_direct": _Entry(region_resnet.region_direct, region_resnet.SPEC, _REGIONS),
+    "region_parts": _Entry(region_resnet.region_parts, region_resnet.SPEC, _REGIONS),
+    "lgcn_128": _Entry(lgcn.lgcn_128, lgcn.SPEC, _LGCN),
+    "lgcn_64": _Entry(lgcn.lgcn_64, lgcn.SPEC, _LGCN),
+    "resnet18_slim": _Entry(ffld.resnet18_slim, ffld.SPEC, _FFLD),
+    "resnet50_slim": _Entry(ffld.resnet50_slim, ffld.SPEC, _FFLD),
 }
 
 
-def register(name: str, build: Callable[..., nn.HybridBlock], spec: InputSpec) -> None:
+def register(name: str, build: Callable[..., nn.HybridBlock], spec: InputSpec, paper: Paper | None = None) -> None:
     """Adds a network of your own.
 
     Args:
         name: for `get_model` and the command lines.
         build: returns the network, not initialised; takes at least num_landmarks.
         spec: how it sees a face.
+        paper: what it reproduces, for the tables of networks that ship.
 
     Raises:
         ValueError: the name is taken.
     """
     if name in _MODELS:
         raise ValueError(f"there is a model '{name}' already: choose another name")
-    _MODELS[name] = _Entry(build, spec)
+    _MODELS[name] = _Entry(build, spec, paper or Paper(name, "README.md"))
 
 
 def list_models() -> list[str]:
@@ -78,3 +93,13 @@ def get_spec(name: str, **overrides: Any) -> InputSpec:
     """How the named network, built with `overrides`, sees a face and what it returns; ValueError as get_model."""
     spec = _entry(name).spec
     return replace(spec, stride=overrides.get("backbone_stride", spec.stride))
+
+
+def get_paper(name: str) -> dict[str, str]:
+    """The named network's paper, and the files with its code and its ledger; ValueError as get_model."""
+    entry = _entry(name)
+    return {
+        "paper": entry.paper.name,
+        "code": entry.build.__module__.replace(".", "/") + ".py",
+        "ledger": entry.paper.ledger,
+    }

@@ -41,12 +41,7 @@ class WeightsInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
-        return {
-            "model": self.model,
-            "overrides": self.overrides,
-            "spec": self.spec.as_dict(),
-            "markup": self.markup,
-        }
+        return {"model": self.model, "overrides": self.overrides, "spec": self.spec.as_dict(), "markup": self.markup}
 
 
 def describe(model: str, markup: str, **overrides: Any) -> WeightsInfo:

@@ -234,11 +234,7 @@ class FileDetector:
         self._by_name = {name: self._boxes(value, f"'{name}'") for name, value in named.items()}
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
-        """The boxes given for the image of this file name, with score 1.
-
-        Raises:
-            ValueError: the file has none for it.
-        """
+        """The boxes given for the image of this file name, with score 1; ValueError if the file has none for it."""
         boxes = self._for_all
         for key in (name, Path(name).name, Path(name).stem):
             if boxes is None:

@@ -50,13 +50,7 @@ class SubsetFaces(NamedTuple):
 
 
 def load_faces(
-    dataset: str,
-    subset: str,
-    *,
-    root: str | None = None,
-    allow_missing: bool = False,
-    count: int = 500,
-    seed: int = 0,
+    dataset: str, subset: str, *, root: str | None = None, allow_missing: bool = False, count: int = 500, seed: int = 0
 ) -> SubsetFaces:
     """Loads the faces to measure on.
 
@@ -186,7 +180,7 @@ def evaluate(
     runner = StagePredictor(predictor) if has_stages else predictor
     predicted = predict_dataset(runner, faces, boxes.find, progress, boxes.passes)
     if np.isnan(predicted.points_image[[name not in predicted.skipped for name in faces.names]]).any():
-        raise ValueError("the network predicts points that are no numbers: its weights are spoilt, use others")
+        raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
     stages = predicted.points_image.reshape(len(faces), -1, *predicted.truth_image.shape[1:]) + point_shift
     *earlier, last = np.ascontiguousarray(stages.swapaxes(0, 1))
     return Evaluation(
@@ -219,7 +213,7 @@ def stress_curves(
     seed: int = 0,
     progress: Progress = iter,
 ) -> list[Curve]:
-    """The errors, in the normalizer of record, of the faces that were found as they are made harder.
+    """The errors, in the primary normalizer, of the faces that were found as they are made harder.
 
     Args:
         predictor: the network.

@@ -17,7 +17,7 @@ from mxnet import onnx as mx_onnx
 from mxnet.gluon import HybridBlock, SymbolBlock
 
 from gluon_models.spec import InputSpec, Normalize
-from inference.pipeline import points_from_answer
+from inference.pipeline import points_from_output
 
 INPUT = "data"
 OPSET = 13  # the newest that MXNet 1.9.1 has converters for
@@ -26,14 +26,14 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportGraph(HybridBlock):
-    """The network between a named input and a named output, behind the normalisation if one is given."""
+    """The network between a named input and a named output, behind the normalization if one is given."""
 
     def __init__(self, net: HybridBlock, normalize: Normalize | None, output: str) -> None:
         super().__init__(prefix="")
         self.net, self.normalize, self._output = net, normalize, output
 
     def hybrid_forward(self, F, data):
-        """Crops (N, S, S, 3) or, without normalisation, the network's input -> the network's output."""
+        """Crops (N, S, S, 3) or, without normalization, the network's input -> the network's output."""
         return F.identity(self.net(self.normalize(data) if self.normalize else data), name=self._output)
 
 
@@ -43,7 +43,7 @@ class Exporter:
     Args:
         net: initialised.
         spec: how it sees a face.
-        raw_input: put the normalisation into the graph, which then takes crops as they are.
+        raw_input: put the normalization into the graph, which then takes crops as they are.
         ctx: where the network's parameters are.
     """
 
@@ -52,8 +52,8 @@ class Exporter:
         self._normalize = Normalize(spec)
         self._normalize.initialize(ctx=ctx)
 
-    def answer(self, crops: np.ndarray) -> np.ndarray:
-        """The network's own answer to crops (N, S, S, 3) uint8: fractions (N, K, 2) or heatmaps (N, K, H, W)."""
+    def output(self, crops: np.ndarray) -> np.ndarray:
+        """The network's output for crops (N, S, S, 3) uint8: fractions (N, K, 2) or heatmaps (N, K, H, W)."""
         return self._net(self._normalize(mx.nd.array(crops, self.ctx, dtype="uint8"))).asnumpy()
 
     def feed(self, crops: np.ndarray) -> np.ndarray:
@@ -79,8 +79,8 @@ class Exporter:
         Raises:
             ValueError: they differ by more than 1e-3 of the output plus 1e-5.
         """
-        expected, got = self.answer(crops), run(self.feed(crops))
-        points_crop = [points_from_answer(answer, self._spec) for answer in (got, expected)]
+        expected, got = self.output(crops), run(self.feed(crops))
+        points_crop = [points_from_output(output, self._spec) for output in (got, expected)]
         pixels = float(np.abs(points_crop[0] - points_crop[1]).max())
         if not np.allclose(got, expected, rtol=1e-3, atol=1e-5):
             raise ValueError(f"what was written differs from the network by {pixels:.3g} pixels at batch {len(crops)}")

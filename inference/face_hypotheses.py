@@ -1,8 +1,8 @@
 """Landmarks of every face of a photo with no face detector (LGCN, Sec. 4.3).
 
 A fully convolutional network sees the whole photo at several sizes (`inference.photo_pyramid`). Local maxima of its
-maps are candidates; each votes for the centre of the face that it would be a landmark of, candidates whose votes agree
-make a hypothesis, and the shape model accepts it or not. Only candidates are kept of the maps.
+heatmaps are candidates. Each votes for the centre of the face that it would be a landmark of; candidates whose votes
+agree make a hypothesis, which the shape model accepts or rejects. The heatmaps themselves are not kept.
 
 Numbers in brackets, such as [L28], point into docs/lgcn.md, where each detail the paper leaves open is settled.
 """
@@ -22,7 +22,7 @@ from gluon_models import load_weights
 from inference.detectors import overlap
 from inference.landmark_detector import LocatedFace, check_image, find_weights, markup_named
 from inference.photo_pyramid import MIN_FACE, OCTAVE, Level, PhotoPyramid, Tile, take_any_size
-from inference.pipeline import PointPredictor, crop_faces, map_codec, shape_fitter, to_image
+from inference.pipeline import PointPredictor, crop_faces, heatmap_codec, shape_fitter, to_image
 from inference.shape_model import ShapeFit, ShapeModel, kabsch, load_shape_model
 
 LEAST_PEAK = 0.2  # "a simple threshold" [L29]
@@ -30,7 +30,7 @@ PEAKS_OF_A_MAP = 100  # of a tile at most, the highest ones
 JOIN_RADIUS = 0.05  # of a face: what joins candidates of one landmark across sizes [L30]
 VOTE_RADIUS = 0.3  # of a face: how far votes of one face may lie apart [L31]
 LEAST_LANDMARKS = 0.2  # of all, that a hypothesis has candidates of
-LEAST_SUPPORT = 0.65  # mean value of the maps under a shape that is accepted [L32]
+LEAST_SUPPORT = 0.65  # mean value of the heatmaps under a shape that is accepted [L32]
 ROUNDS = 2  # that a hypothesis is cropped and fitted [L32]
 MOST_CANDIDATES = 20_000  # of a photo, the highest ones
 MOST_HYPOTHESES = 300  # of a photo
@@ -39,7 +39,7 @@ SHARED_AREA = 0.4  # of the smaller box: two faces that share more are one [L33]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Local maxima of maps, n of them.
+    """Local maxima of heatmaps, n of them.
 
     Attributes:
         landmarks: (n,) which map each is of.
@@ -61,11 +61,11 @@ class Candidates:
         return Candidates(*(each[indices] for each in vars(self).values()))
 
 
-def find_peaks(maps: np.ndarray, least: float = LEAST_PEAK) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Local maxima of maps (K, H, W) of at least `least`: their landmarks (n,), cells (n, 2) x then y, values (n,)."""
+def find_peaks(heatmaps: np.ndarray, least: float = LEAST_PEAK) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local maxima >= `least` of heatmaps (K, H, W): their landmarks (n,), cells (n, 2) x then y, values (n,)."""
     landmarks, cells, values = [], [], []
-    for landmark in np.flatnonzero(maps.max(axis=(1, 2)) >= least):
-        one = maps[landmark]
+    for landmark in np.flatnonzero(heatmaps.max(axis=(1, 2)) >= least):
+        one = heatmaps[landmark]
         rows, columns = np.nonzero((one >= least) & (one >= cv2.dilate(one, np.ones((3, 3), np.uint8))))
         highest = np.argsort(-one[rows, columns], kind="stable")[:PEAKS_OF_A_MAP]
         landmarks.append(np.full(len(highest), landmark))
@@ -77,7 +77,7 @@ def find_peaks(maps: np.ndarray, least: float = LEAST_PEAK) -> tuple[np.ndarray,
 
 
 def join(candidates: Candidates, radius: float = JOIN_RADIUS) -> Candidates:
-    """What is left of candidates where maps of all sizes are joined by their maximum [L30].
+    """What is left of candidates where heatmaps of all sizes are joined by their maximum [L30].
 
     A candidate goes if a higher one of its landmark, found at whatever size, lies within `radius` of the larger face.
     """
@@ -169,10 +169,10 @@ class WholePhotoLandmarks:
         model: shape model that hypotheses are verified by.
         markup: of the network's points.
         min_face: longer side of the landmarks' box of the smallest face to be found, pixels.
-        least_support: mean value of the maps under the points of a face that is accepted.
+        least_support: mean value of the heatmaps under the points of a face that is accepted.
 
     Attributes:
-        pyramid: the maps of a photo that candidates are taken from.
+        pyramid: the heatmaps of a photo that candidates are taken from.
 
     Raises:
         ValueError: the network does not return such heatmaps, or has other landmarks than the shape model.
@@ -230,7 +230,7 @@ class WholePhotoLandmarks:
         return _apart([face for face in faces if face is not None])
 
     def candidates(self, image: np.ndarray) -> Candidates:
-        """Local maxima of the maps of all sizes, joined."""
+        """Local maxima of the heatmaps of all sizes, joined."""
         height, width = image.shape[:2]
         found = [_candidates_at(level, tiled_maps, (width, height)) for level, tiled_maps in self.pyramid(image)]
         together = Candidates(*(np.concatenate(each) for each in zip(*(vars(each).values() for each in found))))
@@ -246,28 +246,28 @@ class WholePhotoLandmarks:
             if outside or not 0.5 * self._min_face <= (box[2:] - box[:2]).max() <= 2 * max(height, width):
                 return None
             crops, matrices = crop_faces(image, [box], self._predictor.spec)
-            fit = self._fit(self._predictor.answer(crops)[0])
+            fit = self._fit(self._predictor.output(crops)[0])
             if fit is None:
                 return None
-            points_crop = map_codec(self._predictor.spec).to_crop(np.stack([fit.points, fit.shape]))
+            points_crop = heatmap_codec(self._predictor.spec).to_crop(np.stack([fit.points, fit.shape]))
             points, shape = to_image(points_crop, np.repeat(matrices, 2, axis=0))
         score = float(np.clip(fit.support, 0, 1).mean())
         return LocatedFace(landmark_box(points), points, score) if score >= self._least_support else None
 
-    def _fit(self, maps: np.ndarray) -> ShapeFit | None:
-        return self._fitter(maps) if maps.max() >= LEAST_PEAK else None
+    def _fit(self, heatmaps: np.ndarray) -> ShapeFit | None:
+        return self._fitter(heatmaps) if heatmaps.max() >= LEAST_PEAK else None
 
 
 def _candidates_at(level: Level, tiled_maps: Iterable[tuple[Tile, np.ndarray]], size: tuple[int, int]) -> Candidates:
     """The candidates of one size of a photo, whose own width and height are `size`."""
-    found = [_own_peaks(tile, maps) for tile, maps in tiled_maps]
+    found = [_own_peaks(tile, heatmaps) for tile, heatmaps in tiled_maps]
     landmarks, cells, values = (np.concatenate(each) for each in zip(*found))
     zoom = np.array(level.size) / size
     return Candidates(landmarks, (cells + 0.5) / zoom - 0.5, values, np.full(len(values), level.face))
 
 
-def _own_peaks(tile: Tile, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    landmarks, cells, values = find_peaks(maps)
+def _own_peaks(tile: Tile, heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    landmarks, cells, values = find_peaks(heatmaps)
     cells = cells + tile.seen[:2]
     left, top, right, bottom = tile.own
     own = ((cells >= (left, top)) & (cells < (right, bottom))).all(axis=1)

@@ -1,6 +1,6 @@
 """A network's heatmaps of a whole photo at sizes that differ by factors of two (LGCN, Sec. 4.3).
 
-Sizes too large for the memory are worked through in tiles, whose maps are those of the whole.
+Sizes too large for the memory are worked through in tiles, whose heatmaps equal the whole image's.
 
 Numbers in brackets, such as [L28], point into docs/lgcn.md, where each detail the paper leaves open is settled.
 """
@@ -61,7 +61,7 @@ class PhotoPyramid:
         self._predictor, self._min_face = predictor, min_face
 
     def __call__(self, image: np.ndarray) -> Iterator[tuple[Level, Iterator[tuple[Tile, np.ndarray]]]]:
-        """The sizes of an image (H, W, 3), largest first, each with its tiles and their maps (K, h, w)."""
+        """The sizes of an image (H, W, 3), largest first, each with its tiles and their heatmaps (K, h, w)."""
         height, width = image.shape[:2]
         for level in pyramid(width, height, self._predictor.spec, self._min_face):
             picture = resized(image, level.size)
@@ -69,18 +69,18 @@ class PhotoPyramid:
 
     def _maps(self, picture: np.ndarray, tile: Tile) -> np.ndarray:
         x0, y0, x1, y1 = tile.seen
-        maps = self._predictor.answer(picture[None, y0:y1, x0:x1])[0]
-        if not np.isfinite(maps.max()):
+        heatmaps = self._predictor.output(picture[None, y0:y1, x0:x1])[0]
+        if not np.isfinite(heatmaps.max()):
             raise ValueError("the network's heatmaps are not finite: its weights are damaged, use others")
-        return maps
+        return heatmaps
 
     def activations(self, image: np.ndarray) -> list[np.ndarray]:
-        """For each size of an image, largest first, the maximum (h, w) of all landmarks' maps."""
+        """For each size of an image, largest first, the maximum (h, w) over all landmarks' heatmaps."""
         found = []
-        for (size, _), answers in self(image):
+        for (size, _), tiles in self(image):
             highest = np.zeros(size[::-1], np.float32)
-            for ((x0, y0, _, _), (left, top, right, bottom)), maps in answers:
-                own = maps[:, top - y0 : bottom - y0, left - x0 : right - x0]
+            for ((x0, y0, _, _), (left, top, right, bottom)), heatmaps in tiles:
+                own = heatmaps[:, top - y0 : bottom - y0, left - x0 : right - x0]
                 highest[top:bottom, left:right] = own.max(axis=0)
             found.append(highest)
         return found

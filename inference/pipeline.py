@@ -75,7 +75,7 @@ class PointPredictor:
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, K, 2) float64, in pixels of the crop."""
-        return np.concatenate([self._points(self.answer(part)) for part in _parts(crops, self.batch_size)])
+        return np.concatenate([self._points(self.output(part)) for part in _parts(crops, self.batch_size)])
 
     def stages(self, crops: np.ndarray) -> np.ndarray:
         """Crops -> the points of every stage (n, stages, K, 2), the last as `__call__` returns them.
@@ -89,26 +89,26 @@ class PointPredictor:
         """Whether the network has several outputs that are read alike; a shape model reads the last one alone."""
         return self._fitter is None and hasattr(self.net, "all_stages")
 
-    def answer(self, crops: np.ndarray) -> np.ndarray:
+    def output(self, crops: np.ndarray) -> np.ndarray:
         """The network's output for crops (n, H, W, 3), all run at once: points or heatmaps, float32."""
         return _numbers(self.net(self._input(crops, self._ctx)))
 
     def _stages(self, crops: np.ndarray) -> np.ndarray:
         faces = self._input(crops, self._ctx)
-        answers = self.net.all_stages(faces) if hasattr(self.net, "all_stages") else [self.net(faces)]
-        # One after another, as maps take much memory.
-        return np.stack([self._points(_numbers(answer)) for answer in answers], axis=1)
+        outputs = self.net.all_stages(faces) if hasattr(self.net, "all_stages") else [self.net(faces)]
+        # One after another, as heatmaps take much memory.
+        return np.stack([self._points(_numbers(output)) for output in outputs], axis=1)
 
-    def _points(self, answer: np.ndarray) -> np.ndarray:
+    def _points(self, output: np.ndarray) -> np.ndarray:
         if self._fitter is None:
-            return points_from_answer(answer, self.spec, self._decoding)
-        points_heatmap = np.stack([self._fitter(maps).points for maps in answer])
-        return map_codec(self.spec).to_crop(points_heatmap)
+            return points_from_output(output, self.spec, self._decoding)
+        points_heatmap = np.stack([self._fitter(heatmaps).points for heatmaps in output])
+        return heatmap_codec(self.spec).to_crop(points_heatmap)
 
 
-def _numbers(answer: mx.nd.NDArray) -> np.ndarray:
+def _numbers(output: mx.nd.NDArray) -> np.ndarray:
     """An output as float32, whatever the network's precision; NumPy has no bfloat16."""
-    return answer.astype("float32", copy=False).asnumpy()
+    return output.astype("float32", copy=False).asnumpy()
 
 
 class StagePredictor:
@@ -131,16 +131,16 @@ def shape_fitter(model: ShapeModel, spec: InputSpec, prior: bool = False) -> Sha
     return ShapeFitter(model, spec.size / PAPER_SIDE / spec.stride, prior)
 
 
-def map_codec(spec: InputSpec) -> HeatmapCodec:
+def heatmap_codec(spec: InputSpec) -> HeatmapCodec:
     """Takes heatmaps of a network to points of its crops."""
     return HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma)
 
 
-def points_from_answer(answer: np.ndarray, spec: InputSpec, decoding: str | None = None) -> np.ndarray:
+def points_from_output(output: np.ndarray, spec: InputSpec, decoding: str | None = None) -> np.ndarray:
     """A network's output, points (n, K, 2) or heatmaps (n, K, H, W) -> points_crop (n, K, 2) float64."""
     if spec.output == "heatmaps":
-        return map_codec(spec).decode(answer, decoding or spec.decoding)
-    return points_from_fractions(answer.astype(np.float64), spec.size)
+        return heatmap_codec(spec).decode(output, decoding or spec.decoding)
+    return points_from_fractions(output.astype(np.float64), spec.size)
 
 
 def points_from_fractions(fractions: np.ndarray, size: int) -> np.ndarray:
@@ -171,7 +171,7 @@ def locate(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray],
             [_locate_once(predictor, image, part) for part in _parts(boxes, predictor.batch_size)]
         )
         if not np.isfinite(points_image).all():
-            raise ValueError("the network predicts points that are no numbers: its weights are spoilt, use others")
+            raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
         boxes = [landmark_box(points if points.ndim == 2 else points[-1]) for points in points_image]
     return points_image
 

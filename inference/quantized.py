@@ -101,7 +101,7 @@ def _quantize(symbol: Path, params: Path, kept: list[str], data: np.ndarray) -> 
         twin = quantize_net_v2(
             block,
             quantized_dtype="auto",
-            # "full" would quantize coordinates as well, such as those that a network crops its own maps by.
+            # "full" would quantize coordinates as well, such as the ones a network crops its feature maps at.
             quantize_mode="smart",
             quantize_granularity="channel-wise",
             exclude_layers=kept,

@@ -1,7 +1,7 @@
 """The 2-D shape model that turns heatmaps into points (LGCN, Sec. 3.3): outliers filtered, hidden points restored.
 
 A face is a mean shape and a few principal components of its variation, turned, enlarged and moved. It is fitted to the
-maps by weighted linear least squares, three times: to all of every map, then to what lies ever nearer to the fit.
+heatmaps by weighted linear least squares, three times: to all of every map, then to what lies ever nearer to the fit.
 Each map's cells are one equation each, weighted by their values. As all cells of a map are equations for the same
 landmark, their weight in sum and their centroid say the same, and the system has two rows per landmark.
 
@@ -122,9 +122,9 @@ class ShapeFit(NamedTuple):
     """A face as a model sees it.
 
     Attributes:
-        points: (K, 2), cells of the maps, x then y: shape and maps together.
+        points: (K, 2), cells of the heatmaps, x then y: shape and heatmaps together.
         shape: (K, 2), the fitted shape alone.
-        support: (K,), the maps' values where the shape has its points, 0 beyond the border.
+        support: (K,), the heatmaps' values where the shape has its points, 0 beyond the border.
     """
 
     points: np.ndarray
@@ -133,7 +133,7 @@ class ShapeFit(NamedTuple):
 
 
 class ShapeFitter:
-    """Fits a model to the maps of one face.
+    """Fits a model to the heatmaps of one face.
 
     Args:
         model: what faces look like.
@@ -145,34 +145,36 @@ class ShapeFitter:
         self.model, self._prior = model, prior
         self._radii = [radius * cells_per_pixel for radius in RADII]
         self._noise = [noise * cells_per_pixel for noise in NOISE]
-        # Of maps coarser than the paper's, a peak is still more than its own cell.
+        # Of heatmaps coarser than the paper's, a peak is still more than its own cell.
         self._peak_radius = max(PEAK_RADIUS * cells_per_pixel, 1.0)
 
-    def __call__(self, maps: np.ndarray) -> ShapeFit:
+    def __call__(self, heatmaps: np.ndarray) -> ShapeFit:
         """Maps (K, H, W) -> the fit.
 
         Raises:
-            ValueError: another number of maps than the model has landmarks, or maps without any positive value.
+            ValueError: another number of heatmaps than the model has landmarks, or heatmaps without any positive value.
         """
-        if maps.ndim != 3 or len(maps) != self.model.num_landmarks:
-            raise ValueError(f"maps {maps.shape} do not fit a shape model of {self.model.num_landmarks} landmarks")
-        largest = float(maps.max(initial=0.0))
+        if heatmaps.ndim != 3 or len(heatmaps) != self.model.num_landmarks:
+            raise ValueError(
+                f"heatmaps {heatmaps.shape} do not fit a shape model of {self.model.num_landmarks} landmarks"
+            )
+        largest = float(heatmaps.max(initial=0.0))
         if not (largest > 0 and np.isfinite(largest)):
-            raise ValueError("the maps hold no activation to fit a shape to: is the network trained?")
-        whole = _centroids(maps, min(LEAST_WEIGHT, largest / 2))
-        shape, pose = self._solve(whole, self._first_pose(maps, whole), self._noise[0])
+            raise ValueError("the heatmaps hold no activation to fit a shape to: is the network trained?")
+        whole = _centroids(heatmaps, min(LEAST_WEIGHT, largest / 2))
+        shape, pose = self._solve(whole, self._first_pose(heatmaps, whole), self._noise[0])
         for radius, noise in zip(self._radii, self._noise[1:]):
-            found = _windows(maps, shape, radius)
+            found = _windows(heatmaps, shape, radius)
             if found.weights.any():
                 shape, pose = self._solve(found, pose, noise)
-        return self._blend(maps, shape)
+        return self._blend(heatmaps, shape)
 
-    def _first_pose(self, maps: np.ndarray, whole: _Found) -> np.ndarray:
-        """Rotation times size (2, 2) from the strong activations (Sec. 3.3), or from the whole maps if there are none.
+    def _first_pose(self, heatmaps: np.ndarray, whole: _Found) -> np.ndarray:
+        """Rotation times size (2, 2) from the strong activations (Sec. 3.3), else from the whole heatmaps.
 
         Every second cell will do for a start, at a quarter of the time.
         """
-        weights, centroids = _centroids(maps[:, ::2, ::2], LEAST_ACTIVATION)
+        weights, centroids = _centroids(heatmaps[:, ::2, ::2], LEAST_ACTIVATION)
         found = _Found(weights, 2 * centroids) if weights.any() else whole
         centred = found.centroids - found.weights @ found.centroids / found.weights.sum()
         mean = self.model.mean - found.weights @ self.model.mean / found.weights.sum()
@@ -196,39 +198,39 @@ class ShapeFitter:
         shape = (solution @ design).reshape(-1, 2)
         return shape, np.hypot(*solution[:2]) * _rotation(*solution[:2])
 
-    def _blend(self, maps: np.ndarray, shape: np.ndarray) -> ShapeFit:
+    def _blend(self, heatmaps: np.ndarray, shape: np.ndarray) -> ShapeFit:
         """Moves each point towards the nearest maximum of its map, as far as the map agrees with the shape [L24]."""
-        peaks = _nearest_maxima(maps, shape, self._radii[-1])
-        local = _windows(maps, peaks.centroids, self._peak_radius)
+        peaks = _nearest_maxima(heatmaps, shape, self._radii[-1])
+        local = _windows(heatmaps, peaks.centroids, self._peak_radius)
         trust = np.where(local.weights > 0, np.clip(peaks.weights, 0, 1), 0.0)[:, None]
-        return ShapeFit((1 - trust) * shape + trust * local.centroids, shape, _values_at(maps, shape))
+        return ShapeFit((1 - trust) * shape + trust * local.centroids, shape, _values_at(heatmaps, shape))
 
 
 class _Found(NamedTuple):
-    """Where the maps say that landmarks are: weights (K,), 0 where they say nothing, and centroids (K, 2)."""
+    """Where the heatmaps say that landmarks are: weights (K,), 0 where they say nothing, and centroids (K, 2)."""
 
     weights: np.ndarray
     centroids: np.ndarray
 
 
-def _centroids(maps: np.ndarray, least: float) -> _Found:
+def _centroids(heatmaps: np.ndarray, least: float) -> _Found:
     """Of each whole map's values above `least`."""
-    height, width = maps.shape[1:]
-    basis = np.stack([np.ones(width), np.arange(width)], axis=1).astype(maps.dtype)
-    sums = ((maps * (maps > least)).reshape(-1, width) @ basis).reshape(-1, height, 2).astype(float)
+    height, width = heatmaps.shape[1:]
+    basis = np.stack([np.ones(width), np.arange(width)], axis=1).astype(heatmaps.dtype)
+    sums = ((heatmaps * (heatmaps > least)).reshape(-1, width) @ basis).reshape(-1, height, 2).astype(float)
     weights, sum_x = sums.sum(axis=1).T
     centroids = np.stack([sum_x, sums[..., 0] @ np.arange(height)], axis=1)
     return _Found(weights, centroids / np.maximum(weights, 1e-12)[:, None])
 
 
-def _windows(maps: np.ndarray, centres: np.ndarray, radius: float) -> _Found:
+def _windows(heatmaps: np.ndarray, centres: np.ndarray, radius: float) -> _Found:
     """Of the values above LEAST_WEIGHT within `radius` of centres (K, 2), which need not be whole.
 
     A cell whose opposite lies beyond the border is left out: half a peak would have its centroid beside it [L25].
     """
-    x, y, values = _patches(maps, centres, int(radius) + 1)
+    x, y, values = _patches(heatmaps, centres, int(radius) + 1)
     across, down = (x - centres[:, 0, None]).astype(values.dtype), (y - centres[:, 1, None]).astype(values.dtype)
-    height, width = maps.shape[1:]
+    height, width = heatmaps.shape[1:]
     inside_x = (2 * centres[:, 0, None] - x > -0.5) & (2 * centres[:, 0, None] - x < width - 0.5)
     inside_y = (2 * centres[:, 1, None] - y > -0.5) & (2 * centres[:, 1, None] - y < height - 0.5)
     distances = np.sqrt(across[:, None, :] ** 2 + down[:, :, None] ** 2)
@@ -241,30 +243,30 @@ def _windows(maps: np.ndarray, centres: np.ndarray, radius: float) -> _Found:
     return _Found(total, centres + offsets / np.maximum(total, 1e-12)[:, None])
 
 
-def _patches(maps: np.ndarray, centres: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _patches(heatmaps: np.ndarray, centres: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells within `reach` of centres (K, 2): their x and y (K, 2 * reach + 1), their values, 0 beyond the border."""
-    height, width = maps.shape[1:]
+    height, width = heatmaps.shape[1:]
     middle = np.rint(np.clip(centres, -1e6, 1e6)).astype(int)
     steps = np.arange(-reach, reach + 1)
     x, y = middle[:, :1] + steps, middle[:, 1:] + steps
     rows, columns = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
-    values = maps[np.arange(len(maps))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    values = heatmaps[np.arange(len(heatmaps))[:, None, None], rows[:, :, None], columns[:, None, :]]
     inside = ((y == rows)[:, :, None]) & ((x == columns)[:, None, :])
     return x, y, values * inside
 
 
-def _nearest_maxima(maps: np.ndarray, centres: np.ndarray, radius: float) -> _Found:
+def _nearest_maxima(heatmaps: np.ndarray, centres: np.ndarray, radius: float) -> _Found:
     """Each map's local maximum nearest to its centre (K, 2), between cells, and its value; 0 if none is in `radius`."""
-    x, y, values = _patches(maps, centres, int(radius) + 2)
+    x, y, values = _patches(heatmaps, centres, int(radius) + 2)
     middle = values[:, 1:-1, 1:-1]
     size = middle.shape[1]
     highest = middle > LEAST_WEIGHT
     for row, column in np.ndindex(3, 3):
         highest = highest & (middle >= values[:, row : row + size, column : column + size])
     distances = np.hypot(x[:, None, 1:-1] - centres[:, 0, None, None], y[:, 1:-1, None] - centres[:, 1, None, None])
-    distances = np.where(highest & (distances <= radius), distances, np.inf).reshape(len(maps), -1)
+    distances = np.where(highest & (distances <= radius), distances, np.inf).reshape(len(heatmaps), -1)
     best = distances.argmin(axis=1)
-    every, row, column = np.arange(len(maps)), best // size + 1, best % size + 1
+    every, row, column = np.arange(len(heatmaps)), best // size + 1, best % size + 1
     top = values[every, row, column]
     offset_x = _vertex(values[every, row, column - 1], top, values[every, row, column + 1])
     offset_y = _vertex(values[every, row - 1, column], top, values[every, row + 1, column])
@@ -280,10 +282,10 @@ def _vertex(before: np.ndarray, top: np.ndarray, after: np.ndarray) -> np.ndarra
     return np.where(whole, np.clip((after - before) / (2 * np.where(bend > 0, bend, 1)), -0.5, 0.5), 0.0)
 
 
-def _values_at(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _values_at(heatmaps: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The value (K,) of each map at its point (K, 2), between cells; 0 beyond the border."""
     low = np.floor(np.clip(points, -1e6, 1e6))
-    x, y, values = _patches(maps, low, 1)
+    x, y, values = _patches(heatmaps, low, 1)
     share = points - low
     corners = values[:, 1:, 1:]
     across = corners[:, :, 0] * (1 - share[:, :1]) + corners[:, :, 1] * share[:, :1]

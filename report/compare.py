@@ -27,7 +27,7 @@ class Scored:
         label: The network and its weights file.
         metrics: What metrics.json says.
         names: n faces.
-        errors: (n,) fractions in the normaliser of record, NaN for a face that was not found.
+        errors: (n,) fractions in the primary normalizer, NaN for a face that was not found.
     """
 
     label: str
@@ -79,7 +79,7 @@ def read_scored(folder: Path) -> Scored:
 
     Raises:
         FileNotFoundError: A file is not there.
-        ValueError: The files are not those of evaluate.py, or not of one run.
+        ValueError: evaluate.py did not write the files, or not in one run.
     """
     for name in ("metrics.json", "errors.npy"):
         if not (folder / name).is_file():
@@ -108,7 +108,7 @@ def compare_systems(first: Scored, second: Scored, seed: int = 0) -> Comparison:
     Raises:
         ValueError: They are not of the same faces, or not over the same length, or no face was measured by both.
     """
-    _check_same("normaliser", first.metrics["normalizer"], second.metrics["normalizer"])
+    _check_same("normalizer", first.metrics["normalizer"], second.metrics["normalizer"])
     for key in SAME_FACES:
         if key in first.metrics and key in second.metrics and (key != "seed" or _is_rendered(first)):
             _check_same(key, first.metrics[key], second.metrics[key])

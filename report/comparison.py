@@ -28,7 +28,7 @@ class Row(NamedTuple):
     """One line of the table; figures in per cent.
 
     Attributes:
-        quantity: What is measured, in words.
+        quantity: Name of the measured quantity.
         ours: The figure measured here, NaN if there is none.
         paper: The published figure, or None.
         delta: Ours minus the paper's, in points of per cent; None where the two are not of the same faces, or not
@@ -102,7 +102,7 @@ def _cells(evaluation: Evaluation) -> list[Published]:
 
 
 def _median_rows(evaluation: Evaluation, record: Figures) -> list[Row]:
-    """The median in the normaliser of record, and of 68 landmarks that without outline."""
+    """The median in the primary normalizer, and of 68 landmarks the one without outline."""
     normalizer = evaluation.protocol.normalizer
     text = NORMALIZER_WORDS[normalizer]
     cells = {cell.without_outline: cell for cell in _cells(evaluation) if cell.statistic == "median"}

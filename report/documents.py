@@ -12,46 +12,26 @@ import re
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from report.tables import (
-    cost_table,
-    detector_table,
-    faces_text,
-    machine_text,
-    markdown,
-    peers_table,
-    scores_table,
-    shipped_table,
-    stages_table,
-    study_table,
-)
+from report import tables
+from report.tables import markdown
 
 INDEX = "weights/index.json"
 RESULTS = "docs/results"
 DETECTOR = "detector"  # the "kind" of an entry of the index that places no landmarks
 FITTED = "_shape_model"  # ends the name of a record where the weights' own shape model read the heatmaps
-MARK = re.compile(r"<!-- table: (\w+) ?(\w*) -->")
 END = "<!-- end of table -->"
+MARK = re.compile(r"^ *<!-- table: (\w+) ?(\w*) --> *$|^ *" + END + " *$", re.MULTILINE)
 
 
 class Source(NamedTuple):
-    """Where a table's figures come from.
-
-    Attributes:
-        root: folder of the project.
-        folder: the document's, for links.
-        name: the word after the table's name, or "".
-    """
+    """Where a table's figures come from: the project's folder, the document's, and the word after the table's name."""
 
     root: Path
     folder: Path
     name: str
 
     def read(self, path: str) -> Any:
-        """A JSON file below the root, or a list of the values of a .jsonl file.
-
-        Raises:
-            ValueError: it is missing or damaged.
-        """
+        """A JSON file below the root, or the values of a .jsonl file; ValueError if it is missing or damaged."""
         try:
             text = (self.root / path).read_text(encoding="utf-8")
             return [json.loads(line) for line in text.splitlines()] if path.endswith("l") else json.loads(text)
@@ -71,50 +51,56 @@ class Source(NamedTuple):
             raise ValueError(f"no weights '{self.name}' in {INDEX}, only {', '.join(index)}")
         return index[self.name]
 
-    def link(self, path: str) -> str:
-        """A link from the document to a file below the root."""
-        there = Path(os.path.relpath(self.root / path, self.folder)).as_posix()
-        return f"[{there}]({there})"
+    def shipped(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The entries of all weights that place landmarks, and the evaluation of each."""
+        index = {name: each for name, each in self.read(INDEX).items() if each.get("kind") != DETECTOR}
+        return index, {name: self.read(each["metrics"]) for name, each in index.items()}
+
+    def path(self, path: str) -> str:
+        """The way from the document to a file below the root."""
+        return Path(os.path.relpath(self.root / path, self.folder)).as_posix()
 
 
-def _shipped(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The entries of all weights that place landmarks, and the evaluation of each."""
-    index = {name: each for name, each in source.read(INDEX).items() if each.get("kind") != DETECTOR}
-    return index, {name: source.read(each["metrics"]) for name, each in index.items()}
+def _shipped(source: Source) -> str:
+    index, records = source.shipped()
+    for entry in index.values():
+        entry["megabytes"] = (source.root / "weights" / entry["file"]).stat().st_size / 1e6
+        entry.update({key: source.path(entry[key]) for key in ("code", "ledger")})
+    return markdown(*tables.shipped_table(index, records, source.read(f"{RESULTS}/cost.json")))
 
 
 def _stages(source: Source) -> str:
     entry = source.entry()
-    return markdown(*stages_table(source.read(entry["metrics"]), source.read(f"{entry['run']}/log.jsonl")))
+    return markdown(*tables.stages_table(source.read(entry["metrics"]), source.read(f"{entry['run']}/log.jsonl")))
 
 
 def _record(source: Source) -> str:
     entry, score = source.entry(), ""
-    for key, text, digits in (
-        ("validation_nme", "validation NME", 2),
-        ("validation_average_precision", "validation average precision", 1),
-    ):
-        score += f"{text} {100 * entry[key]:.{digits}f} %, " if key in entry else ""
-    run, figures = source.link(f"{entry['run']}/run.json"), source.link(entry["metrics"])
+    if "validation_nme" in entry:
+        score = f"validation NME {100 * entry['validation_nme']:.2f} %, "
+    elif "validation_average_precision" in entry:
+        score = f"validation average precision {100 * entry['validation_average_precision']:.1f} %, "
+    run, figures = (f"[{path}]({path})" for path in map(source.path, (f"{entry['run']}/run.json", entry["metrics"])))
     return f"Seed {entry['seed']}, {score}SHA-256 `{entry['sha256'][:16]}...`; record: {run}, all figures: {figures}."
 
 
 def _cost(source: Source) -> str:
     record = source.read(f"{RESULTS}/cost.json")
-    return f"{machine_text(record)}\n\n{markdown(*cost_table(record))}"
+    return f"{tables.machine_text(record)}\n\n{markdown(*tables.cost_table(record))}"
 
 
 TABLES: dict[str, Callable[[Source], str]] = {
-    "shipped": lambda source: markdown(*shipped_table(*_shipped(source))),
-    "faces": lambda source: faces_text(_shipped(source)[1].values()),
-    "scores": lambda source: markdown(*scores_table(source.result())),
-    "fitted": lambda source: markdown(*scores_table(source.result(FITTED))),
+    "shipped": _shipped,
+    "errors": lambda source: markdown(*tables.errors_table(*source.shipped())),
+    "faces": lambda source: tables.faces_text(source.shipped()[1].values()),
+    "scores": lambda source: markdown(*tables.scores_table(source.result())),
+    "fitted": lambda source: markdown(*tables.scores_table(source.result(FITTED))),
     "stages": _stages,
     "record": _record,
-    "study": lambda source: markdown(*study_table(source.result())),
+    "study": lambda source: markdown(*tables.study_table(source.result())),
     "cost": _cost,
-    "peers": lambda source: markdown(*peers_table(source.read(f"{RESULTS}/peers.json"))),
-    "detector": lambda source: markdown(*detector_table(source.result())),
+    "peers": lambda source: markdown(*tables.peers_table(source.read(f"{RESULTS}/peers.json"))),
+    "detector": lambda source: markdown(*tables.detector_table(source.result())),
 }
 
 
@@ -127,27 +113,26 @@ def rewritten(root: Path) -> dict[Path, str]:
     docs = root / "docs"
     documents = [root / "README.md", *sorted(docs.glob("*.md")), *sorted(docs.glob("runs/*/README.md"))]
     texts = {path: path.read_text(encoding="utf-8") for path in documents if path.is_file()}
-    made = {path: fill(text, root, path) for path, text in texts.items()}
+    made = {path: _fill(text, root, path) for path, text in texts.items()}
     return {path: text for path, text in made.items() if text != texts[path]}
 
 
-def fill(text: str, root: Path, path: Path) -> str:
-    """A document's text with its tables from the records; arguments and errors as in `rewritten`."""
-    lines, begun, file = [], 0, path.relative_to(root).as_posix()
-    for number, line in enumerate(text.split("\n"), start=1):
-        mark, ends = MARK.fullmatch(line.strip()), line.strip() == END
-        if begun and mark:
+def _fill(text: str, root: Path, path: Path) -> str:
+    """A document's text with its tables from the records."""
+    pieces, position, begun = [], 0, ""
+    for mark in MARK.finditer(text):
+        where = f"{path.relative_to(root).as_posix()}:{1 + text.count(chr(10), 0, mark.start())}"
+        if begun and mark[1]:
             break
-        if ends and not begun:
-            raise ValueError(f"{file}:{number}: no table begins before this {END}")
-        if mark or ends or not begun:
-            lines.append(line)
-        if mark:
-            lines.append(_table(mark[1], Source(root, path.parent, mark[2]), f"{file}:{number}"))
-        begun = number if mark else 0 if ends else begun
+        if mark[1]:
+            source = Source(root, path.parent, mark[2])
+            pieces += [text[position : mark.end()], "\n", _table(mark[1], source, where), "\n"]
+        elif not begun:
+            raise ValueError(f"{where}: no table begins before this {END}")
+        position, begun = mark.start(), where if mark[1] else ""
     if begun:
-        raise ValueError(f"{file}:{begun}: the table has no {END}")
-    return "\n".join(lines)
+        raise ValueError(f"{begun}: the table has no {END}")
+    return "".join([*pieces, text[position:]])
 
 
 def _table(kind: str, source: Source, where: str) -> str:

@@ -1,6 +1,6 @@
 """The pictures of an evaluation, each as the bytes of a PNG file.
 
-Colours are those of Okabe and Ito, which the colour-blind tell apart; lines differ in dash, points in shape as well.
+Colours are from Okabe and Ito's palette for colour-blind readers; lines also differ in dash, points in shape.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Picture(NamedTuple):
         predicted: (K, 2) pixels of the crop.
         truth: (K, 2) pixels of the crop.
         name: The face's name.
-        error: Fraction, in the normaliser of record.
+        error: Fraction, in the primary normalizer.
     """
 
     crop: np.ndarray
@@ -55,7 +55,7 @@ def draw_ced(curves: Mapping[str, np.ndarray], protocol: Protocol, title: str) -
     """The cumulative error distributions of one network.
 
     Args:
-        curves: At most four sets of errors, (n,) fractions, by the words for their normaliser, the one of record first.
+        curves: At most four sets of errors, (n,) fractions, by the name of their normalizer, the primary one first.
         protocol: Gives the failure threshold, which is marked.
         title: Over the picture.
     """
@@ -68,7 +68,7 @@ def draw_ced(curves: Mapping[str, np.ndarray], protocol: Protocol, title: str) -
     axes.axvline(protocol.failure_threshold, color="0.45", linewidth=1)
     text = f"failure above {100 * protocol.failure_threshold:.0f} %"
     axes.annotate(text, (protocol.failure_threshold, 1.012), ha="center", color="0.35", annotation_clip=False)
-    axis_text = ("normalised mean error of a face", "faces with at most this error")
+    axis_text = ("normalized mean error of a face", "faces with at most this error")
     _finish_ced(axes, (0.0, limit), axis_text)
     axes.legend(loc="lower right", title="error over", **_LEGEND)
     axes.set_title(title, pad=22)
@@ -88,8 +88,8 @@ def draw_networks(
 
     Args:
         curves: Errors, fractions, by the network's name; at most as many as NETWORK_LINES.
-        limits: What the axis shows of the errors, fractions; the other axis shows what the curves reach there.
-        text: What an error is, and what is counted.
+        limits: Limits of the error axis, fractions; the other axis fits the curves there.
+        text: Labels of the two axes.
         title: Over the picture.
     """
     at = np.linspace(*limits, 1500)
@@ -104,7 +104,7 @@ def ced_figure(heights: Mapping[str, np.ndarray], at: np.ndarray, text: tuple[st
     Args:
         heights: (m,) fractions of the faces, by the network's name; at most as many as MANY_LINES.
         at: (m,) errors, rising fractions.
-        text: What an error is, and what is counted.
+        text: Labels of the two axes.
         title: Over the picture.
     """
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
@@ -159,7 +159,7 @@ def draw_pairs(first: np.ndarray, second: np.ndarray, labels: tuple[str, str], t
 
 
 def draw_faces(worst: Sequence[Picture], best: Sequence[Picture], columns: int = 4) -> bytes:
-    """Faces with their true and predicted points, the worst above the best; words where there is no face to show."""
+    """Faces with their true and predicted points, the worst above the best; a text if there is none."""
     if not worst and not best:
         return _draw_text("no face was found")
     cells = [*_in_rows(worst, "worst", columns), *_in_rows(best, "best", columns)]
@@ -187,7 +187,7 @@ def _in_rows(pictures: Sequence[Picture], rank: str, columns: int) -> list[tuple
 
 
 def show_points(axes: Axes, picture: Picture) -> None:
-    """A face with its true and its predicted points, and lines from these to those."""
+    """A face with its true and its predicted points, and lines between them."""
     size = picture.crop.shape[0]
     axes.imshow(picture.crop)
     for true, predicted in zip(picture.truth, picture.predicted):
@@ -256,7 +256,7 @@ def _mean_face(truth: np.ndarray) -> np.ndarray:
 
 
 def to_svg(figure: Figure, label: str) -> str:
-    """A figure as an <svg> element to stand in a page, with words for who cannot see it.
+    """A figure as an <svg> element to stand in a page, with a label for screen readers.
 
     The same figure gives the same text.
     """

@@ -43,7 +43,8 @@ def quoted_lines(evaluation: Evaluation, box_margin: float) -> list[str]:
         faces = f"{int((errors > LARGE).sum())} of {int(np.isfinite(errors).sum())} faces above {LARGE}"
         lines.append(
             f"mean squared error per coordinate at {CROP} px: {np.nanmean(errors):.2f} px², {faces} | paper: "
-            f'{test:.2f} on HELEN\'s 330 test faces with 194 points, "some" above {LARGE}; {validation:.2f} in validation'
+            f'{test:.2f} on HELEN\'s 330 test faces with 194 points, "some" above {LARGE}; '
+            f"{validation:.2f} in validation"
         )
     if model.endswith(WITH_SHAPE_MODEL) and (protocol.dataset, protocol.subset) == ("300w", "full"):
         errors = evaluation.errors("outer_eye")

@@ -75,10 +75,7 @@ for (const box of document.querySelectorAll("input[data-curve]")) {
   });
 }
 """
-SUMMARY_HEADS = (
-    *("network", "NME", "95 % interval", "paper", "failures", "AUC"),
-    *("in int8", "ms", "parameters"),
-)
+SUMMARY_HEADS = (*("network", "NME", "95 % interval", "paper", "failures", "AUC"), *("in int8", "ms", "parameters"))
 SUMMARY_TEXT = """Per cent, over {length}; smallest error first. <b>paper</b>: the paper's mean error, or the
 figure that it prints instead; in brackets where it is of other faces or another length.
 <b>failures</b>: faces above {failure:.0f} %. <b>AUC</b>: exact area to {area:.0f} %. <b>in int8</b>: by how

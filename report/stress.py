@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from evaluation.stress import Curve, Level
 from report.plots import MANY_LINES, to_png
+from report.tables import markdown
 
 _COLUMNS = 3
 _MOST_BANDS = 4  # the intervals of more systems would hide each other
@@ -18,14 +19,11 @@ _MOST_BANDS = 4  # the intervals of more systems would hide each other
 
 def stress_table(curves: Sequence[Curve]) -> str:
     """The mean error at every amount as a Markdown table, per cent; untouched faces in bold, failures in brackets."""
-    columns = max(len(curve.levels) for curve in curves)
-    lines = ["| faces made harder by | amount: NME (failures), per cent |" + " |" * (columns - 1)]
-    lines.append("|---" * (columns + 1) + "|")
-    for curve in curves:
-        cells = [_cell(level, curve.neutral) for level in curve.levels]
-        cells += [""] * (columns - len(cells))
-        lines.append("| " + " | ".join([f"{curve.title}, {curve.unit}", *cells]) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [[f"{each.title}, {each.unit}", *(_cell(level, each.neutral) for level in each.levels)] for each in curves]
+    columns = max(map(len, rows))
+    heads = ["faces made harder by", "amount: NME (failures), per cent"]
+    filled = [[*row, *[""] * (columns - len(row))] for row in (heads, *rows)]
+    return markdown(filled[0], filled[1:]) + "\n"
 
 
 def _cell(level: Level, neutral: float) -> str:

@@ -1,7 +1,7 @@
 """Tables of what was measured, as headings and rows of text, for documents, terminals and pages.
 
-A record is what a JSON file of evaluate.py (metrics.json), tools.study, tools.benchmark or tools.evaluate_detector
-holds. Records hold fractions, those of studies per cent; tables show per cent.
+A record is the content of a JSON file of evaluate.py (metrics.json), tools.study, tools.benchmark or
+tools.evaluate_detector. Records hold fractions, except that studies hold per cent; tables show per cent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from report.comparison import ALL_POINTS, INSIDE, NORMALIZER_WORDS
 Record = Mapping[str, Any]
 Table = Tuple[Sequence[str], List[List[str]]]
 COMMON = ("300w", "common")
-RULES = ("exact", "fan", "simpson", "trapezoid")
 DETECTED_SIZES = ("all", "from 24", "from 40")  # pixels of the face, by their names in a detector's record
 _LENGTHS = {
     **NORMALIZER_WORDS,
@@ -36,33 +35,55 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
 
 
-def shipped_table(index: Mapping[str, Record], records: Mapping[str, Record]) -> Table:
-    """A row for each file of weights that places landmarks, the smallest error first.
-
-    The papers' figures are of the same network on the whole common subset of 300-W.
+def shipped_table(index: Mapping[str, Record], records: Mapping[str, Record], cost: Record) -> Table:
+    """The networks that ship, the smallest error first and the best of each kind of figure bold.
 
     Args:
-        index: entries of weights/index.json, by name.
+        index: entries of weights/index.json by name, each with the megabytes of its file; links lead from the document.
         records: the evaluation of each, by name.
+        cost: what `tools.benchmark --model all --json` measured.
     """
+    names = sorted(records, key=lambda name: _error(records[name]))
+    entries, measured = [index[name] for name in names], [records[name] for name in names]
+    spent = [cost["models"].get(entry["model"], {}) for entry in entries]
+    columns = [
+        [_named(name, record) for name, record in zip(names, measured)],
+        [f"{each['paper']} ([code]({each['code']}), [ledger]({each['ledger']}))" for each in entries],
+        _best([100 * _error(record) for record in measured], "{:.2f} %"),
+        [_paper(_published(record, COMMON), "outer_eye") for record in measured],
+        _best([each.get("parameters", math.inf) for each in spent], "{:,}"),
+        _best([each.get("float32", {}).get("milliseconds", math.inf) for each in spent], "{:.1f}"),
+        [f"{each['megabytes']:.1f}" for each in entries],
+        [each["terms"].partition(";")[0] for each in entries],
+    ]
+    whole = all(record["subset"] == COMMON[1] for record in measured)
+    heads = [
+        "network",
+        "paper",
+        "NME on " + _all_faces(measured),
+        "paper's NME, " + ("same faces" if whole else "all 554"),
+    ]
+    return [*heads, "parameters", "ms per face", "file, MB", "licence"], [list(row) for row in zip(*columns)]
+
+
+def errors_table(index: Mapping[str, Record], records: Mapping[str, Record]) -> Table:
+    """The training faces and errors of the networks that ship, the smallest error first; arguments as above."""
     heads = ["weights", "trained on", "NME, inter-ocular", "paper", "NME, inter-pupil", "paper", "above 8 %"]
-    eyes = {name: record["results"].get("outer_eye") for name, record in records.items()}
     rows = []
-    for name in sorted(records, key=lambda name: eyes[name]["mean"] if eyes[name] else math.inf):
-        record, points = records[name], str(len(records[name]["per_landmark"]))
-        row = [f"`{name}`" + ("" if points == ALL_POINTS else f", {points} points")]
-        row.append(index[name].get("short", index[name]["data"]))
+    for name in sorted(records, key=lambda name: _error(records[name])):
+        record, eyes = records[name], records[name]["results"].get("outer_eye")
+        row = [_named(name, record), index[name].get("short", index[name]["data"])]
         for normalizer in ("outer_eye", "pupil"):
             figures = record["results"].get(normalizer)
             row += [_per_cent(figures["mean"]) if figures else "", _paper(_published(record, COMMON), normalizer)]
-        row.append(_per_cent(eyes[name]["failure_rate"]["0.08"], 1) if eyes[name] else "")
-        rows.append([*row, _per_cent(eyes[name]["auc"]["0.08"]["exact"], 1) if eyes[name] else ""])
+        row += [_per_cent(eyes["failure_rate"]["0.08"], 1), _per_cent(eyes["auc"]["0.08"]["exact"], 1)] if eyes else []
+        rows.append(row + [""] * (8 - len(row)))
     return [*heads, "AUC to 8 %"], rows
 
 
 def faces_text(records: Iterable[Record]) -> str:
-    """The faces that the errors of `shipped_table` are measured on, as a sentence."""
-    return f"Measured on {' and '.join(dict.fromkeys(_faces(record) for record in records))}."
+    """The faces that the networks' errors are measured on, as a sentence."""
+    return f"Measured on {_all_faces(records)}."
 
 
 def scores_table(record: Record) -> Table:
@@ -85,33 +106,27 @@ def scores_table(record: Record) -> Table:
         rows.append([text, values, _paper(cells, first, "median", without_outline=True)])
     above = " / ".join(_per_cent(figures["failure_rate"][at], 1) for at in ("0.08", "0.10"))
     rows.append(["above 8 % / 10 %", above, ""])
-    rows.append(["AUC to 8 %: exact, FAN, Simpson, trapezoid", _areas(figures["auc"]["0.08"]), ""])
+    rules = ": exact, FAN, Simpson, trapezoid"
+    rows.append(["AUC to 8 %" + rules, _areas(figures["auc"]["0.08"]), ""])
     if "box_geometric" in results:
-        text = f"AUC to 7 %, {_LENGTHS['box_geometric']}: exact, FAN, Simpson, trapezoid"
+        text = f"AUC to 7 %, {_LENGTHS['box_geometric']}{rules}"
         rows.append([text, _areas(results["box_geometric"]["auc"]["0.07"]), ""])
     return ["on " + _faces(record), "value", "paper (common, 554)" if part == COMMON else "paper"], rows
 
 
 def stages_table(record: Record, log: Sequence[Record]) -> Table:
-    """The error of every stage of a network, and by how much it is below, or above, that of the first.
-
-    Args:
-        record: the evaluation.
-        log: lines of the training log; the validation errors are those of its best epoch.
+    """The error of every stage, in the best epoch of the training log and in the evaluation.
 
     Raises:
-        ValueError: the record has no stages, or no epoch was validated.
+        ValueError: no epoch was validated.
     """
-    if "stages" not in record:
-        raise ValueError("the record has no stages: evaluate again, if the network has several")
-    errors = [(line.get("error", line.get("nme")), line) for line in log]
-    validated = [(error, line) for error, line in errors if error is not None and math.isfinite(error)]
-    if not validated:
+    validated = {line.get("nme"): line for line in reversed(log)}
+    errors = [error for error in validated if error is not None and math.isfinite(error)]
+    if not errors:
         raise ValueError("the training log has no validated epoch")
-    best = min(validated, key=lambda pair: pair[0])[1]
-    rows, means = [], [stage["mean"] for stage in record["stages"]]
+    best, rows, means = validated[min(errors)], [], [stage["mean"] for stage in record["stages"]]
     for stage, mean in enumerate(means):
-        validation = best.get(f"error_stage_{stage}", best.get(f"nme_stage_{stage}"))
+        validation = best.get(f"nme_stage_{stage}")
         change = f"{100 * (mean / means[0] - 1):+.1f} %" if stage else ""
         rows.append([f"{stage + 1} of {len(means)}", _per_cent(validation), _per_cent(mean), change])
     return ["stage", "validation", _faces(record), "against the first stage"], rows
@@ -120,20 +135,18 @@ def stages_table(record: Record, log: Sequence[Record]) -> Table:
 def study_table(study: Record) -> Table:
     """Each cell of a study: its error with each seed, mean and deviation, and the printed figure."""
     heads = ["cell", *(f"seed {seed}" for seed in study["seeds"])]
-    heads += ["mean ± deviation", f"paper ({study['published_on']})"]
     unit, rows = study["unit"], []
     for row in study["rows"]:
         spread = "" if row["deviation"] is None else f" ± {row['deviation']:.2f}"
         published = "" if row["published"] is None else f"{row['published']:.2f} {unit}"
         values = [f"{value:.2f} {unit}" for value in row["values"]]
         rows.append([row["cell"], *values, f"{row['mean']:.2f}{spread} {unit}", published])
-    return heads, rows
+    return [*heads, "mean ± deviation", f"paper ({study['published_on']})"], rows
 
 
 def cost_table(record: Record) -> Table:
     """What each network costs to run and to train, as `tools.benchmark --model all --json` measured it."""
     heads = ["network", "parameters", "multiply-adds", "one face", "64 at a time", "of the peak", "memory"]
-    heads += ["int8: one face", "64 at a time", "photo to points", "training", "its memory"]
     rows = []
     for name, cost in record["models"].items():
         full, trained = cost["float32"], cost["training"]
@@ -142,7 +155,7 @@ def cost_table(record: Record) -> Table:
         row += [f"{100 * full['share_of_peak']:.0f} %", _megabytes(full)] if runs else ["", ""]
         row += [*_speed(cost["int8"]), f"{whole['photos_per_second']:.1f} photos/s" if whole else ""]
         rows.append([*row, *(["", ""] if "missing" in trained else [_rate(trained), _megabytes(trained)])])
-    return heads, rows
+    return [*heads, "int8: one face", "64 at a time", "photo to points", "training", "its memory"], rows
 
 
 def machine_text(record: Record) -> str:
@@ -161,11 +174,11 @@ def peers_table(record: Record) -> Table:
     for name, cost in record["peers"].items():
         if "missing" in cost:
             rows.append([name, cost["missing"], "", "", ""])
-        elif "ours" not in cost:
-            rows.append([f"`{name}`", *_speed(cost), _megabytes(cost), ""])
-        else:
+            continue
+        times = ""
+        if "ours" in cost:
             times = f"`{cost['ours']}`: {cost['ours_faster_one']:.2f}, {cost['ours_faster_batch']:.2f} times"
-            rows.append([name, *_speed(cost), _megabytes(cost), times])
+        rows.append([name if times else f"`{name}`", *_speed(cost), _megabytes(cost), times])
     return ["network", "one face", "64 at a time", "memory", "ours is faster: one face, 64 at a time"], rows
 
 
@@ -190,9 +203,29 @@ def detected_cells(row: Record) -> list[str]:
     return [f"{row['faces']:,}", *("-" if share is None else f"{100 * share:.1f}" for share in shares)]
 
 
+def _error(record: Record) -> float:
+    """The mean inter-ocular error; infinite for a markup without eyes."""
+    return record["results"].get("outer_eye", {"mean": math.inf})["mean"]
+
+
+def _best(values: Sequence[float], form: str) -> list[str]:
+    """Each value as text, the smallest bold and an infinite one empty."""
+    texts = [form.format(value) if math.isfinite(value) else "" for value in values]
+    return [f"**{text}**" if text and text == form.format(min(values)) else text for text in texts]
+
+
+def _named(name: str, record: Record) -> str:
+    points = str(len(record["per_landmark"]))
+    return f"`{name}`" + ("" if points == ALL_POINTS else f", {points} points")
+
+
 def _faces(record: Record) -> str:
     subset = (record["dataset"], record["subset"])
     return _FACES.get(subset, "{} faces of " + " ".join(subset)).format(record["faces"]["measured"])
+
+
+def _all_faces(records: Iterable[Record]) -> str:
+    return " and ".join(dict.fromkeys(_faces(record) for record in records))
 
 
 def _published(record: Record, part: tuple[str, str]) -> list[Published]:
@@ -207,7 +240,7 @@ def _paper(cells: Sequence[Published], normalizer: str, statistic: str = "mean",
 
 
 def _areas(areas: Mapping[str, float]) -> str:
-    return ", ".join(f"{100 * areas[rule]:.2f}" for rule in RULES) + " %"
+    return ", ".join(f"{100 * areas[rule]:.2f}" for rule in ("exact", "fan", "simpson", "trapezoid")) + " %"
 
 
 def _per_cent(fraction: float | None, digits: int = 2) -> str:

@@ -121,7 +121,7 @@ def test_a_face_comes_with_the_tight_box_of_its_landmarks(copy):
 
 
 def test_the_pupils_are_marked(copy):
-    """Landmarks 16 and 17, one step of (2, 3) apart, normalise the errors of COFW."""
+    """Landmarks 16 and 17, one step of (2, 3) apart, normalize the errors of COFW."""
     np.testing.assert_allclose(lengths(load(copy, "test").points, "pupil"), np.hypot(2, 3))
 
 

@@ -91,7 +91,7 @@ def test_the_files_and_the_command(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"normalizer": "pupil"}, "the normaliser of A is outer_eye, that of B is pupil"),
+        ({"normalizer": "pupil"}, "the normalizer of A is outer_eye, that of B is pupil"),
         ({"subset": "common"}, "the subset of A is helen_test, that of B is common"),
         ({"names": [*NAMES[:4], "helen/9"]}, "of 5 and 5 faces 1 are in A alone and 1 in B alone, such as helen/5"),
         ({"names": NAMES[:4]}, "4 names do not fit errors of shape"),

@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.boxes import overlap
-from evaluation.detection import (
-    FoundBoxes,
-    SizeRange,
-    average_precision,
-    judge,
-    overlaps,
-    precision_at,
-    recall_at,
-)
+from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge, overlaps, precision_at, recall_at
 from gluon_models.detector.gluoncv_parts import out_of_sight
 
 with out_of_sight("torch"):

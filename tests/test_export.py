@@ -53,9 +53,9 @@ def run_export(weights, prefix, *options):
     return prefix
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["raw", "normalised"])
+@pytest.fixture(scope="module", params=[True, False], ids=["raw", "normalized"])
 def exported(request, weights, tmp_path_factory):
-    """(prefix, raw): all files with the normalisation inside the graph and outside."""
+    """(prefix, raw): all files with the normalization inside the graph and outside."""
     prefix = tmp_path_factory.mktemp("exported") / "slim"
     return run_export(weights, prefix, "--onnx", *["--raw-input"] * request.param), request.param
 

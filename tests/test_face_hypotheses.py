@@ -9,12 +9,7 @@ from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from gluon_models import InputSpec
 from gluon_models.lgcn.network import LGCN, SIGMAS, SPEC
-from inference.face_hypotheses import (
-    Candidates,
-    WholePhotoLandmarks,
-    find_peaks,
-    join,
-)
+from inference.face_hypotheses import Candidates, WholePhotoLandmarks, find_peaks, join
 from inference.photo_pyramid import PhotoPyramid, pyramid, resized, tiles
 from inference.pipeline import PointPredictor
 from inference.shape_model import fit_shapes, training_shapes
@@ -160,10 +155,10 @@ class TestTiles:
         start_lively(net)
         predictor = PointPredictor(net, SPEC)
         photo = np.random.RandomState(0).randint(0, 256, (40, 420, 3)).astype(np.uint8)
-        whole = predictor.answer(photo[None])[0]
+        whole = predictor.output(photo[None])[0]
         assert whole.std(axis=(1, 2)).min() > 1e-3
         for (x0, y0, x1, y1), (left, top, right, bottom) in tiles(420, 40, side=200):
-            part = predictor.answer(photo[None, y0:y1, x0:x1])[0][:, top - y0 : bottom - y0, left - x0 : right - x0]
+            part = predictor.output(photo[None, y0:y1, x0:x1])[0][:, top - y0 : bottom - y0, left - x0 : right - x0]
             np.testing.assert_allclose(part, whole[:, top:bottom, left:right], atol=1e-4)
 
 
@@ -173,7 +168,7 @@ class TestPhotoPyramid:
         pyramid_ = PhotoPyramid(PointPredictor(TrueMaps([truth], size), RGB), WHOLE / np.sqrt(2))
         found = pyramid_.activations(canvas(*size))
         assert [each.shape for each in found] == [(120, 500), (60, 250)]
-        whole = PointPredictor(TrueMaps([truth], size), RGB).answer(canvas(*size)[None])[0]
+        whole = PointPredictor(TrueMaps([truth], size), RGB).output(canvas(*size)[None])[0]
         np.testing.assert_allclose(found[0], whole.max(axis=0), atol=0.01)  # colours tell places to 0.02 pixels
         assert found[0].max() > 0.5
 

@@ -242,7 +242,7 @@ class TestCropNet:
             if parameter.name.endswith("weight"):
                 parameter.set_data(mx.nd.zeros(parameter.shape))
             elif parameter.name.endswith("var"):
-                parameter.set_data(mx.nd.full(parameter.shape, 1 - 1e-5))  # batch normalisation adds the rest
+                parameter.set_data(mx.nd.full(parameter.shape, 1 - 1e-5))  # batch normalization adds the rest
         first, second, shortcut = (
             parameter for name, parameter in net.block.collect_params().items() if name.endswith("weight")
         )
@@ -544,7 +544,7 @@ def test_exported_files_answer_the_last_stage(tmp_path):
     net = build(19)
     crops = batch(count=3)[0]
     exporter = Exporter(net, SPEC, raw_input=False, ctx=mx.cpu())
-    last = exporter.answer(crops)
+    last = exporter.output(crops)
     assert np.abs(last - net.cascade(mx.nd.array(exporter.feed(crops)))[0].asnumpy()).max() > 1e-3
     files = exporter.write_mxnet(tmp_path / "net", crops)
     write_onnx(*files, tmp_path / "net.onnx", exporter.feed(crops), num_landmarks=19)

@@ -14,7 +14,7 @@ from figures import deeppose, region_resnet
 from figures.inputs import Sample, extreme_pictures
 from figures.networks import TrainedNetwork
 from gluon_models import describe, get_model, get_spec, save_weights
-from gluon_models.regions.network import TrueBoxes
+from gluon_models.regions.bound import TrueBoxes
 
 FACES = ["--count", "2", "--gpus", "none"]
 
@@ -80,7 +80,9 @@ def test_the_bound_knows_the_boxes(regions):
     sample = sample_of(2)
     truth = mx.nd.array((sample.truth_crop + 0.5) / 224)
     expected = TrueBoxes(network.net)(mx.nd.full((2, 3, 224, 224), 128 / 255), truth).asnumpy() * 224 - 0.5
-    np.testing.assert_allclose(region_resnet.bound_points(network, sample, mx.cpu()), expected, atol=1e-2)
+    crops, context = (sample.crops, sample.truth_crop), mx.cpu()
+    found = region_resnet.predict_with_true_boxes(network.net, network.spec, *crops, context)
+    np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("text", [["ced"], ["ced", "--points", "51"], ["faces", "--show", "2"]])

@@ -174,7 +174,7 @@ class TestBlocks:
         np.testing.assert_allclose(found.asnumpy()[0], expected, atol=1e-5)
 
 
-# Parameters by hand; a convolution has none but its weights, its normalisation two for each channel.
+# Parameters by hand; a convolution has none but its weights, its normalization two for each channel.
 NARROW = 256 // 4
 BODY = (256 * NARROW + 2 * NARROW) + (9 * NARROW * NARROW + 2 * NARROW) + (NARROW * 256 + 2 * 256)
 ONE_BY_ONE = 256 * 256 + 2 * 256
@@ -184,7 +184,7 @@ MERGE = ONE_BY_ONE + 68 * 256 + 2 * 256
 
 
 def bottlenecks(count, channels, in_channels):
-    """Gluon's: biases on the 1x1 convolutions, which its normalisation makes void."""
+    """Gluon's: biases on the 1x1 convolutions, which its normalization makes void."""
     narrow = channels // 4
     each = narrow + 2 * narrow + 9 * narrow * narrow + 2 * narrow + narrow * channels + channels + 2 * channels
     first = in_channels * narrow + each + in_channels * channels + 2 * channels
@@ -457,7 +457,7 @@ class TestBackboneWeights:
             np.testing.assert_allclose(parameter.data().asnumpy(), theirs[path].data().asnumpy(), rtol=1e-3, atol=1e-6)
         np.testing.assert_array_equal(net.cascade.reduce[0].weight.data().asnumpy(), before)
 
-    def test_version_2_lacks_the_normalisation_that_ends_the_backbone(self, tmp_path):
+    def test_version_2_lacks_the_normalization_that_ends_the_backbone(self, tmp_path):
         zoo_file(tmp_path / "zoo.params", "resnet50_v2")
         left = load_backbone(small_net(backbone_version="v2"), tmp_path / "zoo.params")
         names = ("gamma", "beta", "running_mean", "running_var")
@@ -489,9 +489,9 @@ class TestBackboneWeights:
         for stride in (8, 16):
             net = small_net(backbone_stride=stride, depth=1)
             assert load_backbone(net, path) == []
-            # Trained statistics: the first normalisation's are those of natural pictures' edges, far from 0 and 1.
+            # Trained statistics: the first normalization's are those of natural pictures' edges, far from 0 and 1.
             assert np.abs(net.cascade.backbone[1].running_var.data().asnumpy() - 1).max() > 0.5
-            # Normalised input gives the next layers about unit size; untrained weights would not care about colour.
+            # Normalized input gives the next layers about unit size; untrained weights would not care about colour.
             assert 0.1 < net.cascade.backbone(faces()).asnumpy().std() < 10
 
 
@@ -500,9 +500,9 @@ def test_exported_files_answer_the_last_stacks_maps(tmp_path):
     fill(net)
     crops, _ = batch(3)
     exporter = Exporter(net, TINY, raw_input=True, ctx=mx.cpu())
-    last = exporter.answer(crops)
-    normalised = (crops - np.array(SPEC.mean)) * np.array(SPEC.scale)
-    stacks = net.cascade(mx.nd.array(normalised.transpose(0, 3, 1, 2)))
+    last = exporter.output(crops)
+    normalized = (crops - np.array(SPEC.mean)) * np.array(SPEC.scale)
+    stacks = net.cascade(mx.nd.array(normalized.transpose(0, 3, 1, 2)))
     np.testing.assert_allclose(last, stacks[1].asnumpy(), rtol=1e-3, atol=1e-4)
     assert np.abs(last - stacks[0].asnumpy()).max() > 1e-2
     files = exporter.write_mxnet(tmp_path / "net", crops)

@@ -144,7 +144,7 @@ def test_spoilt_weights_are_named():
         def __call__(self, faces):
             return super().__call__(faces) * np.nan
 
-    with pytest.raises(ValueError, match="weights are spoilt"):
+    with pytest.raises(ValueError, match="weights are damaged"):
         joined((20, 30, 40, 50), net=Spoilt())(PHOTO)
 
 

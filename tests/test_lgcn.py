@@ -33,7 +33,7 @@ NAN = np.nan
 
 
 def build(seed=0, **settings):
-    """A small network whose layers keep the size of what goes through them, as trained normalisation does."""
+    """A small network whose layers keep the size of what goes through them, as trained normalization does."""
     net = LGCN(**{"num_landmarks": 5, "filters": 8, **settings})
     net.initialize()
     net(mx.nd.zeros((1, 1, 8, 8)))
@@ -60,7 +60,7 @@ class TestNetwork:
         assert count(lgcn_64()) == 1_096_980
 
     def test_the_side_branch_is_what_the_paper_leaves_out(self):
-        # Its 1x1 convolution with bias and normalisation, and the 3x3 weights that look at its maps.
+        # Its 1x1 convolution with bias and normalization, and the 3x3 weights that look at its maps.
         side = (64 * 68 + 68) + 2 * 68 + 9 * 68 * 64
         assert count(lgcn_64(side_branch=False)) == 1_096_980 - side
         assert count(lgcn_128(side_branch=False)) == 4_105_224

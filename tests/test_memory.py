@@ -25,7 +25,7 @@ def test_ffld_trains_in_less_than_the_papers_two_gigabytes(model, largest):
     net.initialize()
     net(mx.nd.zeros((1, 3, 224, 224)))
     # Sec. 6.5, at batch 64. What must be kept for the backward pass alone, the map behind the first convolution and
-    # its normalisation, 16 channels of 112 x 112 each, already takes 98 MB.
+    # its normalization, 16 channels of 112 x 112 each, already takes 98 MB.
     assert 98 < training_megabytes(net, (64, 3, 224, 224)) < largest
     assert training_megabytes(net, (32, 3, 224, 224)) < 0.6 * training_megabytes(net, (64, 3, 224, 224))
 

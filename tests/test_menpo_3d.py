@@ -103,10 +103,7 @@ class TestFaces:
         (videos / "CatB").rename(videos / "elsewhere")
         message = fails(FileNotFoundError, "300VW-3D has 0 of 2 faces", load, videos, "300vw_3d", "category_b")
         assert "(CatB: no such folder): name the folder that holds its photos" in message
-        assert load(videos, "300vw_3d", "test", allow_missing=True).missing == (
-            "4 of 6 faces",
-            "CatB: no such folder",
-        )
+        assert load(videos, "300vw_3d", "test", allow_missing=True).missing == ("4 of 6 faces", "CatB: no such folder")
 
     def test_nothing_at_all(self, tmp_path):
         fails(FileNotFoundError, "0 of 8955 faces.*name the folder", load, tmp_path, "menpo_3d", "all", True)

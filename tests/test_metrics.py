@@ -67,7 +67,7 @@ def test_one_length_per_face():
 
 
 @pytest.mark.parametrize(("size", "expected"), [((200, 100), [2 / 150, 2 / 150]), ([(40, 40), (10, 30)], [0.05, 0.1])])
-def test_image_normaliser_is_the_mean_of_width_and_height(size, expected):
+def test_image_normalizer_is_the_mean_of_width_and_height(size, expected):
     truth = np.zeros((2, 7, 2))
     np.testing.assert_allclose(nme(truth + np.array([2, 0]), truth, "image", image_size=size), expected)
 
@@ -98,12 +98,7 @@ def test_a_face_without_annotation_has_no_error():
 
 @pytest.mark.parametrize(
     ("lacking", "unmeasurable"),
-    [
-        (36, {"outer_eye", "pupil", "eye_midpoint"}),
-        (39, {"pupil", "eye_midpoint"}),
-        (41, {"pupil"}),
-        (8, set()),
-    ],
+    [(36, {"outer_eye", "pupil", "eye_midpoint"}), (39, {"pupil", "eye_midpoint"}), (41, {"pupil"}), (8, set())],
 )
 def test_an_eye_length_needs_all_of_its_points(lacking, unmeasurable):
     truth = make_face()[None]
@@ -115,7 +110,7 @@ def test_an_eye_length_needs_all_of_its_points(lacking, unmeasurable):
 @pytest.mark.parametrize("normalizer", [*HAND_LENGTHS, np.array([3.0, 0.0])])
 def test_a_length_of_zero_is_an_error_that_names_the_face(normalizer):
     truth = np.stack([make_face(), np.full((68, 2), 4.0)])
-    with pytest.raises(ValueError, match=r"face 1: .*normaliser is 0"):
+    with pytest.raises(ValueError, match=r"face 1: .*normalizer is 0"):
         nme(truth, truth, normalizer)
 
 
@@ -156,7 +151,7 @@ def test_errors_do_not_change_with_the_frame():
 
 
 @pytest.mark.parametrize("markup", MARKUPS, ids=lambda markup: markup.name)
-def test_every_normaliser_that_is_known_for_a_markup_works_and_no_other(markup):
+def test_every_normalizer_that_is_known_for_a_markup_works_and_no_other(markup):
     truth = np.random.default_rng(0).normal(size=(2, markup.num_landmarks, 2))
     for name in set(NORMALIZERS) - {"image"}:
         if name in known_normalizers(markup.num_landmarks):

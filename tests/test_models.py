@@ -1,4 +1,4 @@
-"""Every registered network in turn, then FFLD's baselines, losses and normalisation against other implementations."""
+"""Every registered network in turn, then FFLD's baselines, losses and normalization against other implementations."""
 
 import dataclasses
 import json
@@ -170,7 +170,7 @@ def convolve(maps, weight, stride):
     return np.einsum("chwij,dcij->dhw", windows, weight)
 
 
-def normalised(maps, gamma, beta, mean, variance):
+def normalized(maps, gamma, beta, mean, variance):
     gamma, beta, mean, variance = (each[:, None, None] for each in (gamma, beta, mean, variance))
     return (maps - mean) / np.sqrt(variance + 1e-5) * gamma + beta
 
@@ -186,10 +186,10 @@ def test_bottleneck_block_in_numpy(channels, in_channels, stride):
     groups = [layers[i : i + 5] for i in range(0, len(layers), 5)]
     x = maps
     for (weight, *statistics), step in zip(groups, (1, stride, 1)):
-        x = normalised(convolve(x, weight, step), *statistics)
+        x = normalized(convolve(x, weight, step), *statistics)
         if weight is not groups[2][0]:
             x = np.maximum(x, 0)
-    shortcut = normalised(convolve(maps, groups[3][0], stride), *groups[3][1:]) if len(groups) == 4 else maps
+    shortcut = normalized(convolve(maps, groups[3][0], stride), *groups[3][1:]) if len(groups) == 4 else maps
     np.testing.assert_allclose(block(mx.nd.array(maps[None])).asnumpy()[0], np.maximum(x + shortcut, 0), atol=1e-5)
 
 

@@ -18,8 +18,8 @@ from inference.pipeline import (
     crop_dataset,
     crop_faces,
     locate,
-    points_from_answer,
     points_from_fractions,
+    points_from_output,
     predict_cropped,
     predict_dataset,
 )
@@ -118,7 +118,7 @@ def test_crops_are_black_beyond_the_border():
     np.testing.assert_allclose(transform_points(np.array([[8.0, 0.0]]), invert(matrices[0])), [[0, 0]], atol=1e-12)
 
 
-def test_the_network_sees_normalised_rgb_planes():
+def test_the_network_sees_normalized_rgb_planes():
     net = FixedPoints((0.5, 0.5))
     spec = make_spec(size=4, mean=(10.0, 20.0, 30.0), scale=(1.0, 0.5, 0.25))
     photo = np.full((9, 9, 3), (110, 220, 31), np.uint8)
@@ -168,7 +168,7 @@ def test_hundreds_of_faces_are_cropped_a_batch_at_a_time(monkeypatch):
 
 
 def test_answers_that_are_no_numbers_are_refused():
-    with pytest.raises(ValueError, match="weights are spoilt"):
+    with pytest.raises(ValueError, match="weights are damaged"):
         locate(PointPredictor(FixedPoints((np.nan, 0)), make_spec()), np.zeros((9, 9, 3), np.uint8), [np.arange(4.0)])
 
 
@@ -236,9 +236,9 @@ def test_the_maps_of_one_stage_and_batch_are_decoded_at_a_time(monkeypatch):
 
     def counted(answer, spec, decoding):
         decoded.append(answer.shape)
-        return points_from_answer(answer, spec, decoding)
+        return points_from_output(answer, spec, decoding)
 
-    monkeypatch.setattr(pipeline, "points_from_answer", counted)
+    monkeypatch.setattr(pipeline, "points_from_output", counted)
     codec = HeatmapCodec(size=8, stride=4, sigma=1.0)
     maps = HeatmapsOfTheBrightest(codec)
     maps.all_stages = lambda faces: [maps(faces)] * 3

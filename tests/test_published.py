@@ -61,7 +61,7 @@ def test_every_cell_of_the_ablations_is_the_papers(table):
     assert [f"{cell.percent:.2f}" for cell in cells(table)] == printed
 
 
-def test_the_normalisers_of_table_1_stand_over_its_two_halves():
+def test_the_normalizers_of_table_1_stand_over_its_two_halves():
     rows = [name for name, _ in printed_rows(ffld_text(), "Table 1")]
     corners = rows.index("Inter-Eye Corner Distance NME (%)")
     assert rows.index("Inter-Pupil Distance NME (%)") == 1
@@ -172,7 +172,7 @@ def test_the_areas_threshold_is_the_protocols():
         assert protocol.has_profiles
 
 
-def test_normalisers_are_those_that_can_be_measured_or_are_said_not_to_be():
+def test_normalizers_are_those_that_can_be_measured_or_are_said_not_to_be():
     assert {cell.normalizer for cell in PUBLISHED} <= {*NORMALIZERS, "face_size", ""}
 
 
@@ -205,7 +205,7 @@ def test_every_protocol_is_found_by_its_names():
         assert protocol.auc_threshold in AUC_THRESHOLDS
 
 
-def test_normalisers_that_a_figure_may_be_in():
+def test_normalizers_that_a_figure_may_be_in():
     """Table 3 says face size, Table 4 an inter-ocular distance; all others are clear."""
     assert {cell.also for cell in cells("Table 3")} == {("face_size",)}
     assert {cell.also for cell in cells("Table 4")} == {("outer_eye", "pupil")}
@@ -266,10 +266,10 @@ def test_the_paper_on_region_resnets_prints_no_figure():
     assert "%" not in text
 
 
-def test_menpos_normaliser_is_said_to_be_a_reading():
+def test_menpos_normalizer_is_said_to_be_a_reading():
     menpo = [cell for cell in PUBLISHED if cell.dataset == "menpo"]
     assert len(menpo) == 2 * 11 - 3 + 2 * 2  # three dashes; "ours", twice, stands for two networks
-    assert all("printed as normalised by the image's size" in cell.note for cell in menpo)
+    assert all("printed as normalized by the image's size" in cell.note for cell in menpo)
 
 
 def test_newer_systems_are_context_and_never_a_networks_own_figure():

@@ -10,13 +10,13 @@ from datasets.markups import MARKUPS, get_markup
 from gluon_models import get_model, get_spec
 from gluon_models.blocks import parameter_count
 from gluon_models.regions import objective as region_objective
+from gluon_models.regions.bound import TrueBoxes
 from gluon_models.regions.crop import MARGIN, OFFSET, PartCut, gather, landmark_boxes, put_back, widen
 from gluon_models.regions.network import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     Design,
     RegionResNet,
-    TrueBoxes,
     freeze,
     is_frozen,
     load_stem,

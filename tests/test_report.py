@@ -98,7 +98,7 @@ def test_errors_of_stages_are_over_the_faces_that_were_found(tmp_path):
     assert stage_errors(evaluation) == []
 
 
-def test_errors_of_stages_are_in_the_normaliser_of_record():
+def test_errors_of_stages_are_in_the_normalizer_of_record():
     evaluation = evaluation_of([2], subset="common")
     evaluation = dataclasses.replace(evaluation, earlier_stages=[evaluation_of([3]).predicted])
     pupils = dataclasses.replace(evaluation, protocol=get_protocol("cofw", "test"))
@@ -305,11 +305,11 @@ def test_what_is_there_of_300vw_is_said():
 
 
 def test_a_size_that_the_data_set_does_not_give():
-    with pytest.raises(ValueError, match="300vw gives its faces no size; choose another normaliser"):
+    with pytest.raises(ValueError, match="300vw gives its faces no size; choose another normalizer"):
         evaluation_on("300vw", "category_1", [1, 1, 1]).errors("face_size")
 
 
-def test_the_curve_of_aflw_is_in_the_normaliser_of_record(tmp_path):
+def test_the_curve_of_aflw_is_in_the_normalizer_of_record(tmp_path):
     evaluation = evaluation_on("aflw", "full", [1.6, 3, 1.25])
     write_report(tmp_path, evaluation, {}, WORDS, [], [])
     np.testing.assert_allclose(np.load(tmp_path / "errors.npy"), [0.02, 0.03, 0.01])

@@ -77,7 +77,7 @@ def test_a_trial_that_fails_does_not_end_the_search(stub_trainings, tmp_path, ca
 
 def test_the_table_has_the_best_trial_first():
     trials = [Trial(1e-3, 1e-5, 0.08), Trial(0.01, 2e-4), Trial(2.5e-4, 1e-6, 0.0512)]
-    assert search.markdown(trials, search.NME).splitlines()[2:] == [
+    assert search.trials_table(trials, search.NME).splitlines()[2:] == [
         "| 2 | 0.00025 | 1e-06 | 5.12 % |",
         "| 0 | 0.001 | 1e-05 | 8.00 % |",
         "| 1 | 0.01 | 0.0002 | failed |",

@@ -81,6 +81,7 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
     ]
     assert (entry["sha256"], entry["seed"], entry["validation_nme"]) == (file_sha256(second / "best.params"), 7, 0.03)
     assert (entry["data"], entry["short"]) == ("12 photos", "photos")
+    assert (entry["paper"], entry["code"], entry["ledger"]) == ("FFLD", "gluon_models/ffld/network.py", "docs/ffld.md")
     assert file_sha256(root / "weights" / "m.params") == entry["sha256"]
     assert (root / entry["run"] / "log.jsonl").read_text() == '{"epoch": 1}\n'
     texts = [path.read_text() for path in root.rglob("*.json")]
@@ -94,8 +95,7 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
 
 
 @pytest.mark.parametrize(
-    ("finished", "sha256", "message"),
-    [(False, None, "is not finished"), (True, "other", "the evaluation is not of")],
+    ("finished", "sha256", "message"), [(False, None, "is not finished"), (True, "other", "the evaluation is not of")]
 )
 def test_what_may_not_ship_leaves_everything_as_it_was(tmp_path, root, finished, sha256, message):
     run = make_run(tmp_path / "work" / "run", f"{root}/weights/m_base.params", finished)

@@ -13,10 +13,10 @@ from datasets.render.faces import RenderedFaces
 from engine.fit import Fit
 from gluon_models import describe, get_model, get_spec, save_weights
 from gluon_models.points import PointObjective
-from gluon_models.regions.network import CPU_RECIPE, RECIPE, TrueBoxes, is_frozen
+from gluon_models.regions.bound import TrueBoxes, predict_with_true_boxes
+from gluon_models.regions.network import CPU_RECIPE, RECIPE, is_frozen
 from gluon_models.regions.objective import RegionObjective
 from inference.pipeline import crop_dataset
-from inference.region_bound import predict_with_true_boxes
 from training import options as training
 
 CPU = [mx.cpu()]
@@ -170,12 +170,12 @@ def test_validation_measures_the_cascade_the_direct_network_and_the_bound():
 def test_the_bound_is_cut_by_the_annotated_points_whatever_the_batch():
     net = network("region_parts", seed=2)
     cropped = crop_dataset(RenderedFaces(3, 0, 128), SPEC)
-    found = predict_with_true_boxes(net, SPEC, cropped, CPU[0], batch_size=2)
-    truth_crop = cropped.truth_image[1] @ cropped.matrices[1][:, :2].T + cropped.matrices[1][:, 2]
+    pairs = zip(cropped.truth_image, cropped.matrices)
+    truth_crop = np.stack([truth @ matrix[:, :2].T + matrix[:, 2] for truth, matrix in pairs])
+    found = predict_with_true_boxes(net, SPEC, cropped.crops, truth_crop, CPU[0], batch_size=2)
     pixels = mx.nd.array(cropped.crops[1:2].transpose(0, 3, 1, 2) / 255)
-    fractions = TrueBoxes(net)(pixels, mx.nd.array((truth_crop[None] + 0.5) / 224)).asnumpy()[0]
-    matrix = cropped.matrices[1]
-    expected = (fractions * 224 - 0.5 - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    fractions = TrueBoxes(net)(pixels, mx.nd.array((truth_crop[1:2] + 0.5) / 224)).asnumpy()[0]
+    expected = fractions * 224 - 0.5
     np.testing.assert_allclose(found[1], expected, atol=1e-2)
 
 

@@ -79,11 +79,7 @@ def places_of_faces(faces: FaceDataset, count: int, rng: np.random.Generator) ->
 
 
 def places_elsewhere(photos: BoxedPhotos, count: int, rng: np.random.Generator) -> list[Place]:
-    """Square boxes away from all faces, at most two in a photo.
-
-    Raises:
-        ValueError: the photos have no room for any.
-    """
+    """Square boxes away from all faces, at most two in a photo; ValueError if the photos have no room for any."""
     places: list[Place] = []
     for index in rng.permutation(len(photos)):
         if len(places) >= count:
@@ -121,8 +117,8 @@ def measure(predictor: PointPredictor, faces: Sequence[Place], elsewhere: Sequen
         passes = locate_twice(predictor, image, [box])
         disagreements.append(passes.disagreements[0])
         if points_image is not None:
-            answers = (locate(predictor, image, [box]), passes.points)
-            errors.append([nme(answer, points_image[None], "outer_eye")[0] for answer in answers])
+            predictions = (locate(predictor, image, [box]), passes.points)
+            errors.append([nme(points, points_image[None], "outer_eye")[0] for points in predictions])
     return Measured(*np.split(np.array(disagreements), [len(faces)]), np.array(errors))
 
 

@@ -24,15 +24,7 @@ from datasets.detection import voc as face_boxes
 from datasets.detection.boxed_photos import PARTS, BoxedPhotos
 from engine import devices
 from engine.record import git_state, versions
-from evaluation.detection import (
-    LEAST_OVERLAP,
-    FoundBoxes,
-    SizeRange,
-    average_precision,
-    judge,
-    precision_at,
-    recall_at,
-)
+from evaluation.detection import LEAST_OVERLAP, FoundBoxes, SizeRange, average_precision, judge, precision_at, recall_at
 from gluon_models import file_sha256, shipped_weights
 from gluon_models.detector.weights import detector_name
 from inference.detectors import (

@@ -96,11 +96,7 @@ class Card(NamedTuple):
 
 
 def package_folder(name: str) -> Path:
-    """The folder of an installed package, found without importing it.
-
-    Raises:
-        FileNotFoundError: it is not installed.
-    """
+    """The folder of an installed package, found without importing it; FileNotFoundError if it is not installed."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(
@@ -154,8 +150,8 @@ def resolve(library: Path) -> dict[str, Path | None]:
         OSError: there is no ldd on this machine.
     """
     listing = subprocess.run(["ldd", str(library)], capture_output=True, text=True).stdout
-    answers = re.findall(r"^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$", listing, re.MULTILINE)
-    return {name: None if answer == "not found" else Path(answer) for name, answer in answers}
+    found = re.findall(r"^\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$", listing, re.MULTILINE)
+    return {name: None if path == "not found" else Path(path) for name, path in found}
 
 
 def mxnet_libraries(mxnet_folder: Path) -> dict[str, Path | None]:

@@ -2,18 +2,18 @@
 
 DIR holds data sets by their names on the command line, such as DIR/300w; without --data the faces are rendered. Writes
 results.json, report.html, a page that needs no network, and PNGs of its curves. They show no photo and name none. Each
-figure has the evaluate.py command that reproduces it. python -m tools.documents makes the tables of the documents.
+figure has the evaluate.py command that reproduces it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Collection, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -51,15 +51,13 @@ from report.results_page import by_subset, draw_ceds, render_results
 from report.results_page import stress_curves as recorded_curves
 from report.stress import draw_stress
 
+show_progress = partial(tqdm, unit="face", disable=None)  # a bar, where there is a terminal to show it
 OWN = "pts"  # a folder of one's own is no data set that others know
 ROOT = SHIPPED_FOLDER.parent
 COST = ROOT / "docs" / "results" / "cost.json"  # of tools.benchmark --model all
 CED_STEPS = 240
 CED_REACH = 1.5  # of the failure threshold
 NOT_PUBLISHED = ("names", "skipped", "units")  # of metrics.json: no names of faces
-
-
-DATASETS_HELP = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
 
 
 class Subset(NamedTuple):
@@ -84,7 +82,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--data", metavar="DIR", type=Path, help="folder of data sets; rendered faces need none")
-    parser.add_argument("--datasets", metavar="NAME,...", help=DATASETS_HELP)
+    datasets = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
+    parser.add_argument("--datasets", metavar="NAME,...", default="", help=datasets)
     parser.add_argument("--stress-faces", type=int, metavar="N", default=100, help="faces made harder; 0 for none")
     parser.add_argument("--count", type=int, default=500, help="number of rendered faces")
     parser.add_argument("--batch-size", type=int, default=64, help="most faces that run together")
@@ -95,49 +94,54 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.stress_faces < 0:
         raise ValueError(f"--stress-faces must be at least 0, not {arguments.stress_faces}")
+    known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
+    arguments.wanted = set(filter(None, arguments.datasets.split(",")))
+    if arguments.wanted - known:
+        raise ValueError(
+            f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common"
+        )
     return arguments
 
 
-def find_subsets(root: Path | None, wanted: Sequence[str] | None) -> list[Subset]:
-    """The subsets to measure on: those of every data set in a folder that nothing is trained on, complete ones first.
+def find_subsets(root: Path | None, wanted: Collection[str] = ()) -> list[Subset]:
+    """The subsets to measure on, complete ones first.
 
-    An incomplete subset is used unless it has the very faces of another.
+    An incomplete subset is used unless it has the very faces of another; one that is trained on never is.
+
+    Args:
+        root: folder of data sets, or None for rendered faces.
+        wanted: names of data sets, or of subsets such as "300w/common"; all if empty.
 
     Raises:
-        FileNotFoundError: None is there.
+        FileNotFoundError: none is there.
     """
     if root is None:
         return [Subset("rendered", subset, None, IBUG_68.name) for subset in RENDERED_SUBSETS]
-    complete: dict[tuple[str, ...], Subset] = {}
-    partial: list[tuple[tuple[str, ...], Subset]] = []
-    parts = [
-        (dataset, part)
-        for dataset, entry in CATALOG.items()
-        if dataset != OWN and (root / dataset).is_dir()
-        for part in entry.subsets
-        if part not in ("train", "unmirrored", entry.training)
-        if not wanted or {dataset, f"{dataset}/{part}"} & set(wanted)
-    ]
-    for dataset, part in parts:
-        try:
-            faces, about = load_subset(dataset, str(root / dataset), part, allow_missing=True)
-        except (ValueError, OSError) as error:
-            print(f"left out: {dataset} {part}: {error}", file=sys.stderr)
-            continue
-        names, subset = (dataset, *faces.names), Subset(dataset, part, root / dataset, faces.markup.name)
-        if about.expected == len(faces) and not about.present and not about.missing:
-            complete.setdefault(names, subset)
-        else:
-            partial.append((names, subset))
-    for names, subset in partial:
-        if names in complete:
-            same = complete[names].subset
+    there = [name for name in CATALOG if name != OWN and (root / name).is_dir()]
+    found: list[tuple[bool, tuple[str, ...], Subset]] = []
+    for dataset in there:
+        for part in CATALOG[dataset].subsets:
+            named = not wanted or {dataset, f"{dataset}/{part}"} & set(wanted)
+            if not named or part in ("train", "unmirrored", CATALOG[dataset].training):
+                continue
+            try:
+                faces, about = load_subset(dataset, str(root / dataset), part, allow_missing=True)
+            except (ValueError, OSError) as error:
+                print(f"left out: {dataset} {part}: {error}", file=sys.stderr)
+                continue
+            lacking = about.expected != len(faces) or bool(about.present or about.missing)
+            subset = Subset(dataset, part, root / dataset, faces.markup.name)
+            found.append((lacking, (dataset, *faces.names), subset))
+    chosen: dict[tuple[str, ...], Subset] = {}
+    for lacking, names, subset in sorted(found, key=lambda each: each[0]):
+        if lacking and names in chosen:
+            same = chosen[names].subset
             print(f"left out: {subset.dataset} {subset.subset}: the same faces as {same}", file=sys.stderr)
-        complete.setdefault(names, subset)
-    if not complete:
-        named = ", ".join(wanted or [name for name in CATALOG if name != OWN])
-        raise FileNotFoundError(f"{root} holds no data set to measure on: name the folder that holds one of {named}")
-    return list(complete.values())
+        chosen.setdefault(names, subset)
+    if not chosen:
+        known = ", ".join(sorted(wanted) or [name for name in CATALOG if name != OWN])
+        raise FileNotFoundError(f"{root} holds no data set to measure on: name the folder that holds one of {known}")
+    return list(chosen.values())
 
 
 def shipped() -> dict[str, dict[str, Any]]:
@@ -153,11 +157,6 @@ def systems_of(name: str, about: dict[str, Any]) -> list[System]:
     return [System(name, name, model, ""), *fitted]
 
 
-def show_progress(indices: Iterable[int]) -> Iterable[int]:
-    """A bar over the faces, where there is a terminal to show it."""
-    return tqdm(indices, unit="face", disable=None)
-
-
 class Options(NamedTuple):
     """How to measure: where networks run, most faces at once, faces made harder, rendered faces, and the seed."""
 
@@ -170,19 +169,18 @@ class Options(NamedTuple):
 
 def command_of(system: System, subset: Subset, options: Options, further: Sequence[str] = ()) -> str:
     """The evaluate.py command that reproduces a figure; DIR stands for the folder of the data sets."""
-    text = ["evaluate.py", "--model", system.model]
-    text += [] if system.weights == system.model else ["--weights", f"weights/{system.weights}.params"]
-    text += ["--shape-model", system.shape_model] if system.shape_model else []
-    text += ["--dataset", subset.dataset, "--subset", subset.subset]
-    text += ["--data", f"DIR/{subset.dataset}", "--allow-missing"] if subset.root else ["--count", str(options.count)]
+    weights = "" if system.weights == system.model else f"--weights weights/{system.weights}.params "
+    shape = f"--shape-model {system.shape_model} " if system.shape_model else ""
+    faces = f"--data DIR/{subset.dataset} --allow-missing" if subset.root else f"--count {options.count}"
+    text = f"evaluate.py --model {system.model} {weights}{shape}--dataset {subset.dataset} --subset {subset.subset} "
     out = f"results/{system.name}/{subset.dataset}_{subset.subset}"
-    return shlex.join([*text, *further, "--seed", str(options.seed), "--out", out])
+    return " ".join([text + faces, *further, "--seed", str(options.seed), "--out", out])
 
 
 def measure_system(
     system: System, about: dict[str, Any], subset: Subset, faces: SubsetFaces, options: Options
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What is published of one system on one subset, and its errors (n,); `about` is the index entry of the weights."""
+    """What is published of one system on one subset, and its errors (n,); `about` is the weights' index entry."""
     predictor, result, margin = _evaluate(system, faces, options)
     protocol, curves = faces.protocol, None
     if options.stress_faces and result.found.any():
@@ -259,25 +257,18 @@ def pair_differences(subset: Subset, errors: dict[str, np.ndarray]) -> list[dict
     ]
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Evaluates everything that fits and returns the record.
-
-    Raises:
-        ValueError, FileNotFoundError: data sets that are not known, or not there.
-    """
-    wanted = arguments.datasets.split(",") if arguments.datasets else None
-    known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
-    if set(wanted or ()) - known:
-        raise ValueError(
-            f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common"
-        )
-    subsets, context = find_subsets(arguments.data, wanted), devices.contexts(arguments.gpus)[0]
-    options = Options(context, arguments.batch_size, arguments.stress_faces, arguments.count, arguments.seed)
-    index = shipped()
-    evaluations, pairs = [], []
+def measure(subsets: Sequence[Subset], options: Options, command: str) -> dict[str, Any]:
+    """Evaluates everything that fits and returns the record, which says that `command` made it."""
+    index, evaluations, pairs = shipped(), [], []
     for subset in subsets:
-        root, rendered = str(subset.root) if subset.root else None, {"count": options.count, "seed": options.seed}
-        faces = load_faces(subset.dataset, subset.subset, root=root, allow_missing=True, **rendered)
+        faces = load_faces(
+            subset.dataset,
+            subset.subset,
+            root=str(subset.root) if subset.root else None,
+            allow_missing=True,
+            count=options.count,
+            seed=options.seed,
+        )
         fitting = [name for name in index if read_info(SHIPPED_FOLDER / f"{name}.params").markup == subset.markup]
         errors: dict[str, np.ndarray] = {}
         for system in (system for name in fitting for system in systems_of(name, index[name])):
@@ -285,10 +276,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             entry, errors[system.name] = measure_system(system, index[system.weights], subset, faces, options)
             evaluations.append(entry)
         pairs += pair_differences(subset, errors)
-    data = ["--data", "DIR"] if arguments.data else []
-    data += ["--datasets", arguments.datasets] if arguments.datasets else []
-    data += ["--stress-faces", str(arguments.stress_faces)]
-    command = shlex.join(["python", "-m", "tools.results", *data, "--out", "results"])
     return {
         "made": {"command": command, "git": git_state(), "versions": versions()},
         "units": "errors, rates and areas are fractions; rows of tables and published figures are per cent",
@@ -316,25 +303,21 @@ def output_files(record: dict[str, Any]) -> dict[str, bytes]:
     return files
 
 
-def recorded(path: Path) -> dict[str, Any]:
-    """An earlier record.
-
-    Raises:
-        ValueError, FileNotFoundError: it is not there, or damaged.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"--record {path}: there is no such file; name a results.json")
-    record = _read(path)
-    if "evaluations" not in record:
-        raise ValueError(f"--record {path}: this is no results.json of tools/results.py")
-    return record
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, or takes an earlier record, then writes everything at once."""
     arguments = parse(argv)
-    # What is drawn is what is written.
-    record = recorded(arguments.record) if arguments.record else json.loads(json_bytes(measure(arguments)))
+    if arguments.record:
+        record = _read(arguments.record)
+        if "evaluations" not in record:
+            raise ValueError(f"--record {arguments.record}: this is no results.json of tools.results")
+    else:
+        context, harder = devices.contexts(arguments.gpus)[0], arguments.stress_faces
+        options = Options(context, arguments.batch_size, harder, arguments.count, arguments.seed)
+        data = "--data DIR " if arguments.data else ""
+        data += f"--datasets {arguments.datasets} " if arguments.datasets else ""
+        command = f"python -m tools.results {data}--stress-faces {harder} --out results"
+        measured = measure(find_subsets(arguments.data, arguments.wanted), options, command)
+        record = json.loads(json_bytes(measured))  # what is drawn is what is written
     write_set(arguments.out, output_files(record))
     print(f"\nopen {arguments.out / 'report.html'}")
     return 0

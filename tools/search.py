@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from common import cli
 from common.files import make_folder, write_text, write_whole
 from engine.checkpoint import LAST
+from report.tables import markdown
 from tools.study import MSE, NME, Measure, result_of
 from training.discovery import ROOT, training_scripts
 
@@ -98,14 +99,13 @@ def measure_of(script: str) -> Measure:
     return MEASURES.get(script, NME)
 
 
-def markdown(trials: Sequence[Trial], measure: Measure) -> str:
+def trials_table(trials: Sequence[Trial], measure: Measure) -> str:
     """The table as Markdown, the best trial first."""
-    lines = [f"| trial | learning rate | weight decay | {measure.text} |", "|---|---|---|---|"]
-    for number in ranked(trials):
-        trial = trials[number]
-        error = "failed" if trial.error is None else f"{measure.factor * trial.error:.2f} {measure.unit}"
-        lines.append(f"| {number} | {trial.learning_rate:g} | {trial.weight_decay:g} | {error} |")
-    return "\n".join(lines) + "\n"
+    found = (None if trial.error is None else f"{measure.factor * trial.error:.2f} {measure.unit}" for trial in trials)
+    errors = [text or "failed" for text in found]
+    values = [(str(k), f"{rate:g}", f"{decay:g}", errors[k]) for k, (rate, decay, _) in enumerate(trials)]
+    rows = [values[number] for number in ranked(trials)]
+    return markdown(("trial", "learning rate", "weight decay", measure.text), rows) + "\n"
 
 
 def ranked(trials: Sequence[Trial]) -> list[int]:
@@ -140,15 +140,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         drawn = draw_trial(number, arguments.search_seed, arguments.lr_range, arguments.wd_range)
         folder = out / f"trial-{number:03d}"
         trials.append(complete(arguments.script, drawn, arguments.epochs, arguments.further, folder))
+        about = {"script": arguments.script, "measure": measure.key}
         rows = [trial._asdict() for trial in trials]
-        write_text(
-            out / "search.json",
-            json.dumps({"script": arguments.script, "measure": measure.key, "trials": rows}, indent=2) + "\n",
-        )
-        write_text(out / "search.md", markdown(trials, measure))
+        write_text(out / "search.json", json.dumps({**about, "trials": rows}, indent=2) + "\n")
+        write_text(out / "search.md", trials_table(trials, measure))
         draw(out / "search.png", trials, measure)
     best = trials[ranked(trials)[0]]
-    print(markdown(trials, measure))
+    print(trials_table(trials, measure))
     if best.error is None:
         print("every trial failed, see above", file=sys.stderr)
         return 1

@@ -25,6 +25,7 @@ from engine.record import best_error
 from gluon_models import file_sha256
 from gluon_models.detector.network import SETTINGS
 from gluon_models.detector.weights import detector_name
+from gluon_models.registry import get_paper
 from gluon_models.weights import halve, read_info
 from inference.shape_model import FILE_NAME as SHAPE
 from report.documents import DETECTOR, FITTED
@@ -42,12 +43,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--halve", action="store_true", help="write a float16 copy to evaluate and ship")
     parser.add_argument("--name", help="of the files; the model's own name makes them its default weights")
     results = "output of evaluate.py or tools.evaluate_detector for these weights"
-    parser.add_argument("--results", metavar="DIR", action="append", help=results)
+    parser.add_argument("--results", metavar="DIR", action="append", type=Path, help=results)
     parser.add_argument("--trained-on", metavar="TEXT", help="description of the training faces")
-    parser.add_argument("--trained-on-short", metavar="TEXT", help="a short one for the table in README.md")
-    parser.add_argument(
-        "--terms", metavar="TEXT", default="research only; see README.md", help="licence of the weights"
-    )
+    parser.add_argument("--trained-on-short", metavar="TEXT", help="a short one for the table in docs/results.md")
+    terms = "licence of the weights"
+    parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help=terms)
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     missing = [name for name in ("name", "results", "trained_on") if not getattr(arguments, name)]
@@ -56,7 +56,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def public_path(path: str) -> str:
+def _public_path(path: str) -> str:
     """A path as the records name it: what ships as weights/FILE, a run or a file of one as runs/..."""
     parts = Path(path).parts
     if "weights" in parts:
@@ -66,17 +66,16 @@ def public_path(path: str) -> str:
 
 # How the value of an option, by its name in Python, is published; values of other options hold no path.
 PUBLIC: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(("init", "baseline", "out", "resume", "shape_model", "weights"), public_path),
+    **dict.fromkeys(("init", "baseline", "out", "resume", "shape_model", "weights"), _public_path),
     **dict.fromkeys(("backbone_weights", "imagenet", "exclude"), lambda path: Path(path).name),
     **dict.fromkeys(("data", "background"), lambda path: "DIR"),
     "more": lambda named: re.sub("=.*", "=DIR", named),
 }
 
 
-def public_value(name: str, value: Any) -> Any:
-    """The value of an option without paths of this machine."""
+def _public_value(name: str, value: Any) -> Any:
     if isinstance(value, list):
-        return [public_value(name, each) for each in value]
+        return [_public_value(name, each) for each in value]
     return PUBLIC[name](value) if name in PUBLIC and isinstance(value, str) else value
 
 
@@ -85,35 +84,27 @@ def public_command(command: str) -> str:
     text = shlex.split(re.sub(r"\S*/(?=\w+\.py )", "", command))
     for number, option in enumerate(text[:-1], start=1):
         if option.startswith("--"):
-            text[number] = public_value(option[2:].replace("-", "_"), text[number])
+            text[number] = _public_value(option[2:].replace("-", "_"), text[number])
     return shlex.join(text)
 
 
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
     """run.json or metrics.json without paths of this machine and names of faces."""
     public = {name: value for name, value in record.items() if name != "names"}
-    public["command"] = public_command(record["command"])
+    public.update({name: empty for name, empty in (("skipped", {}), ("missing", [])) if name in record})
     if "arguments" in record:
-        public["arguments"] = {name: public_value(name, value) for name, value in record["arguments"].items()}
-    emptied = {"skipped": {}, "missing": []}
-    return {**public, **{name: empty for name, empty in emptied.items() if name in record}}
-
-
-def is_detector(record: dict[str, Any]) -> bool:
-    """Whether a run trained a face detector."""
-    return record["arguments"]["model"] in SETTINGS
+        public["arguments"] = {name: _public_value(name, value) for name, value in record["arguments"].items()}
+    return {**public, "command": public_command(record["command"])}
 
 
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
-    """The commands that made a run's weights, those of the weights it started from first."""
+    """The commands that made a run's weights, beginning with the weights it started from."""
     record = _read(run / "run.json")
     before: list[str] = []
-    for option in ("init", "baseline"):
-        start = record["arguments"].get(option)
-        if start:
-            shipped = index.get(Path(start).stem)
-            commands = shipped["commands"] if shipped else commands_of(Path(start).parent, index)
-            before += [each for each in commands if each not in before]
+    for start in filter(None, (record["arguments"].get(option) for option in ("init", "baseline"))):
+        shipped = index.get(Path(start).stem)
+        commands = shipped["commands"] if shipped else commands_of(Path(start).parent, index)
+        before += [each for each in commands if each not in before]
     return [*before, public_command(record["command"])]
 
 
@@ -127,7 +118,7 @@ def shipped_file(run: Path, record: dict[str, Any], evaluations: Sequence[dict[s
         raise ValueError(f"{run} is not finished: continue it with --resume {run}")
     shape = run / SHAPE
     fitted = [each.get("shape_model_sha256", "") for each in evaluations[1:]]
-    if not is_detector(record) and fitted not in ([], [shape.is_file() and file_sha256(shape)]):
+    if not _is_detector(record) and fitted not in ([], [shape.is_file() and file_sha256(shape)]):
         raise ValueError("a landmark network ships with one evaluation, and one by the run's own shape model if any")
     files = {file_sha256(path): path for path in (run / HALVED, run / "best.params") if path.is_file()}
     measured = {each["weights_sha256"] for each in evaluations}
@@ -139,14 +130,6 @@ def shipped_file(run: Path, record: dict[str, Any], evaluations: Sequence[dict[s
     if weights.stat().st_size > LARGEST:
         raise ValueError(f"{weights} is larger than {LARGEST // 10**6} MB: it cannot ship")
     return weights
-
-
-def described(record: dict[str, Any], weights: Path) -> dict[str, Any]:
-    """The index's description of a network: its name and its validation result."""
-    best = best_error(record)
-    if is_detector(record):
-        return {"kind": DETECTOR, "model": detector_name(weights), "validation_average_precision": 1 - best}
-    return {"model": read_info(weights).model, "validation_nme": best}
 
 
 def ship(run: Path, name: str, evaluations: Sequence[dict[str, Any]], root: Path, **about: str) -> None:
@@ -164,21 +147,25 @@ def ship(run: Path, name: str, evaluations: Sequence[dict[str, Any]], root: Path
     """
     record, index = _read(run / "run.json"), _read(root / "weights" / "index.json")
     weights = shipped_file(run, record, evaluations)
-    results = [public_record(each) for each in evaluations]
+    results, sha256 = [public_record(each) for each in evaluations], file_sha256(weights)
+    if _is_detector(record):
+        average = 1 - best_error(record)
+        described = {"kind": DETECTOR, "model": detector_name(weights), "validation_average_precision": average}
+        written = {name: {"model": results[0]["model"], "weights_sha256": sha256, "evaluations": results}}
+    else:
+        model = read_info(weights).model
+        described = {"model": model, **get_paper(model), "validation_nme": best_error(record)}
+        written = dict(zip((name, name + FITTED), results))
     entry = {
         "file": f"{name}.params",
-        "sha256": file_sha256(weights),
-        **described(record, weights),
+        "sha256": sha256,
+        **described,
         "commands": commands_of(run, index),
         "seed": record["arguments"]["seed"],
         **about,
         "run": f"docs/runs/{name}",
         "metrics": f"docs/results/{name}.json",
     }
-    if is_detector(record):
-        written = {name: {"model": results[0]["model"], "weights_sha256": entry["sha256"], "evaluations": results}}
-    else:
-        written = dict(zip((name, name + FITTED), results))
     folder = make_folder(root / entry["run"])
     _write(folder / "run.json", public_record(record))
     for file in ("log.jsonl", "curve.png"):
@@ -203,11 +190,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         halve(run / "best.params", run / HALVED)
         print(f"evaluate {run / HALVED}, then ship it")
         return 0
-    evaluations = [_read(Path(folder) / "metrics.json") for folder in arguments.results]
     about = {"data": arguments.trained_on, "short": arguments.trained_on_short, "terms": arguments.terms}
     about = {key: text for key, text in about.items() if text}
-    ship(run, arguments.name, evaluations, arguments.root, **about)
+    ship(run, arguments.name, [_read(folder / "metrics.json") for folder in arguments.results], arguments.root, **about)
     return 0
+
+
+def _is_detector(record: dict[str, Any]) -> bool:
+    return record["arguments"]["model"] in SETTINGS
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -106,10 +106,7 @@ STUDIES = {
         "Eq. 1 against plain L2 for the baseline (FFLD, Sec. 6.4)",
         "300-W full, inter-ocular",
         _BASELINE,
-        (
-            Cell("L2 over the inter-ocular distance, Eq. 1", "--loss normalized_l2", 4.98),
-            Cell("L2", "--loss l2", 5.14),
-        ),
+        (Cell("L2 over the inter-ocular distance, Eq. 1", "--loss normalized_l2", 4.98), Cell("L2", "--loss l2", 5.14)),
     ),
     "ffld_gradients": Study(
         "gradients from the refinements to the baseline (FFLD, Table 6)",

@@ -62,11 +62,7 @@ class BoxedPhotos:
         return len(self.names)
 
     def __getitem__(self, index: int) -> BoxedPhoto:
-        """Reads the photo.
-
-        Raises:
-            FileNotFoundError, ValueError: it is not there, or damaged.
-        """
+        """Reads the photo; FileNotFoundError or ValueError if it is not there, or damaged."""
         # Boxes count in the stored pixels, whatever way up a viewer would turn them.
         image = read_image(self.image_paths[index], apply_orientation=False)
         return BoxedPhoto(image, self.boxes[index], self.ignored[index], self.names[index])
@@ -156,11 +152,7 @@ def read_listing(path: PathLike, read_faces: Callable[[Iterator[str]], Faces]) -
 
 
 def check_boxes(boxes: np.ndarray) -> np.ndarray:
-    """The boxes (n, 4), if each has an area.
-
-    Raises:
-        ValueError: one has none, or a coordinate is not finite.
-    """
+    """The boxes (n, 4), if each has an area; ValueError if one has none, or a coordinate is not finite."""
     if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
         raise ValueError("a box has no area")
     return boxes

@@ -1,4 +1,4 @@
-"""Photos of one large face each, shrunk and placed several to a larger canvas: something to detect faces in.
+"""Photos of one large face each, shrunk and placed several to a larger canvas: something to detect faces in [B10].
 
 What lies between the faces is another of the photos, enlarged and blurred until no face is left in it.
 """
@@ -54,11 +54,7 @@ class FaceCanvases:
         return len(self.faces)
 
     def sample(self, index: int, rng: np.random.Generator) -> BoxedPhoto:
-        """A canvas with at least one face on it.
-
-        Raises:
-            ValueError: a photo is damaged.
-        """
+        """A canvas with at least one face on it; ValueError if a photo is damaged."""
         canvas = self._background(self.faces[int(rng.integers(len(self.faces)))].image, rng)
         boxes: list[np.ndarray] = []
         taken: list[np.ndarray] = []
@@ -75,12 +71,7 @@ class FaceCanvases:
         return np.clip(smooth + noise, 0, 255).astype(np.uint8)
 
     def _place(
-        self,
-        canvas: np.ndarray,
-        face: Face,
-        taken: list[np.ndarray],
-        boxes: list[np.ndarray],
-        rng: np.random.Generator,
+        self, canvas: np.ndarray, face: Face, taken: list[np.ndarray], boxes: list[np.ndarray], rng: np.random.Generator
     ) -> None:
         """Draws a face where there is room for it, and adds its place and its box to those there are."""
         cut, box = cut_around(face, rng)

@@ -12,7 +12,7 @@ from datasets.images import PathLike
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.pts_files import read_pts
 
-FOREHEAD = 0.2  # of the landmark box's height: what boxes drawn by hand reach above the brows
+FOREHEAD = 0.2  # of the landmark box's height: what boxes drawn by hand reach above the brows [B8]
 
 
 def face_box(points: np.ndarray) -> np.ndarray:

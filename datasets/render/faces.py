@@ -269,11 +269,7 @@ def contact_sheet(faces: RenderedFaces, landmarks: bool = False, columns: int = 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes a contact sheet.
-
-    Raises:
-        ValueError: no faces are asked for.
-    """
+    """Writes a contact sheet; ValueError if no faces are asked for."""
     parser = cli.make_parser("Writes a contact sheet of rendered faces.")
     parser.add_argument("--out", required=True, help="output picture, such as sheet.png")
     parser.add_argument("--count", type=int, default=100, help="number of faces")

@@ -1,6 +1,6 @@
 """Published results, cell by cell, as printed: per cent, with where each stands and what it is measured in.
 
-One module per paper. A normaliser is a name of evaluation.metrics.NORMALIZERS; "face_size" is the size of the box that
+One module per paper. A normalizer is a name of evaluation.metrics.NORMALIZERS; "face_size" is the size of the box that
 comes with a data set, one length per face; "" means that the paper does not say. A cell printed as a dash has no entry.
 Of the five papers the one on region ResNets prints no figure at all: its Figs. 6 and 7 are curves.
 """
@@ -28,7 +28,7 @@ MAIN_TABLES: dict[str, tuple[str, ...]] = {
 def find(model: str, dataset: str, subset: str) -> list[Published]:
     """The main result of a network of this project on a subset; empty if none is published.
 
-    One cell per normaliser, or with and without outline.
+    One cell per normalizer, or with and without outline.
     """
     return [
         cell

@@ -23,7 +23,7 @@ class Published:
         percent: Mean error over the faces, their median, or the area under the CED, per cent, as printed.
         model: The network of this project that the row describes, or "" for another paper's method.
         note: What a reader of the bare number would get wrong.
-        also: Further normalisers that the number may be in, going by what is printed; no difference is taken in these.
+        also: Further normalizers that the number may be in, going by what is printed; no difference is taken in these.
         statistic: "mean", "median", or "auc" up to the protocol's threshold.
         without_outline: Whether it is of the 49 points inside the face alone.
     """

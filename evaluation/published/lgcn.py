@@ -12,7 +12,7 @@ WITH_SHAPE_MODEL = " + shape model"  # what the name of a network ends with whos
 
 _MODELS = {"Ours (no model fit)": ("lgcn_128", "lgcn_64"), "Ours": ("lgcn_128", "lgcn_64")}
 _SMALLER = "of a network with 128 filters; this one has 64"
-_IMAGE_SIZE = "printed as normalised by the image's size; read as (w + h) / 2 of the tight box, as Zadeh et al. do"
+_IMAGE_SIZE = "printed as normalized by the image's size; read as (w + h) / 2 of the tight box, as Zadeh et al. do"
 _SUBSETS = (
     ("300w", "challenging", "outer_eye", ""),
     ("300w", "common", "outer_eye", ""),
@@ -63,5 +63,5 @@ QUOTED: tuple[Quoted, ...] = (
     Quoted(PAPER, "Sec. 4.1", "CE-CLM [40] fails for 28 images", 28, "of 689 faces"),
     Quoted(PAPER, "Sec. 4", "training runs at about 20 samples per second", 20, "faces per second", "lgcn_128"),
     Quoted(PAPER, "Sec. 4", "takes about 2.5 hours per augmentation", 2.5, "hours on a GTX 1080 Ti", "lgcn_128"),
-    Quoted(PAPER, "Sec. 4", "the error can be reduced by 5", 5, "per cent at least, by ten answers", "lgcn_128"),
+    Quoted(PAPER, "Sec. 4", "the error can be reduced by 5", 5, "per cent at least, by ten predictions", "lgcn_128"),
 )

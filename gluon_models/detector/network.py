@@ -157,11 +157,7 @@ def build_detector(name: str, photos_per_device: int = 1) -> FasterRCNN:
 
 
 def get_setting(name: str) -> Setting:
-    """The numbers of a detector by name.
-
-    Raises:
-        ValueError: the name is not known.
-    """
+    """The numbers of a detector by name; ValueError if the name is not known."""
     if name not in SETTINGS:
         raise ValueError(f"unknown face detector '{name}': choose one of {', '.join(SETTINGS)}")
     return SETTINGS[name]
@@ -222,7 +218,7 @@ def _pyramid(backbone: ResNetV1, setting: Setting) -> dict[str, Any]:
 
 
 def _freeze(net: FasterRCNN) -> None:
-    """Leaves ImageNet's normalisation, first convolution and first stage as they are, as GluonCV does [B3]."""
+    """Leaves ImageNet's normalization, first convolution and first stage as they are, as GluonCV does [B3]."""
     for name, parameter in net.collect_params().items():
         layer = name[len(BACKBONE) :]
         if name.startswith(BACKBONE) and ("batchnorm" in layer or not layer.startswith("stage") or "stage1" in layer):
@@ -239,7 +235,7 @@ def initialise(net: FasterRCNN, contexts: Sequence[mx.Context], seed: int) -> No
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
     for context in contexts:
         net(mx.nd.zeros((1, 3, 64, 64), ctx=context))
-    # Made on first use, which in mid-training would change what collect_params() answers.
+    # Made on first use, which in mid-training would change what collect_params() returns.
     net.target_generator.collect_params().reset_ctx(list(contexts))
 
 
@@ -247,12 +243,12 @@ def find_boxes(net: FasterRCNN, image: np.ndarray, context: mx.Context) -> tuple
     """Faces of one photo.
 
     Args:
-        net: filled; its thresholds are those of `set_nms`.
+        net: filled; its thresholds come from `set_nms`.
         image: (H, W, 3) uint8 RGB.
         context: where it runs.
 
     Returns:
-        Boxes (n, 4) in pixels of the image and scores (n,) from 0 to 1, the surest first.
+        Boxes (n, 4) in pixels of the image and scores (n,) from 0 to 1, the highest first.
     """
     small = limit_short_side(image, 2 * net.short)
     height, width = small.shape[:2]
@@ -261,7 +257,7 @@ def find_boxes(net: FasterRCNN, image: np.ndarray, context: mx.Context) -> tuple
         return np.zeros((0, 4)), np.zeros(0)
     transform = FasterRCNNDefaultValTransform(net.short, net.max_size)
     photo, _, _ = transform(mx.nd.array(small, dtype="uint8"), np.zeros((0, 4)))
-    classes, scores, boxes = (answer[0].asnumpy() for answer in net(photo.expand_dims(0).as_in_context(context)))
+    classes, scores, boxes = (output[0].asnumpy() for output in net(photo.expand_dims(0).as_in_context(context)))
     found = (classes[:, 0] >= 0) & (scores[:, 0] > 0)
     factors = np.array([image.shape[1] / photo.shape[2], image.shape[0] / photo.shape[1]] * 2)
     boxes, scores = boxes[found] * factors, scores[found, 0]

@@ -78,9 +78,9 @@ class DetectorObjective:
     def __call__(self, net: FasterRCNN, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Losses (N,) of each photo, by name; arrays as `DetectorSamples` makes them."""
         images, labels, classes, boxes, box_masks = (mx.nd.array(array, context) for array in arrays)
-        answers = net(images, labels[:, :, :4], labels[:, :, 4:5])
+        outputs = net(images, labels[:, :, :4], labels[:, :, 4:5])
         region_scores, region_boxes, _, _, _, scores, offsets, _, region_classes, region_targets, region_masks, _ = (
-            answers
+            outputs
         )
         # GluonCV takes each sum over the number of samples that count, in all photos of a device together.
         counted = classes >= 0

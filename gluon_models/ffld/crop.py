@@ -19,10 +19,10 @@ _WINDOW = PATCH + 1
 
 
 class PatchCrop(nn.HybridBlock):
-    """Crops a patch about every landmark from one map and selects four channels for each by a linear 1x1 convolution.
+    """Crops a patch about every landmark from one map and selects four channels by a linear 1x1 convolution [F22].
 
     A location between cells has Eq. 12's gradient; at whole cells, where Eq. 5 has a corner, it is zero. Beyond the
-    map's edge Eq. 5 finds nothing: the patch is zero there [F15].
+    map's edge the patch is zero [F15].
 
     Args:
         num_landmarks: K.

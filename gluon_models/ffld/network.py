@@ -42,15 +42,15 @@ SPEC = InputSpec(
 class Recipe(LandmarkRecipe):
     """How a network is trained, by default the baseline; each value has its section, or the entry that chose it."""
 
-    epochs: int = 350  # Sec. 6.6, on 300-W
+    epochs: int = 350  # Sec. 6.6, on 300-W; from Xavier weights [F13]
     batch_size: int = 64  # Sec. 6.6
     optimizer: str = "adam"  # Sec. 6.6
     learning_rate: float = 1e-4  # Sec. 6.6
     schedule: str = "step"  # Sec. 6.6
-    decay_factor: float = 0.3  # Sec. 6.6
+    decay_factor: float = 0.3  # Sec. 6.6 [F9]
     decay_epochs: int = 50  # Sec. 6.6
     warmup_epochs: float = 0.0  # none is stated
-    weight_decay: float = 5e-4  # Sec. 6.6
+    weight_decay: float = 5e-4  # Sec. 6.6 [F10]
     loss: str = "normalized_l2"  # Sec. 4.1, Eq. 1
     gaussian_patience: int = option(  # Sec. 6.6: "once the loss stops going down" [F23]
         10, "epochs without a lower loss after which Align Loss drops its Gaussian", metavar="EPOCHS"
@@ -60,7 +60,7 @@ class Recipe(LandmarkRecipe):
     shift_fraction: float = 0.1  # Sec. 6.6
     flip_probability: float = 0.0  # not stated [F4]
     photometric: bool = False  # not stated [F4]
-    balance_poses: bool = option(  # Sec. 6.6: on AFLW
+    balance_poses: bool = option(  # Sec. 6.6: on AFLW [F27]
         False, "repeat faces of rare poses until all poses are equally frequent, on or off"
     )
     average_decay: float = 0.0  # no weight averaging is stated
@@ -75,7 +75,7 @@ LARGE_POSE_RECIPE = replace(RECIPE, epochs=80, learning_rate=2e-4, schedule="con
 AFLW_RECIPE = replace(RECIPE, epochs=56, decay_epochs=8, balance_poses=True)
 """The baseline on AFLW (Sec. 6.6)."""
 REFINEMENT_RECIPE = replace(RECIPE, epochs=400, learning_rate=5e-4, decay_epochs=80, loss="normalized_l2/l2/l1/align")
-"""All of FFLD, from a trained baseline (Sec. 6.6); the losses are those of Table 5's best column."""
+"""All of FFLD, from a trained baseline (Sec. 6.6); the losses are Table 5's best column."""
 AFLW_REFINEMENT_RECIPE = replace(REFINEMENT_RECIPE, balance_poses=True)
 """The same on AFLW [F25]."""
 
@@ -160,7 +160,7 @@ class SlimResNet(nn.HybridBlock):
             self.points = nn.Dense(2 * num_landmarks)
 
     def hybrid_forward(self, F, faces):
-        """faces (N, 3, 224, 224) -> (N, K, 2) fractions of the crop; 0.5 is its centre."""
+        """faces (N, 3, 224, 224) -> (N, K, 2) fractions of the crop; 0.5 is its centre [F7]."""
         return self.with_maps(F, faces)[0]
 
     def with_maps(self, F, faces):
@@ -175,7 +175,7 @@ class SlimResNet(nn.HybridBlock):
 
 
 def resnet18_slim(num_landmarks: int = 68) -> SlimResNet:
-    """Quarter-width ResNet-18, 706,998 parameters at 19 landmarks. 4.38 % on 300-W common (Table 1)."""
+    """Quarter-width ResNet-18 [F8], 706,998 parameters at 19 landmarks. 4.38 % on 300-W common (Table 1)."""
     return SlimResNet(num_landmarks, basic_block, (2, 2, 2, 2), (16, 16, 32, 64, 128))
 
 
@@ -200,7 +200,7 @@ MAP_SIZES = (SPEC.size // 8, SPEC.size // 4, SPEC.size // 2)  # Sec. 3.2: the th
 
 
 class CropNet(nn.HybridBlock):
-    """Table 7: batch normalisation, a residual block to 128 channels, max-pooling, one dense layer of 2K outputs.
+    """Table 7: batch normalization, a residual block to 128 channels, max-pooling, one dense layer of 2K outputs.
 
     The dense layer starts at zero (Sec. 6.6), so that an untrained CropNet does not move the points.
     """

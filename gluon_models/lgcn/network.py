@@ -34,7 +34,7 @@ SPEC = InputSpec(
     scale=(0.1 / 128,),
     box_margin=0.17,  # Sec. 4, for Menpo [L2]
     output="heatmaps",
-    stride=1,  # Sec. 3.2: nothing shrinks the maps
+    stride=1,  # Sec. 3.2: nothing shrinks the heatmaps
     sigma=2.0,  # of the Gaussian whose peak is as sharp as that of Eq. 1 [L3]
 )
 
@@ -103,7 +103,7 @@ RECIPES = {"paper": {"": RECIPE}, "authors": {"": AUTHORS_RECIPE}, "cpu": {"": C
 
 SIGMAS = (1, 3, 5, 7, 9)  # Eq. 1
 HALF_WIDTHS = (2, 7, 12, 17, 22)  # of the five Gaussians; the widest makes the kernel 45 x 45 [L4]
-LOCAL_GAIN = 0.01  # on the blurred maps, whose kernel sums to 202; the authors' code [L5]
+LOCAL_GAIN = 0.01  # on the blurred heatmaps, whose kernel sums to 202; the authors' code [L5]
 ACTIVATION_GAIN = 0.1  # on every ReLU; the authors' code [L6]
 DROPOUT = 0.1  # Sec. 4
 LOCAL_KERNELS = (5,) * 5 + (3,) * 10  # Sec. 3.2.1: 15 layers; their sizes are the authors' [L7]
@@ -160,7 +160,7 @@ def _convolution(filters: int, kernel: int, dilation: int = 1, share: float = 1.
 
 
 class Activation(nn.HybridBlock):
-    """Batch normalisation, a tenth of ReLU, dropout (Sec. 4) [L6].
+    """Batch normalization, a tenth of ReLU, dropout (Sec. 4) [L6].
 
     Attributes:
         dropout: fraction of the values that is dropped.
@@ -193,7 +193,7 @@ class LocalContext(nn.HybridBlock):
     Args:
         channels: of the output.
         filters: of the convolutions.
-        side_branch: output a second set of maps, by another 1x1 convolution with normalization and ReLU [L10].
+        side_branch: output a second set of heatmaps, by another 1x1 convolution with normalization and ReLU [L10].
     """
 
     def __init__(self, channels: int, filters: int, side_branch: bool, **kwargs: Any):
@@ -208,7 +208,7 @@ class LocalContext(nn.HybridBlock):
                 self.side.add(_convolution(channels, 1), Activation(dropout=0.0))
 
     def hybrid_forward(self, F, faces):
-        """faces (N, 1, H, W) -> one or two sets of maps (N, channels, H, W)."""
+        """faces (N, 1, H, W) -> one or two sets of heatmaps (N, channels, H, W)."""
         features = self.layers(faces)
         sets = [self.maps(features)]
         if len(self.side):
@@ -217,12 +217,12 @@ class LocalContext(nn.HybridBlock):
 
 
 class GlobalContext(nn.HybridBlock):
-    """Sec. 3.2.3: seven dilated convolutions over blurred maps, and a linear 1x1.
+    """Sec. 3.2.3: seven dilated convolutions over blurred heatmaps, and a linear 1x1.
 
     Args:
         channels: of the output.
         filters: of the convolutions.
-        sets: number of its input sets of maps.
+        sets: number of its input sets of heatmaps.
     """
 
     def __init__(self, channels: int, filters: int, sets: int, **kwargs: Any):
@@ -251,7 +251,7 @@ class LocalGlobal(nn.HybridBlock):
     """Both subnets with the kernel between them; returns the heatmaps of both (Fig. 1).
 
     Args:
-        channels: of the maps.
+        channels: of the heatmaps.
         filters: see LocalContext.
         side_branch: see LocalContext.
         blurs: put the kernel between the subnets.

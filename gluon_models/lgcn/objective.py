@@ -57,28 +57,28 @@ class PointHeatmaps(nn.HybridBlock):
         super().__init__(**kwargs)
         self._blurs = blurs
 
-    def hybrid_forward(self, F, maps, points, labelled):
-        """maps (N, C, H, W) that give the size, points (N, K, 2) in their cells, labelled (N, K) -> (N, K, H, W)."""
-        across = F.broadcast_mul(_shares(F, maps, points, 0), F.expand_dims(labelled, 2))
-        down = _shares(F, maps, points, 1)
+    def hybrid_forward(self, F, heatmaps, points, labelled):
+        """heatmaps (N, C, H, W) give the size, points (N, K, 2) in their cells, labelled (N, K) -> (N, K, H, W)."""
+        across = F.broadcast_mul(_shares(F, heatmaps, points, 0), F.expand_dims(labelled, 2))
+        down = _shares(F, heatmaps, points, 1)
         if not self._blurs:
             return _outer(F, down, across)
         # A point's map is a product of two profiles, and so is its convolution with each of the Gaussians.
         total = 0
-        for along_x, along_y in zip(band_matrices(F, maps, 3), band_matrices(F, maps, 2)):
+        for along_x, along_y in zip(band_matrices(F, heatmaps, 3), band_matrices(F, heatmaps, 2)):
             total = total + _outer(F, F.dot(down, along_y), F.dot(across, along_x))
         return total / len(SIGMAS)
 
 
-def _shares(F, maps, points, coordinate):
+def _shares(F, heatmaps, points, coordinate):
     """Linear interpolation along x (coordinate 0) or y (1): points (N, K, 2) -> shares (N, K, S) of each pixel."""
     places = F.slice_axis(points, axis=2, begin=coordinate, end=coordinate + 1)
-    pixels = F.reshape(F.BlockGrad(F.contrib.arange_like(maps, axis=3 - coordinate)), (1, 1, -1))
+    pixels = F.reshape(F.BlockGrad(F.contrib.arange_like(heatmaps, axis=3 - coordinate)), (1, 1, -1))
     return F.relu(1 - F.abs(F.broadcast_sub(places, pixels)))
 
 
 def _outer(F, down, across):
-    """Profiles (N, K, H) and (N, K, W) -> maps (N, K, H, W)."""
+    """Profiles (N, K, H) and (N, K, W) -> heatmaps (N, K, H, W)."""
     return F.broadcast_mul(F.expand_dims(down, 3), F.expand_dims(across, 2))
 
 
@@ -94,18 +94,21 @@ class HeatmapSquares(nn.HybridBlock):
         super().__init__(**kwargs)
         self._weighted, self._slopes = weighted, slopes
 
-    def hybrid_forward(self, F, maps, targets, weights, labelled):
-        """maps, targets (N, K, H, W), weights and labelled as in HeatmapWeights -> (N,)."""
-        errors = maps - targets
+    def hybrid_forward(self, F, heatmaps, targets, weights, labelled):
+        """heatmaps, targets (N, K, H, W), weights and labelled as in HeatmapWeights -> (N,)."""
+        errors = heatmaps - targets
         each = F.sum(F.square(errors), axis=(2, 3))
         if self._slopes:
             each = each + SLOPE_WEIGHT * (_squared_slopes(F, errors, 2) + _squared_slopes(F, errors, 3))
         return SCALE * F.sum(each * (weights if self._weighted else labelled), axis=1)
 
 
-def _squared_slopes(F, maps, axis):
+def _squared_slopes(F, heatmaps, axis):
     """Maps (N, K, H, W) -> (N, K), the sum of the squared differences between neighbours along an axis."""
-    later, earlier = F.slice_axis(maps, axis=axis, begin=1, end=None), F.slice_axis(maps, axis=axis, begin=0, end=-1)
+    later, earlier = (
+        F.slice_axis(heatmaps, axis=axis, begin=1, end=None),
+        F.slice_axis(heatmaps, axis=axis, begin=0, end=-1),
+    )
     return F.sum(F.square(later - earlier), axis=(2, 3))
 
 
@@ -116,12 +119,12 @@ class HeatmapCrossEntropy(nn.HybridBlock):
     Landmarks that are not labelled do not count.
     """
 
-    def hybrid_forward(self, F, maps, targets, weights, labelled, background):
-        """maps (N, K + 1, H, W) before softmax, targets (N, K, H, W), then as in HeatmapWeights -> (N,)."""
+    def hybrid_forward(self, F, heatmaps, targets, weights, labelled, background):
+        """heatmaps (N, K + 1, H, W) before softmax, targets (N, K, H, W), then as in HeatmapWeights -> (N,)."""
         shares = F.broadcast_div(targets, F.maximum(F.sum(targets, axis=1, keepdims=True), 1.0))
         rest = 1 - F.sum(shares, axis=1, keepdims=True)
-        landmarks = F.slice_axis(maps, axis=1, begin=0, end=-1)
-        others = F.slice_axis(maps, axis=1, begin=-1, end=None)
+        landmarks = F.slice_axis(heatmaps, axis=1, begin=0, end=-1)
+        others = F.slice_axis(heatmaps, axis=1, begin=-1, end=None)
         excluded = F.reshape((labelled - 1) * 1e4, (0, 0, 1, 1))
         landmarks = F.broadcast_add(landmarks, excluded)
         top = F.BlockGrad(F.maximum(F.max(landmarks, axis=1, keepdims=True), others))
@@ -140,7 +143,7 @@ class HeatmapLosses(nn.HybridBlock):
             the local-context subnet), "square_slopes" (the first, with slopes [L36]) or "cross_entropy".
 
     Raises:
-        ValueError: the loss is not known, or does not go with the network's number of maps.
+        ValueError: the loss is not known, or does not go with the network's number of heatmaps.
     """
 
     def __init__(self, net: LGCN, loss: str, **kwargs: Any):
@@ -165,11 +168,11 @@ class HeatmapLosses(nn.HybridBlock):
         outputs = self.net.cascade(faces)
         targets = F.BlockGrad(self.targets(outputs[0], points, labelled))
         terms = zip(self.losses, outputs)
-        return tuple(loss(maps, targets, weights, labelled, *background) for loss, maps in terms)
+        return tuple(loss(heatmaps, targets, weights, labelled, *background) for loss, heatmaps in terms)
 
 
 class HeatmapObjective:
-    """Compares the heatmaps of both subnets with those of the annotated points.
+    """Compares the heatmaps of both subnets with the targets of the annotated points.
 
     Args:
         net: the network to train.

@@ -15,7 +15,7 @@ OFFSET = 0.1  # of a part's longer side: how far each of the four may be moved i
 
 
 def gather(F, points, indices: Sequence[int]):
-    """points (N, K, 2) -> those with these indices, in this order: (N, len(indices), 2)."""
+    """points (N, K, 2) -> the points with these indices, in this order: (N, len(indices), 2)."""
     runs: list[list[int]] = []
     for index in indices:
         if runs and index == runs[-1][1]:
@@ -27,7 +27,7 @@ def gather(F, points, indices: Sequence[int]):
 
 
 def landmark_boxes(F, points, parts: Sequence[Sequence[int]]):
-    """points (N, K, 2), the landmarks of each part -> the tight box (N, 4) of each part."""
+    """points (N, K, 2) -> the tight box (N, 4) of each part; `parts` holds the parts' landmarks."""
     boxes = []
     for indices in parts:
         chosen, count = gather(F, points, indices), len(indices)
@@ -50,7 +50,7 @@ def widen(F, boxes, offsets=None):
     low, high = _corners(F, boxes)
     width, height = (F.slice_axis(high - low, axis=1, begin=i, end=i + 1) for i in (0, 1))
     longer = F.maximum(width, height)
-    # A network not yet trained may answer boxes without extent, which nothing could be cut from.
+    # An untrained network may predict boxes without extent, which nothing could be cut from.
     room = F.maximum(longer * MARGIN, 0.01)
     wide = F.concat(F.broadcast_sub(low, room), F.broadcast_add(high, room), dim=1)
     return wide if offsets is None else wide + F.broadcast_mul(offsets, longer)
@@ -62,14 +62,8 @@ def put_back(F, points, boxes):
     return F.broadcast_add(F.broadcast_mul(points, high - low), low)
 
 
-def take_out(F, points, boxes):
-    """points (N, K, 2) as fractions of the crop -> fractions of boxes (N, 4); undoes `put_back`."""
-    low, high = (F.expand_dims(each, axis=1) for each in _corners(F, boxes))
-    return F.broadcast_div(F.broadcast_sub(points, low), high - low)
-
-
 class PartCut(nn.HybridBlock):
-    """Cuts boxes out of face crops and resizes them, bilinearly; beyond the crop's edge all is zero.
+    """Cuts boxes out of face crops and resizes them, bilinearly; beyond the crop's edge all is zero [R15].
 
     Args:
         size: height and width of what is cut, in pixels.

@@ -102,7 +102,7 @@ class Design:
         channels: output channels of each residual block; every block halves the feature maps.
         units: residual units in each block [R2].
         dense_layers: 1, or more with `dense_width` units in each before the last.
-        dense_width: see there.
+        dense_width: units of the further dense layers [R16].
         dropout: fraction of features dropped in training.
 
     Raises:
@@ -260,24 +260,6 @@ class RegionCascade(nn.HybridBlock):
         return gather(F, F.concat(*placed, dim=1), self._order)
 
 
-class TrueBoxes(nn.HybridBlock):
-    """The bound of Fig. 6: a trained cascade whose parts are cut by boxes about the annotated points.
-
-    Args:
-        cascade: shares its parameters.
-    """
-
-    def __init__(self, cascade: RegionCascade, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.cascade = cascade
-
-    def hybrid_forward(self, F, faces, truth):
-        """faces (N, 3, 224, 224), truth (N, K, 2) fractions of the crop -> (N, K, 2) fractions of the crop."""
-        cascade = self.cascade
-        direct = cascade.direct(faces) if cascade.direct else None
-        return cascade.assemble(F, faces, direct, landmark_boxes(F, truth, cascade.layout.indices))
-
-
 def networks_of(net: RegionResNet | RegionCascade) -> list[RegionResNet]:
     """The single networks of a model."""
     if isinstance(net, RegionResNet):
@@ -315,7 +297,7 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load_stem(net: RegionResNet, path: str | os.PathLike[str]) -> None:
-    """Fills the first convolution and its normalisation from an ImageNet ResNet-50 of Gluon's model zoo (Sec. 5.2).
+    """Fills the first convolution and its normalization from an ImageNet ResNet-50 of Gluon's model zoo (Sec. 5.2).
 
     That network takes crops less ImageNet's mean over its deviation; here the deviation goes into the weights and the
     mean into the running mean, so that crops over 255 give the same maps away from the edge [R9].

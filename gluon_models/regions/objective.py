@@ -31,11 +31,7 @@ class RegionObjective:
     """
 
     def __init__(
-        self,
-        loss: str,
-        spec: InputSpec,
-        eye_corners: tuple[int, int] | None,
-        contexts: Sequence[mx.Context],
+        self, loss: str, spec: InputSpec, eye_corners: tuple[int, int] | None, contexts: Sequence[mx.Context]
     ) -> None:
         self._loss, self._size, self._eye_corners = make_point_loss(loss), spec.size, eye_corners
         self._input = NetworkInput(spec, contexts)

@@ -108,7 +108,7 @@ class PartLandmarks:
 
 
 def parts_of(num_landmarks: int, with_jaw: bool = False) -> PartLandmarks:
-    """How the markup with so many landmarks falls into parts; the jaw belongs to the rest unless it is asked for.
+    """How the markup with so many landmarks falls into parts; the jaw belongs to the rest unless it is asked for [R17].
 
     Raises:
         ValueError: no markup with so many landmarks has regions, or it has no jaw.

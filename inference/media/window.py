@@ -25,7 +25,7 @@ def check_display() -> None:
     except subprocess.TimeoutExpired:
         opened = False
     if not opened:
-        raise ValueError("--show: no window can be opened here (no display, or none that answers); leave --show out")
+        raise ValueError("--show: no window can be opened here (no display, or none that responds); leave --show out")
 
 
 class Window:

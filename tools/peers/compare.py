@@ -37,11 +37,7 @@ PEERS = {
 
 
 def check_peers() -> None:
-    """Refuses to start without the packages.
-
-    Raises:
-        ValueError: one is not installed.
-    """
+    """Refuses to start without the packages; ValueError if one is not installed."""
     missing = sorted({peer.package for peer in PEERS.values() if importlib.util.find_spec(peer.package) is None})
     if missing:
         raise ValueError(f"--peers needs {' and '.join(missing)}: pip install -r requirements-peers.txt")

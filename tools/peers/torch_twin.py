@@ -23,7 +23,7 @@ from engine.timing import time_prediction
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias that keeps the size but for its stride, and batch normalisation."""
+    """Convolution without bias that keeps the size but for its stride, and batch normalization."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
@@ -60,14 +60,14 @@ class SlimResNet(nn.Module):
 
 
 def bn_relu_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    """Batch normalisation, ReLU and a convolution without bias."""
+    """Batch normalization, ReLU and a convolution without bias."""
     return nn.Sequential(
         nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     )
 
 
 class ParallelBlock(nn.Module):
-    """FAN's block: three convolutions in a row, whose answers lie side by side, and the way around them (Sec. 3)."""
+    """FAN's block: three convolutions in a row, whose outputs are joined, and the way around them (Sec. 3)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Hourglass(nn.Module):
 
 
 class Stack(nn.Module):
-    """An hourglass and what reads its maps."""
+    """An hourglass and the layers that read its features."""
 
     def __init__(self, num_landmarks: int, channels: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class FAN(nn.Module):
         self.from_maps = nn.ModuleList(nn.Conv2d(num_landmarks, channels, 1) for _ in range(stacks - 1))
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        """Faces (N, 3, 256, 256) -> the last stack's maps (N, K, 64, 64)."""
+        """Faces (N, 3, 256, 256) -> the last stack's heatmaps (N, K, 64, 64)."""
         x = self.stem(faces)
         for index, stack in enumerate(self.stacks):
             features = stack.features(x)
