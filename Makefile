@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-data results lint bench check-gpu setup clean
+.PHONY: help demo test test-data fuzz results lint bench check-gpu setup clean
 
 ifndef DEVICE
 DEVICE := $(shell timeout 30 nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
@@ -57,6 +57,9 @@ test: $(READY) ## all tests that need no data of yours, about 6 minutes on two c
 test-data: $(READY) ## the tests on real faces: make test-data FACE_DATA=FOLDER
 	@test -n "$$FACE_DATA" || { echo "error: name the folder that holds the datasets: make test-data FACE_DATA=FOLDER (docs/data.md)" >&2; exit 2; }
 	$(RUN) -m pytest -m data --durations=10
+
+fuzz: $(READY) ## damaged files to every reader: make fuzz N=20000 [SEED=1]
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(RUN) tests/fuzz $(or $(N),20000) --seed $(or $(SEED),1)
 
 results: $(READY) ## every shipped network on your data, beside the papers: make results FACE_DATA=FOLDER; into docs/results/
 	@test -n "$$FACE_DATA" || { echo "error: name the folder that holds the datasets: make results FACE_DATA=FOLDER (docs/data.md)" >&2; exit 2; }

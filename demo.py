@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import shutil
 from pathlib import Path
 from typing import Sequence
@@ -11,20 +14,22 @@ from matplotlib import cbook
 import evaluate
 import export
 import predict
-from common import cli
-from common.files import make_folder
 
 MODEL = "ffld_resnet18"
 RENDERED_FACES = 200
+RESULTS = ("photo", "evaluation", "export")  # what an earlier demo left, and this one may empty
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes everything below --out and ends by naming the files to open."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--out", metavar="DIR", default="demo", help="output folder; emptied first")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, default="demo", help="output folder; emptied first")
     out = Path(parser.parse_args(argv).out)
+    others = sorted(path.name for path in out.iterdir() if path.name not in RESULTS) if out.is_dir() else []
+    if others:
+        raise ValueError(f"--out {out} holds {others[0]}, which is none of the demo's: name another folder")
     shutil.rmtree(out, ignore_errors=True)
-    make_folder(out)
+    cli.output_folder(out)
 
     print("1. Landmarks on matplotlib's photo of Grace Hopper (public domain)")
     photo = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))

@@ -7,6 +7,9 @@ Exits with 1 when a face could not be read or found; such faces are listed.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import argparse
 import shlex
 import sys
@@ -17,8 +20,6 @@ import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
-from common import cli
-from common.files import make_folder
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
 from datasets.faces import Face
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
@@ -60,9 +61,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; without --data the faces are rendered."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", choices=list_models(), required=True, help="the network")
-    parser.add_argument("--weights", metavar="FILE", help="a .params with its .json (default: the shipped one)")
+    parser.add_argument(
+        "--weights", metavar="FILE", type=cli.path, help="a .params with its .json (default: the shipped one)"
+    )
     parser.add_argument("--dataset", choices=TEST_DATASETS, help="default: 300w if --data is given, else rendered")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data set; rendered faces need none")
+    parser.add_argument("--data", metavar="DIR", type=cli.path, help="folder of the data set; rendered faces need none")
     subsets = "; ".join(f"{name}: {', '.join(entry.measured)}" for name, entry in CATALOG.items())
     parser.add_argument("--subset", help=f"part of the data set (default: its first). {subsets}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
@@ -70,24 +73,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help=detector)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     shape = "a shape model (shape.npz of a training run) to fit to the heatmaps instead"
-    parser.add_argument("--shape-model", metavar="FILE", help=shape)
+    parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=shape)
     prior = "with --shape-model: keep components small, which costs accuracy (docs/lgcn.md, L22)"
     parser.add_argument("--shape-prior", action="store_true", help=prior)
     parser.add_argument("--ensemble", choices=ENSEMBLES, help=ENSEMBLE_HELP)
     parser.add_argument("--int8", action="store_true", help=INT8_HELP)
-    parser.add_argument("--point-shift", type=float, default=0.0, help=SHIFT_HELP)
+    parser.add_argument("--point-shift", type=cli.number, default=0.0, help=SHIFT_HELP)
     parser.add_argument("--allow-missing", action="store_true", help="accept an incomplete subset")
     parser.add_argument("--stress", action="store_true", help=STRESS_HELP)
     faces = "faces for --stress, evenly spread over those that were found (default: all)"
-    parser.add_argument("--stress-faces", type=int, metavar="N", help=faces)
-    parser.add_argument("--count", type=int, default=500, help="number of rendered faces")
-    parser.add_argument("--batch-size", type=int, default=64, help="most faces that run together")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the report")
+    parser.add_argument("--stress-faces", type=cli.count, metavar="N", help=faces)
+    parser.add_argument("--count", type=cli.count, default=500, help="number of rendered faces")
+    parser.add_argument("--batch-size", type=cli.count, default=64, help="most faces that run together")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the report")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    for name in ("count", "batch_size", "stress_faces"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
     if arguments.int8 and arguments.ensemble == "dropout":
         raise ValueError("--int8 with --ensemble dropout: the int8 twin has no dropout; use --ensemble augmentation")
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if info.markup != faces.markup.name:
         raise ValueError(f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}")
     boxes = box_source(arguments.boxes, protocol.true_boxes, detector=arguments.detector, context=context)
-    out = make_folder(arguments.out)
+    out = cli.output_folder(arguments.out)
     result = evaluate(
         predictor,
         subset,

@@ -7,6 +7,9 @@ eight bits, and prints its loss of accuracy on rendered faces.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import argparse
 import json
 import os
@@ -16,8 +19,7 @@ from typing import Any, NamedTuple, Sequence
 import mxnet as mx
 import numpy as np
 
-from common import cli
-from common.files import make_folder, publish, staging
+from common.files import publish, staging
 from datasets.images import read_image
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.render.faces import RenderedFaces
@@ -38,9 +40,15 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", choices=list_models(), required=True)
-    parser.add_argument("--weights", metavar="FILE", help="a .params file with its .json (default: the shipped one)")
     parser.add_argument(
-        "--out", metavar="PREFIX", required=True, help="path that the names of the output files start with"
+        "--weights", metavar="FILE", type=cli.path, help="a .params file with its .json (default: the shipped one)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PREFIX",
+        type=cli.path,
+        required=True,
+        help="path that the names of the output files start with",
     )
     parser.add_argument("--onnx", action="store_true", help="write PREFIX.onnx too")
     parser.add_argument(
@@ -51,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--int8", action="store_true", help="write PREFIX-int8 too, with int8 convolutions")
     photos = "folder of photos with faces that calibrate --int8 (default: rendered faces)"
-    parser.add_argument("--calibration", metavar="DIR", help=photos)
+    parser.add_argument("--calibration", metavar="DIR", type=cli.path, help=photos)
     cli.add_device_arguments(parser)
     return parser
 
@@ -65,7 +73,7 @@ def output_prefix(out: str, weights: Path) -> Path:
     name = os.path.basename(out)
     if name in ("", ".", ".."):
         raise ValueError(f"--out {out} names a folder: add a file name prefix")
-    folder = make_folder(Path(out).parent)
+    folder = cli.output_folder(Path(out).parent)
     if (folder / f"{name}.json").resolve() == info_path(weights).resolve():
         raise ValueError(f"--out {out} would replace the JSON of {weights}: name another prefix")
     return folder / name

@@ -10,6 +10,9 @@ done.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path
@@ -18,8 +21,6 @@ from typing import Any, Callable, Sequence, Union
 import mxnet as mx
 from tqdm import tqdm
 
-from common import cli
-from common.files import make_folder
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
@@ -63,28 +64,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
-    parser.add_argument("--out", required=True, metavar="DIR", help="output folder, created if missing")
+    parser.add_argument("--out", required=True, metavar="DIR", type=cli.path, help="output folder, created if missing")
     parser.add_argument("--model", metavar="NAME", help=MODEL_HELP)
-    parser.add_argument("--weights", metavar="FILE", help="your own weights: a .params file with its .json")
+    parser.add_argument(
+        "--weights", metavar="FILE", type=cli.path, help="your own weights: a .params file with its .json"
+    )
     parser.add_argument("--detector", choices=(*BOX_SOURCES, NO_DETECTOR), help=DETECTOR_HELP)
-    parser.add_argument("--boxes", metavar="FILE", help=BOXES_HELP)
-    parser.add_argument("--min-face", type=float, metavar="PIXELS", help=MIN_FACE_HELP)
+    parser.add_argument("--boxes", metavar="FILE", type=cli.path, help=BOXES_HELP)
+    parser.add_argument("--min-face", type=cli.positive, metavar="PIXELS", help=MIN_FACE_HELP)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
-    parser.add_argument("--shape-model", metavar="FILE", help=SHAPE_MODEL_HELP)
-    parser.add_argument("--redetect", type=int, metavar="N", default=REDETECT, help=REDETECT_HELP)
+    parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=SHAPE_MODEL_HELP)
+    parser.add_argument("--redetect", type=cli.count, metavar="N", default=REDETECT, help=REDETECT_HELP)
     parser.add_argument("--no-tracking", action="store_true", help="treat each frame of a video as a separate photo")
     parser.add_argument("--smooth", action="store_true", help="reduce jitter in a video with One-Euro filters")
-    parser.add_argument("--cutoff", type=float, metavar="HZ", default=CUTOFF_HZ, help=CUTOFF_HELP)
-    parser.add_argument("--max-frames", type=int, metavar="N", help=MAX_FRAMES_HELP)
+    parser.add_argument("--cutoff", type=cli.positive, metavar="HZ", default=CUTOFF_HZ, help=CUTOFF_HELP)
+    parser.add_argument("--max-frames", type=cli.count, metavar="N", help=MAX_FRAMES_HELP)
     parser.add_argument("--show", action="store_true", help=SHOW_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
+    parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    for name in ("redetect", "max_frames"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
-    if not arguments.cutoff > 0:
-        raise ValueError(f"--cutoff must be above 0 Hz, not {arguments.cutoff:g}")
     if arguments.no_tracking and arguments.smooth:
         raise ValueError("--smooth needs tracking: leave out --no-tracking")
     return arguments
@@ -288,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "redetect_every_frames": None if arguments.no_tracking else redetect or None,
         "smoothing_hz": smoothing_hz,
     }
-    folder = OutputFolder(make_folder(arguments.out), arguments.overwrite)
+    folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
     results = Results(
         PhotoFiles(folder, about, detector.markup),
@@ -296,16 +295,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         Window("predict.py") if arguments.show else None,
         arguments.max_frames,
     )
-    for source in tqdm(inputs, "predicting", unit="input", disable=only_one or None):
-        try:
-            if is_video(source):
-                results.video(follow(source), source)
-            else:
-                results.photo(detector, source)
-        except (ValueError, OSError) as error:
-            if only_one:
-                raise
-            results.bad.append(str(error))
+    left = [source for source in inputs if not (arguments.resume and folder.is_complete(source.stem))]
+    if len(left) < len(inputs):
+        print(f"{len(inputs) - len(left)} of {len(inputs)} inputs have their results in {arguments.out} already")
+    kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
+    with kept:
+        for source in tqdm(left, "predicting", unit="input", disable=only_one or None):
+            try:
+                if is_video(source):
+                    results.video(follow(source), source)
+                else:
+                    results.photo(detector, source)
+            except (ValueError, OSError) as error:
+                if only_one:
+                    raise
+                results.bad.append(str(error))
     print(results.summary(inputs, arguments.out))
     for line in results.bad:
         print(f"left out: {' '.join(line.split())}", file=sys.stderr)

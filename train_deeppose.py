@@ -5,12 +5,14 @@ Its learning rate and weight decay come from a random search, which tools/search
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 from dataclasses import dataclass, replace
 
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from common import cli
 from common.options import option
 from datasets.augment import Augmentation
 from datasets.faces import FaceDataset

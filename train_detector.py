@@ -6,13 +6,15 @@ left out of 300-W, since its whole photos test the detector.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Sequence
 
 import mxnet as mx
 import numpy as np
 
-from common import cli
 from common.options import option
 from datasets.cache import CachedFaces
 from datasets.catalog import training_pair
@@ -179,22 +181,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     net = make_network(settings, recipe, devices)
     samples = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale))
     batches = PhotoBatches(source, samples, recipe.batch_size, settings.seed)
-    folder = training.start_folder(settings)
-    print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")
-    fit = Fit(
-        net,
-        batches,
-        DetectorObjective(),
-        make_validate(validation, devices[0], settings.seed),
-        ErrorMeasure(ERROR, "validation 1 - AP"),
-        lambda best: save_detector(best, folder / "best.params", settings.model),
-        training.fit_options(settings, recipe),
-        devices,
-    )
-    record = RunRecord(folder, arguments, [str(device) for device in devices])
-    state = fit.run(folder, record, arguments, resume=bool(settings.resume))
-    best = f"{100 * (1 - state.best):.1f} %" if state.best_epoch else "none"
-    print(f"best average precision {best} in epoch {state.best_epoch}: {folder / 'best.params'}")
+    with training.start_folder(settings) as folder:
+        print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")
+        fit = Fit(
+            net,
+            batches,
+            DetectorObjective(),
+            make_validate(validation, devices[0], settings.seed),
+            ErrorMeasure(ERROR, "validation 1 - AP"),
+            lambda best: save_detector(best, folder / "best.params", settings.model),
+            training.fit_options(settings, recipe),
+            devices,
+        )
+        record = RunRecord(folder, arguments, [str(device) for device in devices])
+        state = fit.run(folder, record, arguments, resume=bool(settings.resume))
+        best = f"{100 * (1 - state.best):.1f} %" if state.best_epoch else "none"
+        print(f"best average precision {best} in epoch {state.best_epoch}: {folder / 'best.params'}")
     return 0
 
 

@@ -6,12 +6,14 @@ without it all weights start at random, as in the paper.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 from dataclasses import dataclass, replace
 
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from common import cli
 from common.options import option
 from datasets.augment import Augmentation, with_colour, with_photometric
 from datasets.faces import FaceDataset

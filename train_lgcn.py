@@ -5,6 +5,9 @@ Writes RUN/shape.npz beside the weights: the shape model of the training faces, 
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,6 @@ from typing import Any
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from common import cli
 from common.options import option
 from datasets.background import BackgroundWindows
 from datasets.faces import FaceDataset

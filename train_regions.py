@@ -8,13 +8,15 @@ model are trained side by side.
 
 from __future__ import annotations
 
+from common import cli  # first: Ctrl-C while the others are imported shows no traceback
+
+# isort: split
 from dataclasses import dataclass, replace
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from common import cli
 from common.options import option
 from datasets.augment import Augmentation
 from datasets.faces import FaceDataset

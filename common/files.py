@@ -6,13 +6,17 @@ moved. A reader finds the old file or the new one, and two processes that write 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
+_STAGED = ".part"
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -28,10 +32,60 @@ def staging(folder: PathLike, target: object, remedy: str = "free the space or n
         OSError: in place of one raised within: one line that names the target, the reason and the remedy.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as staged:
+        with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", suffix=_STAGED, dir=folder) as staged:
             yield Path(staged)
     except OSError as error:
         raise OSError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
+
+
+def _owner(process: int) -> str:
+    """What the temporary folders of a process on this machine start with."""
+    return f".{os.uname().nodename}-{process}"
+
+
+def sweep(folder: PathLike) -> None:
+    """Removes the temporary folders that killed processes of this machine left in a folder."""
+    for left in Path(folder).glob(f".*{_STAGED}"):
+        process = left.name[: -len(_STAGED)].split("-")[-2:-1]
+        if process and process[0].isdecimal() and left.name.startswith(f"{_owner(int(process[0]))}-"):
+            try:
+                os.kill(int(process[0]), 0)  # sends nothing
+            except (ProcessLookupError, OverflowError):
+                shutil.rmtree(left, ignore_errors=True)
+            except PermissionError:
+                continue  # another user's, alive
+
+
+@contextmanager
+def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
+    """Keeps a folder for this process for the length of a with block; the system ends that for a killed one.
+
+    Args:
+        folder: it exists.
+        remedy: how the user of the second process can help, for the error message.
+
+    Raises:
+        ValueError: another process has it; one line that names that process.
+    """
+    path = Path(folder) / _LOCK
+    with open(path, "a+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            holder = file.read(20).decode("ascii", errors="replace").strip() or "unknown"
+            raise ValueError(f"{folder} is in use by process {holder}: {remedy}") from None
+        except OSError:
+            # A file system without locks: then nothing is promised.
+            yield
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode("ascii"))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def publish(staged: Path, folder: PathLike, names: Sequence[str]) -> None:

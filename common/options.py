@@ -9,7 +9,10 @@ import argparse
 from dataclasses import field, fields
 from typing import Any, Mapping, NamedTuple, Sequence, TypeVar
 
+from common import cli
+
 T = TypeVar("T")
+PATHS = ("DIR", "FILE", "RUN")  # placeholders of options that are paths
 
 
 def option(
@@ -20,6 +23,7 @@ def option(
     kind: type = str,
     choices: Sequence[Any] | None = None,
     least: float | None = None,
+    most: float | None = None,
 ) -> Any:
     """A dataclass field that is a command-line option.
 
@@ -31,9 +35,11 @@ def option(
         metavar: placeholder in --help; the last word of the field's name if None.
         kind: how the option is parsed if the default is None.
         choices: allowed values.
-        least: smallest allowed value.
+        least: smallest allowed value of a number; 0 if None.
+        most: largest allowed value of a number.
     """
-    given = {"help": help, "flag": flag, "metavar": metavar, "kind": kind, "choices": choices, "least": least}
+    given: dict[str, Any] = {"help": help, "flag": flag, "metavar": metavar, "kind": kind, "choices": choices}
+    given.update(least=least, most=most)
     return field(default=default, metadata=given)
 
 
@@ -73,13 +79,24 @@ class Option(NamedTuple):
             return _on_or_off
         if isinstance(self.default, tuple):
             return _integers
-        return self.metadata.get("kind", str) if self.default is None else type(self.default)
+        kind = self.metadata.get("kind", str) if self.default is None else type(self.default)
+        if kind is str and self.metavar in PATHS:
+            return cli.path
+        return {int: cli.integer, float: cli.number}.get(kind, kind)
 
     def check(self, value: Any) -> None:
-        """Raises ValueError for a value that is too small."""
-        least = self.metadata.get("least")
-        if least is not None and value is not None and value < least:
+        """Raises ValueError for a value that is too small or too large, or of another type, as in a damaged run."""
+        if value is None or isinstance(self.default, (bool, str, tuple)):
+            return
+        wanted = float if isinstance(self.default, float) else int
+        if isinstance(value, bool) or not isinstance(value, (int, wanted)):
+            raise ValueError(f"{self.flag} must be a number, not {str(value)[:40]}")
+        least, most = self.metadata.get("least") or 0, self.metadata.get("most")
+        if not value >= least:
             raise ValueError(f"{self.flag} must be at least {least}")
+        most = cli.LARGEST_COUNT if most is None else most
+        if not value <= most:
+            raise ValueError(f"{self.flag} must be at most {most:g}")
 
 
 def options_of(settings: Any) -> list[Option]:

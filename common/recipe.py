@@ -18,7 +18,7 @@ class BaseRecipe:
     epochs: int = option(30, "passes over the training set", least=1)
     batch_size: int = option(32, "samples per batch, over all devices", least=1)
     optimizer: str = option("adam", "MXNet optimizer, such as adam, sgd or rmsprop")
-    momentum: float | None = option(None, "momentum of sgd")
+    momentum: float | None = option(None, "momentum of sgd", most=1)
     learning_rate: float = option(1e-3, "initial learning rate", flag="lr")
     schedule: str = option("constant", "learning-rate schedule: step, milestones, cosine or constant")
     decay_factor: float | None = option(None, "factor on the learning rate at each decay", flag="lr-decay")
@@ -29,10 +29,14 @@ class BaseRecipe:
     warmup_epochs: float = option(0.0, "epochs over which the learning rate rises from 0")
     weight_decay: float = option(0.0, "weight decay of the optimizer", flag="wd")
     gradient_clip: float | None = option(None, "bound on each element of the mean gradient; 0 turns clipping off")
-    average_decay: float = option(0.0, "decay of the moving average of the weights; 0 turns averaging off")
-    flip_probability: float = option(0.0, "augmentation: fraction of mirrored samples")
-    smallest_scale: float | None = option(None, "augmentation: smallest scale, as a fraction of the original size")
-    largest_scale: float | None = option(None, "augmentation: largest scale, as a fraction of the original size")
+    average_decay: float = option(0.0, "decay of the moving average of the weights; 0 turns averaging off", most=1)
+    flip_probability: float = option(0.0, "augmentation: fraction of mirrored samples", most=1)
+    smallest_scale: float | None = option(
+        None, "augmentation: smallest scale, as a fraction of the original size", most=100
+    )
+    largest_scale: float | None = option(
+        None, "augmentation: largest scale, as a fraction of the original size", most=100
+    )
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class LandmarkRecipe(BaseRecipe):
     """What every recipe of a landmark network has."""
 
     loss: str | None = option(None, "training loss; an unknown name lists the known ones")
-    dropout: float | None = option(None, "fraction of features dropped in training")
-    rotation_degrees: float = option(0.0, "augmentation: largest rotation to either side, in degrees")
-    scale_fraction: float | None = option(None, "augmentation: largest change of scale, as a fraction")
-    shift_fraction: float = option(0.0, "augmentation: largest shift, as a fraction of the crop's side")
+    dropout: float | None = option(None, "fraction of features dropped in training", most=0.99)
+    rotation_degrees: float = option(0.0, "augmentation: largest rotation to either side, in degrees", most=360)
+    scale_fraction: float | None = option(None, "augmentation: largest change of scale, as a fraction", most=0.99)
+    shift_fraction: float = option(0.0, "augmentation: largest shift, as a fraction of the crop's side", most=10)
     brightness_fraction: float | None = option(
         None, "augmentation: largest change of brightness, as a fraction of the range of grey levels"
     )

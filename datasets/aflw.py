@@ -13,8 +13,9 @@ from typing import ClassVar, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from datasets.annotated_photos import AnnotatedPhotos
+from datasets.geometry import FARTHEST
 from datasets.images import PathLike
-from datasets.inventory import check_subset, refuse_incomplete
+from datasets.inventory import check_subset, listed_path, refuse_incomplete
 from datasets.markups import AFLW_19
 from datasets.mat_files import read_fields
 
@@ -106,7 +107,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
     folder = find_photos(Path(root), listed.photos)
     faces = Aflw(
         names=tuple(face_name(listed.photos[row], row) for row in rows),
-        image_paths=tuple(folder / listed.photos[row] for row in rows),
+        image_paths=tuple(listed_path(folder, listed.photos[row], path) for row in rows),
         points=listed.points[rows],
         markup=AFLW_19,
         visible=listed.visible[rows],
@@ -224,8 +225,8 @@ def with_damage(faces: Aflw, source: Path, again: str, keep_damaged: bool) -> Af
         ValueError: There is one, unless they are kept.
     """
     points, boxes = faces.points.copy(), faces.boxes.copy()
-    placed = np.isfinite(points).all(axis=2)
-    has_area = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    placed = (np.abs(points) <= FARTHEST).all(axis=2)
+    has_area = (np.abs(boxes) <= FARTHEST).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     has_place = (placed | ~faces.visible).all(axis=1) & placed.any(axis=1)
     damaged = {}
     for index in np.flatnonzero(~(has_area & has_place)):

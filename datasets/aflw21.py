@@ -6,9 +6,11 @@ FFLD's protocols are in `datasets.aflw`.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple, Sequence
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from datasets.aflw import Aflw, face_name, find_photos, photo_of, with_damage, with_photos
 from datasets.ibug_300w import is_validation
 from datasets.images import PathLike
-from datasets.inventory import check_subset
+from datasets.inventory import check_subset, listed_path
 from datasets.markups import AFLW_21
 
 __all__ = ["DATABASE_NAME", "SUBSETS", "load"]
@@ -37,15 +39,19 @@ POINT_NAMES = (
     *("MouthLeftCorner", "MouthCenter", "MouthRightCorner", "ChinCenter"),
 )
 
+_TABLES = ("Faces", "FaceImages", "FaceRect", "FeatureCoords", "FeatureCoordTypes")
+_PATIENCE = 60.0  # seconds; AFLW's own 25,993 faces take one
+_MOST_ROWS = 2_000_000  # AFLW has 380,000 landmarks
+
 _FACES = """
-    SELECT Faces.face_id, FaceImages.filepath, FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h
+    SELECT Faces.face_id, substr(FaceImages.filepath, 1, 1000), FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h
     FROM Faces
     JOIN FaceImages ON FaceImages.file_id = Faces.file_id
     JOIN FaceRect ON FaceRect.face_id = Faces.face_id
     GROUP BY Faces.face_id ORDER BY Faces.face_id
 """
 _POINTS = """
-    SELECT FeatureCoords.face_id, FeatureCoordTypes.descr, FeatureCoords.x, FeatureCoords.y
+    SELECT FeatureCoords.face_id, substr(FeatureCoordTypes.descr, 1, 100), FeatureCoords.x, FeatureCoords.y
     FROM FeatureCoords JOIN FeatureCoordTypes ON FeatureCoordTypes.feature_id = FeatureCoords.feature_id
 """
 
@@ -97,7 +103,7 @@ def load(root: PathLike, subset: str, allow_missing: bool = False, keep_damaged:
     points = annotated.points[rows]
     faces = Aflw(
         names=tuple(face_name(annotated.photos[row], annotated.numbers[row]) for row in rows),
-        image_paths=tuple(folder / annotated.photos[row] for row in rows),
+        image_paths=tuple(listed_path(folder, annotated.photos[row], path) for row in rows),
         points=points,
         markup=AFLW_21,
         visible=np.isfinite(points).all(axis=2),
@@ -128,10 +134,11 @@ def read_database(path: PathLike) -> Annotated:
     try:
         # An immutable file is never written to, nor is a journal laid beside it.
         with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?immutable=1", uri=True)) as database:
-            faces = database.execute(_FACES).fetchall()
-            landmarks = database.execute(_POINTS).fetchall()
-            known = {name for (name,) in database.execute("SELECT descr FROM FeatureCoordTypes")}
-    except sqlite3.Error as error:
+            _limit(database)
+            faces = _rows(database, _FACES)
+            landmarks = _rows(database, _POINTS)
+            known = {name for (name,) in _rows(database, "SELECT substr(descr, 1, 100) FROM FeatureCoordTypes")}
+    except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{path}: not AFLW's database: {error}; unpack it again") from error
     absent = [name for name in POINT_NAMES if name not in known]
     if absent or not faces:
@@ -141,6 +148,32 @@ def read_database(path: PathLike) -> Annotated:
         return _arranged(faces, landmarks)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: not AFLW's database: {error}; unpack it again") from error
+
+
+def _limit(database: sqlite3.Connection) -> None:
+    """Has the database end what takes too long, and refuses tables that are computed: a view may never end.
+
+    Raises:
+        sqlite3.DatabaseError: a table is missing, or is none.
+    """
+    started = monotonic()
+    database.set_progress_handler(lambda: monotonic() - started > _PATIENCE, 1_000_000)
+    database.execute("PRAGMA trusted_schema = OFF")
+    plain = {
+        name
+        for name, text in database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        if re.match(r"\s*CREATE\s+TABLE\b", str(text), re.IGNORECASE) and "GENERATED" not in str(text).upper()
+    }
+    absent = [name for name in _TABLES if name not in plain]
+    if absent:
+        raise sqlite3.DatabaseError(f"no such table: {absent[0]}")
+
+
+def _rows(database: sqlite3.Connection, query: str) -> list[tuple]:
+    rows = database.execute(query).fetchmany(_MOST_ROWS + 1)
+    if len(rows) > _MOST_ROWS:
+        raise sqlite3.DatabaseError(f"more than {_MOST_ROWS:,} rows")
+    return rows
 
 
 def _arranged(faces: Sequence[tuple], landmarks: Sequence[tuple]) -> Annotated:

@@ -8,7 +8,7 @@ from typing import Callable, ClassVar, Mapping, Sequence, TypeVar
 
 import numpy as np
 
-from datasets.faces import Face, subset_of
+from datasets.faces import Face, checked, subset_of
 from datasets.geometry import landmark_box
 from datasets.images import read_image
 from datasets.markups import Markup
@@ -51,7 +51,7 @@ class AnnotatedPhotos:
             raise ValueError(self.damaged[self.names[index]])
         # The annotations count in the stored pixels, whatever way up a viewer would turn them.
         image = read_image(self.image_paths[index], apply_orientation=False)
-        return Face(image, self.points[index], self.box(index), self.names[index])
+        return checked(Face(image, self.points[index], self.box(index), self.names[index]))
 
     def box(self, index: int) -> np.ndarray:
         """The box (4,) of a face: the tight one of its landmarks."""
@@ -74,19 +74,19 @@ def read_each(
 
     Args:
         sources: What each face's annotation is read from, by the face's name.
-        read: Reads one; its ValueError says what is wrong.
+        read: Reads one; its ValueError or OSError says what is wrong.
         blank: What stands for a damaged one.
         keep_damaged: Go on where one is damaged.
 
     Raises:
-        ValueError: One is damaged, unless they are kept.
+        ValueError, OSError: One is damaged, unless they are kept.
     """
     found: list[Annotation] = []
     damaged: dict[str, str] = {}
     for name, source in sources.items():
         try:
             found.append(read(source))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             if not keep_damaged:
                 raise
             damaged[name] = str(error)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from datasets.detection.voc import read_voc
 from datasets.faces import Face
 from datasets.geometry import square_box
-from datasets.images import PathLike, read_image
+from datasets.images import PathLike, read_image, read_size
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.markups import Markup
 
@@ -69,8 +68,7 @@ class BackgroundWindows:
 
 def _draw_window(photo: Path, rng: np.random.Generator) -> np.ndarray | None:
     """A random square (4,) of a photo, away from its marked faces; None if none was found."""
-    with Image.open(photo) as image:
-        width, height = image.size
+    width, height = read_size(photo)
     largest = min(width, height)
     if largest < LEAST_SIDE:
         return None

@@ -13,8 +13,8 @@ from typing import Mapping, NamedTuple, Sequence
 import h5py
 import numpy as np
 
-from datasets.faces import Face, subset_of
-from datasets.geometry import landmark_box
+from datasets.faces import Face, checked, subset_of
+from datasets.geometry import FARTHEST, landmark_box
 from datasets.images import PathLike
 from datasets.inventory import check_subset
 from datasets.markups import COFW_29, Markup
@@ -40,6 +40,7 @@ FILES = {
 
 _K = COFW_29.num_landmarks
 _AGAIN = "download it again"
+_LARGEST = 2**26  # bytes of an image or a table: 22 million pixels; COFW's largest image has 1 million
 
 # All that h5py raises on fields and images that cannot be read.
 _HDF5_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError)
@@ -90,10 +91,10 @@ class Cofw:
             with h5py.File(self.path, "r") as file:
                 cells = file[self.image_field]
                 cell = cells[np.unravel_index(int(self.rows[index]), cells.shape)]
-                image = _upright(file[cell][()])
+                image = _upright(_stored(file[cell], name)[()])
         except _HDF5_ERRORS as error:
             raise ValueError(f"{self.path}: the image of {name} cannot be read ({_text(error)}); {_AGAIN}") from error
-        return Face(image, points, landmark_box(points), name)
+        return checked(Face(image, points, landmark_box(points), name))
 
     @property
     def face_sizes(self) -> np.ndarray:
@@ -127,8 +128,8 @@ def load(root: PathLike, subset: str, keep_damaged: bool = False) -> Cofw:
     points = phis[:, : 2 * _K].reshape(count, 2, _K).transpose(0, 2, 1) - 1
     corners = boxes[:, :2] - 1
     boxes = np.hstack([corners, corners + boxes[:, 2:]])
-    has_place = np.isfinite(points).all(axis=(1, 2))
-    has_area = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    has_place = (np.abs(points) <= FARTHEST).all(axis=(1, 2))
+    has_area = (np.abs(boxes) <= FARTHEST).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     damaged = {}
     for row in np.flatnonzero(~(has_place & has_area)):
         what = "the box has no area" if has_place[row] else "a landmark has no coordinates"
@@ -185,9 +186,23 @@ def _table(file: h5py.File, name: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    values = file.get(name)
-    if not isinstance(values, h5py.Dataset):
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"it has no field '{name}'")
+    return _stored(file[name], name)
+
+
+def _stored(values: object, name: str) -> h5py.Dataset:
+    """A dataset of the file itself, small enough to be one of COFW's.
+
+    Raises:
+        ValueError: it is none, its numbers lie in another file, or it is too large.
+    """
+    if not isinstance(values, h5py.Dataset):
+        raise ValueError(f"its '{name}' is no array")
+    if values.external or values.is_virtual:
+        raise ValueError(f"its '{name}' lies in another file")
+    if values.nbytes > _LARGEST:
+        raise ValueError(f"its '{name}' of {values.shape} would take {values.nbytes / 2**20:,.0f} MB")
     return values
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from datasets.markups import Markup
 
+REACH = 5.0  # longer sides of a photo: how far from its corner a landmark or a box may lie
+LEAST_REACH = 500.0  # pixels: the same for small photos
+
 
 class Face(NamedTuple):
     """One annotated face in its photo.
@@ -24,6 +27,30 @@ class Face(NamedTuple):
     points_image: np.ndarray
     box: np.ndarray
     name: str
+
+
+def check_in_reach(image: np.ndarray, points: np.ndarray, name: str) -> None:
+    """Refuses points (n, 2) that lie so far from their image (H, W, 3) that they cannot be of it; NaN is passed over.
+
+    Raises:
+        ValueError: one does.
+    """
+    height, width = image.shape[:2]
+    far = (np.abs(points) > max(REACH * max(height, width), LEAST_REACH)).any(axis=1)
+    if far.any():
+        x, y = points[far][0]
+        where = f"({x:g}, {y:g}) is far outside its photo of {width} x {height} pixels"
+        raise ValueError(f"{name}: {where}; correct the annotation or leave the face out")
+
+
+def checked(face: Face) -> Face:
+    """A face as it is, if its landmarks and its box can be of its photo.
+
+    Raises:
+        ValueError: one lies far outside.
+    """
+    check_in_reach(face.image, np.concatenate([face.points_image, face.box.reshape(2, 2)]), face.name)
+    return face
 
 
 class FaceDataset(Protocol):

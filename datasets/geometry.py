@@ -9,6 +9,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+FARTHEST = 1e6  # pixels from the photo's corner: no landmark or box lies farther out
+LEAST_SIDE = 1e-3  # pixels of a face's box; a crop of less is a single colour, and its matrix overflows
+
+
+def all_placed(coordinates: np.ndarray) -> bool:
+    """Whether all coordinates are numbers that a photo can have, neither infinite nor absurd."""
+    return bool((np.abs(coordinates) <= FARTHEST).all())
+
 
 def landmark_box(points: np.ndarray) -> np.ndarray:
     """Tight box (4,) x0, y0, x1, y1 around points (K, 2); NaN points are left out.
@@ -26,13 +34,12 @@ def square_box(box: np.ndarray, margin: float) -> np.ndarray:
     """Square (4,) about the centre of box (4,), its side (1 + margin) times the longer side of the box.
 
     Raises:
-        ValueError: the box has no extent, or a coordinate that is not finite.
+        ValueError: the box has no extent, or a coordinate that no photo has.
     """
     x0, y0, x1, y1 = np.asarray(box, float)
-    longer = max(x1 - x0, y1 - y0)
-    if not (np.isfinite([x0, y0, x1, y1]).all() and x1 > x0 and y1 > y0):
+    if not (all_placed(np.array([x0, y0, x1, y1])) and x1 - x0 >= LEAST_SIDE and y1 - y0 >= LEAST_SIDE):
         raise ValueError(f"face box {[float(v) for v in (x0, y0, x1, y1)]} has no area: give x0 < x1 and y0 < y1")
-    half = 0.5 * (1 + margin) * longer
+    half = 0.5 * (1 + margin) * max(x1 - x0, y1 - y0)
     x, y = 0.5 * (x0 + x1), 0.5 * (y0 + y1)
     return np.array([x - half, y - half, x + half, y + half])
 

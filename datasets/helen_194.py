@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.annotated_photos import AnnotatedPhotos, read_points
+from datasets.geometry import all_placed
 from datasets.images import PathLike
 from datasets.inventory import IMAGE_SUFFIXES, by_name, check_subset, files, needed_folder, refuse_incomplete
 from datasets.markups import HELEN_194
@@ -70,7 +71,7 @@ def read_landmarks(path: PathLike) -> np.ndarray:
     if len(lines) != count:
         raise ValueError(f"{path}: {len(lines)} points instead of {count}; restore it from the original data")
     points = np.array([_parse_line(line) for line in lines])
-    if not np.isfinite(points).all():
+    if not all_placed(points):
         raise ValueError(f"{path}: a line is not 'x , y'; restore it from the original data")
     return points
 

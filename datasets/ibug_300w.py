@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
+from common import cli
 from datasets.annotated_photos import AnnotatedPhotos
 from datasets.images import PathLike
 from datasets.inventory import IMAGE_SUFFIXES, by_name, check_subset, files, needed_folder, refuse_incomplete
@@ -159,7 +160,7 @@ def _layout() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Lists what is there; returns 0 if all is, 1 if a part is, 2 if nothing is."""
     parser = argparse.ArgumentParser(description="Lists what a copy of 300-W holds against what it should.")
-    parser.add_argument("root", metavar="DIR", help=f"the folder that holds {_layout()}")
+    parser.add_argument("root", metavar="DIR", type=cli.path, help=f"the folder that holds {_layout()}")
     try:
         home = find_root(parser.parse_args(arguments).root)
         parts = [find_part(home, name) for name in PARTS]

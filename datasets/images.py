@@ -7,14 +7,24 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Callable, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from common.files import PathLike, write_bytes
 
+Decoded = TypeVar("Decoded")
+
 # All that Pillow's decoders raise on damaged files.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
+_DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error, zlib.error),
+    *(OverflowError, MemoryError, RuntimeError, AttributeError),
+)
+
+# The only ones to be opened, whatever a file is called: among Pillow's others is one that starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM", "HEIF", "AVIF")
+MOST_PIXELS = 120_000_000  # a phone's 108 million pass; decoding takes up to 20 bytes a pixel for a while
 
 
 def read_image(path: PathLike, apply_orientation: bool = True) -> np.ndarray:
@@ -34,19 +44,16 @@ def read_image(path: PathLike, apply_orientation: bool = True) -> np.ndarray:
         FileNotFoundError: There is no such file.
         ValueError: The file is empty, cut short or no image.
     """
-    data = _read_bytes(Path(path))
-    if not data:
-        raise ValueError(f"{path}: the file is empty; copy it again or remove it")
-    try:
-        return _decode(data, apply_orientation)
-    except UnidentifiedImageError:
-        raise ValueError(f"{path}: not an image of a known format; use .jpg or .png") from None
-    except Image.DecompressionBombError:
-        limit = 2 * int(Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(f"{path}: the image has more than {limit:,} pixels; make it smaller") from None
-    except _DECODE_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: the image cannot be read ({reason}); copy it again or remove it") from error
+    return _readable(path, lambda data: _decode(data, apply_orientation))
+
+
+def read_size(path: PathLike) -> tuple[int, int]:
+    """Width and height of an image as it is stored; its pixels are not decoded.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image` does.
+    """
+    return _readable(path, _size)
 
 
 def write_image(path: PathLike, image: np.ndarray) -> None:
@@ -70,6 +77,27 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
     write_bytes(path, encoded.getvalue())
 
 
+def _readable(path: PathLike, decode: Callable[[bytes], Decoded]) -> Decoded:
+    """What `decode` makes of a file's bytes; its errors name the file and what to do."""
+    data = _read_bytes(Path(path))
+    if not data:
+        raise ValueError(f"{path}: the file is empty; copy it again or remove it")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of big photos and of odd metadata; neither is an error, and there is nothing to do about it.
+            warnings.simplefilter("ignore")
+            # GluonCV, once imported, lets every program around it take photos that are cut short.
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+            return decode(data)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not an image of a known format; use .jpg or .png") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: the image has more than {MOST_PIXELS:,} pixels; make it smaller") from None
+    except _DECODE_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: the image cannot be read ({reason}); copy it again or remove it") from error
+
+
 def _read_bytes(path: Path) -> bytes:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such image; check the path")
@@ -79,15 +107,24 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(data: bytes, apply_orientation: bool) -> np.ndarray:
-    with warnings.catch_warnings():
-        # Pillow warns of big photos and of odd metadata; neither is an error, and there is nothing to do about it.
-        warnings.simplefilter("ignore")
-        # GluonCV, once imported, lets every program around it take photos that are cut short.
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        with Image.open(io.BytesIO(data)) as image:
-            if apply_orientation:
-                ImageOps.exif_transpose(image, in_place=True)
-            return np.array(_to_rgb(image))
+    with _open(data) as image:
+        if apply_orientation:
+            ImageOps.exif_transpose(image, in_place=True)
+        return np.array(_to_rgb(image))
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    with _open(data) as image:
+        return image.size
+
+
+def _open(data: bytes) -> Image.Image:
+    """An image whose header has been read; its pixels are decoded when they are asked for."""
+    Image.init()
+    image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    if image.width * image.height > MOST_PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Callable, Collection, Iterable, Sequence
 
 from datasets.images import PathLike
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _SHOWN = 4  # of what is missing
+_LONGEST_NAME = 1000  # characters of a path in a list
 
 
 def check_subset(title: str, subset: str, known: Collection[str]) -> None:
@@ -38,6 +39,19 @@ def files(folder: Path, endings: Sequence[str], below: bool = False) -> list[Pat
     # Archives packed on a Mac hold a "._name.jpg" beside each file.
     shown = (path for path in found if not path.name.startswith("."))
     return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)))
+
+
+def listed_path(folder: Path, name: str, source: PathLike) -> Path:
+    """The path of a photo that a list names by its place in a folder.
+
+    Raises:
+        ValueError: the name is no place in there; a list of a stranger's must not choose which files are read.
+    """
+    place = PurePosixPath(name.replace("\\", "/"))
+    leads_out = place.is_absolute() or ".." in place.parts or PureWindowsPath(name).drive
+    if leads_out or not place.parts or "\0" in name or len(name) > _LONGEST_NAME:
+        raise ValueError(f"{source}: it names the photo {name[:80]!r}, which is no place in {folder}; correct it")
+    return folder / name
 
 
 def by_name(paths: Iterable[Path], name_of: Callable[[Path], str] = lambda path: path.stem) -> dict[str, Path]:

@@ -18,6 +18,7 @@ import numpy as np
 import torchfile
 
 from datasets.annotated_photos import AnnotatedPhotos, read_points
+from datasets.geometry import all_placed
 from datasets.images import PathLike
 from datasets.inventory import IMAGE_SUFFIXES, check_subset, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68
@@ -119,8 +120,8 @@ def _parse_t7(path: Path) -> np.ndarray:
         raise ValueError(f"it holds {what}, not one of ({IBUG_68.num_landmarks}, 2)")
     if not _lies_in_its_storage(content):
         raise ValueError("it is cut short: its tensor has more numbers than are there")
-    if not np.isfinite(content).all():
-        raise ValueError("it has values that are not finite numbers")
+    if content.dtype.kind not in "iuf" or not all_placed(content):
+        raise ValueError("it has values that are not finite numbers of pixels")
     return content.astype(np.float64)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.files import PathLike, write_bytes
 from datasets.annotated_photos import read_points
+from datasets.geometry import all_placed
 
 
 def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
@@ -78,8 +79,8 @@ def _parse_row(row: str) -> list[float]:
         numbers = [float(word) for word in row.split()]
     except ValueError:
         numbers = []
-    if len(numbers) != 2 or not np.isfinite(numbers).all():
-        raise ValueError(f"the line '{row.strip()[:40]}' is not two numbers")
+    if len(numbers) != 2 or not all_placed(np.array(numbers)):
+        raise ValueError(f"the line '{row.strip()[:40]}' is not two numbers of pixels")
     return numbers
 
 

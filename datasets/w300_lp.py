@@ -22,6 +22,7 @@ from typing import ClassVar, Mapping, Sequence, Tuple
 import numpy as np
 
 from datasets.annotated_photos import AnnotatedPhotos, read_each
+from datasets.geometry import all_placed
 from datasets.images import PathLike
 from datasets.inventory import by_name, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68
@@ -157,8 +158,8 @@ def read_mat(path: PathLike, shapes: Shapes) -> dict[str, np.ndarray]:
 def _field(name: str, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if values.shape != shape:
         raise ValueError(f"its field {name} is {values.shape}, not {shape}")
-    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-        raise ValueError(f"its field {name} has values that are not finite numbers")
+    if values.dtype.kind not in "fiu" or not all_placed(values):
+        raise ValueError(f"its field {name} has values that are not finite numbers of pixels")
     return values.astype(np.float64)
 
 

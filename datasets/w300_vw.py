@@ -14,7 +14,7 @@ from typing import Any, Mapping, Sequence
 import cv2
 import numpy as np
 
-from datasets.faces import Face, subset_of
+from datasets.faces import Face, checked, subset_of
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
 from datasets.inventory import check_subset, files, needed_folder, refuse_incomplete
@@ -195,7 +195,7 @@ class W300VW:
             raise ValueError(self.damaged[self.names[index]])
         points = self.points[index]
         image = self._reader.read(self.video_paths[index], int(self.frame_indices[index]))
-        return Face(image, points, landmark_box(points), self.names[index])
+        return checked(Face(image, points, landmark_box(points), self.names[index]))
 
     @property
     def videos(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from mxnet.contrib import amp
 from mxnet.gluon import HybridBlock, Trainer
 from tqdm import tqdm
 
+from common.cli import says_what_is_kept
 from engine.averaging import WeightAverage
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from engine.devices import half_precision
@@ -115,13 +116,16 @@ class Fit:
             state = load_checkpoint(folder, self._net, self._trainer, self._average)
         record.start(state.history)
         epochs = self._options.schedule.epochs
+        saved = state.epoch
         done, total = state.epoch * len(self._batches), epochs * len(self._batches)
-        with tqdm(total=total, initial=done, unit="batch", mininterval=1, disable=None) as bar:
+        bar = tqdm(total=total, initial=done, unit="batch", mininterval=1, disable=None)
+        with bar, says_what_is_kept(lambda: _kept_text(saved, folder)):
             while state.epoch < epochs and not self._out_of_patience(state):
                 self._one_epoch(state, bar)
                 if self._average is not None:
                     state.average_updates = self._average.updates
                 save_checkpoint(folder, self._net, self._trainer, self._average, state)
+                saved = state.epoch
                 record.epoch(state.history, self._error)
                 if bar.disable:
                     print(_epoch_text(state, epochs, self._error), flush=True)
@@ -214,6 +218,12 @@ def _shares(arrays: Sequence[np.ndarray], devices: int) -> list[tuple[list[np.nd
 def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
     values = "; ".join(f"{name} {float(term.mean().asscalar()):.4g}" for each in terms for name, term in each.items())
     return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or check the data"
+
+
+def _kept_text(epochs: int, folder: Path) -> str:
+    if not epochs:
+        return f"no epoch was finished, {folder} can be removed"
+    return f"{epochs} epochs are kept, go on with --resume {folder}"
 
 
 def _epoch_text(state: Progress, epochs: int, error: ErrorMeasure) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import mxnet as mx
 
 from common import cli
-from common.files import make_folder, write_bytes
+from common.files import write_bytes
 from engine import devices
 
 Option = Callable[[argparse.ArgumentParser], object]
@@ -82,7 +82,7 @@ class FigureCommands:
             command = commands.add_parser(name, help=text, description=text, formatter_class=parser.formatter_class)
             for add in each.options:
                 add(command)
-            command.add_argument("--out", metavar="FILE.png", required=True, help="output picture")
+            command.add_argument("--out", metavar="FILE.png", type=cli.path, required=True, help="output picture")
             cli.add_device_arguments(command)
         return parser
 
@@ -102,14 +102,7 @@ def option(name: str, **settings: Any) -> Option:
 
 def show_option(default: int, what: str = "faces of each kind to show") -> Option:
     """--show, of figures that show some of the faces."""
-    return option("--show", type=cli_count, default=default, help=what)
-
-
-def cli_count(text: str) -> int:
-    """A whole number of at least 1, for a command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 1")
-    return int(text)
+    return option("--show", type=cli.count, default=default, help=what)
 
 
 def check_number(name: str, number: int, count: int) -> int:
@@ -124,7 +117,6 @@ def write_picture(out: str, draw: Callable[[], bytes]) -> None:
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out {out}: figures are PNG files; give a name that ends in .png")
-    picture = draw()
-    make_folder(path.parent)
-    write_bytes(path, picture)
+    cli.output_file(path)
+    write_bytes(path, draw())
     print(f"open {path}")

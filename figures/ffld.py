@@ -299,10 +299,10 @@ def _command(make: Callable[..., bytes], shipped: Sequence[str], *options: Optio
     return Command(draw, (*network_options(shipped), *FACES, *options))
 
 
-STAGE = option("--stage", type=int, choices=(1, 2, 3), help="CropNet to show (default: the last)")
-LANDMARK = option("--landmark", type=int, default=8, help="number of a landmark, from 0")
+STAGE = option("--stage", type=cli.count, choices=(1, 2, 3), help="CropNet to show (default: the last)")
+LANDMARK = option("--landmark", type=cli.count_or_none, default=8, help="number of a landmark, from 0")
 SHOW = show_option(3, "faces to show")
-SIDE = option("--side", type=int, default=32, help="side of the shrunk crops of the faces shown, pixels")
+SIDE = option("--side", type=cli.count, default=32, help="side of the shrunk crops of the faces shown, pixels")
 FIGURES = {
     "maps": _command(make_maps, [REFINED], INPUT, FACE),
     "selected": _command(make_selected, [REFINED], INPUT, FACE, STAGE),

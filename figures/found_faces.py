@@ -8,6 +8,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
+from common.readers import read_text
 from datasets.inventory import IMAGE_SUFFIXES, files, needed_folder
 from datasets.pts_files import read_pts
 from evaluation.metrics import nme
@@ -103,7 +104,7 @@ def annotated_photos(folder: Path, listed: str | None) -> list[tuple[Path, np.nd
     Raises:
         FileNotFoundError: the folder, the list, or all annotated photos are not there.
     """
-    wanted = None if listed is None else set(Path(listed).read_text(encoding="utf-8").split())
+    wanted = None if listed is None else set(read_text(listed, "give one name a line").split())
     found = []
     for path in files(needed_folder(folder, "one with photos"), IMAGE_SUFFIXES):
         annotations = sorted(folder.glob(f"{glob.escape(path.stem)}_*.pts"))

@@ -131,7 +131,7 @@ def make_history(context: mx.Context, run: str) -> bytes:
 WEIGHTS = weights_option(MODELS[0])
 LANDMARKS = option(
     "--landmarks",
-    type=int,
+    type=cli.count_or_none,
     nargs="+",
     metavar="NUMBER",
     help="landmarks whose heatmaps to show, from 0 (default: as in Fig. 2)",

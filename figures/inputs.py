@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import cbook
 from tqdm import tqdm
 
+from common import cli
 from datasets.catalog import RENDERED_SIDE, TEST_DATASETS, SubsetInfo, chosen_subset, load_subset
 from datasets.faces import FaceDataset
 from datasets.geometry import transform_points
@@ -16,7 +17,7 @@ from datasets.images import read_image
 from datasets.render.faces import RenderedFaces
 from evaluation.metrics import lengths, nme
 from evaluation.protocols import get_protocol
-from figures.commands import FaceChoice, check_number, cli_count, option
+from figures.commands import FaceChoice, check_number, option
 from figures.networks import TrainedNetwork
 from gluon_models import InputSpec
 from inference.detectors import get_detector
@@ -26,13 +27,19 @@ from report.plots import Picture
 # What chooses the faces of a data set; without --data they are rendered.
 FACES = (
     option("--dataset", choices=TEST_DATASETS, help="data set (default: 300w with --data, else rendered)"),
-    option("--data", metavar="DIR", help="folder of the data set; not for rendered faces"),
+    option("--data", metavar="DIR", type=cli.path, help="folder of the data set; not for rendered faces"),
     option("--subset", help="subset of the data set (default: its first)"),
     option("--allow-missing", action="store_true", help="accept a subset with missing faces"),
-    option("--count", type=cli_count, default=200, help="number of rendered faces"),
+    option("--count", type=cli.count, default=200, help="number of rendered faces"),
 )
-INPUT = option("--input", dest="photo", metavar="PHOTO", help="photo with a face (default: matplotlib's sample photo)")
-FACE = option("--face", type=int, help="number of a face of the data set, from 0 (default: 0)")
+INPUT = option(
+    "--input",
+    dest="photo",
+    metavar="PHOTO",
+    type=cli.path,
+    help="photo with a face (default: matplotlib's sample photo)",
+)
+FACE = option("--face", type=cli.count_or_none, help="number of a face of the data set, from 0 (default: 0)")
 RENDERED_SEED = 4_000_037  # of faces that no training, validation or evaluation sees
 TITLES = {"rendered": "rendered faces", "pts": "faces of your own"}
 LENGTHS = {

@@ -257,13 +257,29 @@ def make_found(
 
 WEIGHTS = weights_option(MODELS[-1])
 FITTED = "shape.npz of train_lgcn.py (default where one is needed: the weights' own)"
-SHAPE_MODEL = option("--shape-model", metavar="FILE", help=FITTED)
+SHAPE_MODEL = option("--shape-model", metavar="FILE", type=cli.path, help=FITTED)
 PHOTOS = (
-    option("--photos", metavar="DIR", required=True, help="photos with <photo>_<face>.pts of each annotated face"),
-    option("--list", dest="listed", metavar="FILE", help="text file of photo names, one per line (default: all)"),
+    option(
+        "--photos",
+        metavar="DIR",
+        type=cli.path,
+        required=True,
+        help="photos with <photo>_<face>.pts of each annotated face",
+    ),
+    option(
+        "--list",
+        dest="listed",
+        metavar="FILE",
+        type=cli.path,
+        help="text file of photo names, one per line (default: all)",
+    ),
 )
 SMALLEST = "longer side of the smallest face's landmark box, pixels"
-SEARCH = (WEIGHTS, SHAPE_MODEL, option("--min-face", type=float, default=MIN_FACE, metavar="PIXELS", help=SMALLEST))
+SEARCH = (
+    WEIGHTS,
+    SHAPE_MODEL,
+    option("--min-face", type=cli.positive, default=MIN_FACE, metavar="PIXELS", help=SMALLEST),
+)
 FIGURES = {
     "kernel": Command(make_kernel),
     "context": Command(make_context, (WEIGHTS, *FACES, show_option(8, "faces to show"))),

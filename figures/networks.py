@@ -7,6 +7,7 @@ from typing import Callable, Sequence, TypeVar
 import mxnet as mx
 import numpy as np
 
+from common import cli
 from datasets.markups import get_markup
 from figures.commands import Option, option
 from gluon_models import NetworkInput, load_weights
@@ -64,14 +65,14 @@ AnyNetwork = TypeVar("AnyNetwork", bound=TrainedNetwork)
 
 def weights_option(default: str) -> Option:
     """--weights, of figures of one network."""
-    return option("--weights", metavar="FILE", default=default, help=WEIGHTS)
+    return option("--weights", metavar="FILE", type=cli.path, default=default, help=WEIGHTS)
 
 
 def network_options(defaults: Sequence[str]) -> tuple[Option, Option]:
     """--weights and --labels, of figures of as many networks as there are defaults, or more if these are several."""
     count = "+" if len(defaults) > 1 else 1
     return (
-        option("--weights", metavar="FILE", nargs=count, default=list(defaults), help=WEIGHTS),
+        option("--weights", metavar="FILE", type=cli.path, nargs=count, default=list(defaults), help=WEIGHTS),
         option("--labels", metavar="TEXT", nargs=count, help="names of the networks in the legend, one per FILE"),
     )
 

@@ -58,9 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draws the picture."""
     parser = cli.make_parser(__doc__)
     parser.prog = "python -m figures.readme"
-    parser.add_argument("--out", metavar="FILE.png", default="docs/images/faces.png", help="output picture")
     parser.add_argument(
-        "--weights", metavar="FILE", default="hourglass_resnet50", help="shipped network or .params file"
+        "--out", metavar="FILE.png", type=cli.path, default="docs/images/faces.png", help="output picture"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", type=cli.path, default="hourglass_resnet50", help="shipped network or .params file"
     )
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from common import cli
+from common.readers import entry, read_json_lines
 from figures.commands import option
 from report.plots import NETWORK_LINES, to_png
 
-RUN = option("--run", metavar="RUN", required=True, help="folder of a training run")
+RUN = option("--run", metavar="RUN", type=cli.path, required=True, help="folder of a training run")
 
 
 def read_log(run: str) -> list[dict[str, Any]]:
-    """What RUN/log.jsonl says of each epoch; FileNotFoundError if there is no such file."""
-    path = Path(run) / "log.jsonl"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: --run takes the folder of a training run")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """What RUN/log.jsonl says of each epoch.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is damaged.
+    """
+    path, remedy = Path(run) / "log.jsonl", "--run takes the folder of a training run"
+    log = read_json_lines(path, remedy)
+    for number, line in enumerate(log, start=1):
+        entry(line, "epoch", int, f"{path}, line {number}", remedy)
+    return log
 
 
 def by_epoch(log: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:

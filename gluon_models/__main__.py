@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Sequence
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
+from common import cli
 from gluon_models.registry import get_model, get_spec, list_models
 
 
@@ -144,8 +145,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m gluon_models", description=__doc__)
     parser.add_argument("model", nargs="?", metavar="NAME", help="one of: " + ", ".join(list_models()))
-    parser.add_argument("--num-landmarks", type=int, default=68, help="number of landmarks (default: 68)")
-    parser.add_argument("--depth", type=int, default=3, help="names in a part's path at most (default: 3)")
+    parser.add_argument("--num-landmarks", type=cli.count, default=68, help="number of landmarks (default: 68)")
+    parser.add_argument("--depth", type=cli.count, default=3, help="names in a part's path at most (default: 3)")
     return parser
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Sequence
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Callable, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
+
+LARGEST_SIZE = 4096  # pixels of a crop's side
+LARGEST_LEVEL = 1e6  # of a mean or a scale
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,52 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> InputSpec:
-        """Reads what `as_dict` wrote."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        """Reads what `as_dict` wrote.
+
+        Raises:
+            ValueError: the values describe no network's input.
+        """
+        known = {each.name for each in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"its spec has an unknown entry '{str(unknown[0])[:40]}'")
+        lacking = sorted(known - {"stride", "sigma"} - set(values))
+        if lacking:
+            raise ValueError(f"its spec has no '{lacking[0]}'")
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        wrong = next((key for key, value in plain.items() if not _POSSIBLE[key](value)), None)
+        channels = {"rgb": 3, "gray": 1}
+        if wrong is None and any(len(plain[key]) != channels[plain["colour"]] for key in ("mean", "scale")):
+            wrong = "mean" if len(plain["mean"]) != channels[plain["colour"]] else "scale"
+        if wrong is None and plain.get("stride", 1) > plain["size"]:
+            wrong = "stride"
+        if wrong:
+            raise ValueError(f"its spec's '{wrong}' cannot be {str(values[wrong])[:40]}")
+        return cls(**plain)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIZE
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, tuple) and all(_is_number(each) and abs(each) <= LARGEST_LEVEL for each in values)
+
+
+_POSSIBLE: dict[str, Callable[[Any], bool]] = {
+    "size": _is_count,
+    "colour": lambda value: value in ("rgb", "gray"),
+    "mean": _are_numbers,
+    "scale": lambda values: _are_numbers(values) and all(values),
+    "box_margin": lambda value: _is_number(value) and -0.9 <= value <= 10,
+    "output": lambda value: value in ("points", "heatmaps"),
+    "stride": _is_count,
+    "sigma": lambda value: _is_number(value) and 0 <= value <= LARGEST_SIZE,
+}
 
 
 class Normalize(nn.HybridBlock):

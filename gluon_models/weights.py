@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from common.files import write_text, write_whole
-from gluon_models.parameter_files import read_parameters
+from common.readers import entry, read_json
+from gluon_models.parameter_files import check_parameters, read_parameters
 from gluon_models.registry import get_model, get_spec
 from gluon_models.spec import InputSpec
 
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 
+RESTORE_INDEX = "restore it with git checkout"
+COPY_AGAIN = "it does not describe weights: copy it again from where it came"
+LARGEST_OVERRIDE = 1024  # of the numbers that a network is built with
+# All that building a network of impossible settings raises.
+_UNBUILDABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, mx.MXNetError)
 _AS_THE_NETWORK = {"cast_dtype": True, "dtype_source": "current"}
 
 
@@ -101,12 +108,27 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
     for needed in (Path(path), beside):
         if not needed.is_file():
             raise FileNotFoundError(f"{needed} is not there: a weights file is a .params with a .json of the same name")
+    values = read_json(beside, COPY_AGAIN)
+    model, overrides, spec, markup = (
+        entry(values, key, kind, beside, COPY_AGAIN)
+        for key, kind in (("model", str), ("overrides", dict), ("spec", dict), ("markup", str))
+    )
     try:
-        values = json.loads(beside.read_text(encoding="utf-8"))
-        spec = InputSpec.from_dict(values["spec"])
-        return WeightsInfo(values["model"], values["overrides"], spec, values["markup"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{beside} does not describe weights ({error}): copy it again from where it came") from error
+        _check_overrides(overrides, markup)
+        return WeightsInfo(model, overrides, InputSpec.from_dict(spec), markup)
+    except ValueError as error:
+        raise ValueError(f"{beside}: {error}; {COPY_AGAIN}") from error
+
+
+def _check_overrides(overrides: dict[str, Any], markup: str) -> None:
+    """ValueError for what no network is built with, or for another number of landmarks than the markup's name has."""
+    for key, value in overrides.items():
+        if isinstance(value, (int, float)) and not 0 <= value <= LARGEST_OVERRIDE:
+            raise ValueError(f"'{key[:40]}' cannot be {value}")
+    counted = re.search(r"_(\d+)$", markup)
+    count = overrides.get("num_landmarks")
+    if counted and count is not None and int(counted.group(1)) != count:
+        raise ValueError(f"{count} landmarks are not those of {markup}")
 
 
 def load_weights(
@@ -126,9 +148,13 @@ def load_weights(
     if model is not None and model != info.model:
         raise ValueError(f"{path} holds weights of {info.model}, not of {model}: pass --model {info.model}")
     try:
-        net = get_model(info.model, **info.overrides)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{info_path(path)} describes no network of this project: {error}") from error
+        net, built = get_model(info.model, **info.overrides), get_spec(info.model, **info.overrides)
+        for key in ("colour", "output", "stride"):
+            if getattr(info.spec, key) != getattr(built, key):
+                raise ValueError(f"its spec's '{key}' is {getattr(info.spec, key)}, not {getattr(built, key)}")
+    except _UNBUILDABLE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{info_path(path)} describes no network of this project: {reason}") from error
     fill(net, path, ctx)
     # With static shapes MXNet keeps every layer's output: 330 MB per face of LGCN at full resolution, instead of 38.
     net.hybridize(static_alloc=True, static_shape=info.spec.output != "heatmaps")
@@ -149,6 +175,7 @@ def fill(net: nn.HybridBlock, path: str | os.PathLike[str], ctx: Any = None, who
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such weights file; check the path")
+    check_parameters(path)
     try:
         net.load_parameters(str(path), ctx=ctx or mx.cpu(), ignore_extra=not whole, **_AS_THE_NETWORK)
     except (mx.MXNetError, AssertionError, ValueError) as error:
@@ -169,11 +196,13 @@ def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
     listing = folder / "index.json"
     if not listing.is_file():
         raise FileNotFoundError(f"{listing} is not there, so no weights ship with this copy: pass --weights FILE")
-    index = json.loads(listing.read_text(encoding="utf-8"))
+    index = read_json(listing, RESTORE_INDEX)
     if name not in index:
         raise ValueError(f"no weights ship for '{name}', but for {', '.join(sorted(index))}: pass --weights FILE")
-    path = folder / index[name]["file"]
-    if not path.is_file() or file_sha256(path) != index[name]["sha256"]:
+    about = entry(index, name, dict, listing, RESTORE_INDEX)
+    file, sha256 = (entry(about, key, str, listing, RESTORE_INDEX) for key in ("file", "sha256"))
+    path = folder / Path(file).name
+    if not path.is_file() or file_sha256(path) != sha256:
         raise ValueError(f"{path} is missing or not the file of weights/index.json: restore it with git checkout")
     return path
 

@@ -6,7 +6,6 @@ detector finds by itself, those of `get_detector` return that one, so detectors 
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +14,8 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from common.readers import read_json
+from datasets.geometry import all_placed
 from gluon_models.detector.network import find_boxes
 from gluon_models.detector.weights import load_detector
 from gluon_models.weights import shipped_weights
@@ -81,10 +82,7 @@ def relative_boxes(detected: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 # Measured by tools/calibrate_detector.py; each entry says on what.
 CORRECTIONS_FILE = Path(__file__).with_name("box_corrections.json")
-CORRECTIONS = {
-    name: BoxCorrection(**entry["correction"])
-    for name, entry in json.loads(CORRECTIONS_FILE.read_text(encoding="utf-8")).items()
-}
+CORRECTIONS = {name: BoxCorrection(**entry["correction"]) for name, entry in read_json(CORRECTIONS_FILE).items()}
 HAAR_CORRECTION = CORRECTIONS["haar"]
 FASTER_RCNN_CORRECTION = CORRECTIONS["faster_rcnn"]
 
@@ -228,7 +226,7 @@ class FileDetector:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
-        values = _read_json(Path(path))
+        values = read_json(path, 'write {"photo.jpg": [[x0, y0, x1, y1]]}', kind=None)
         self._for_all = None if isinstance(values, dict) else self._boxes(values, "every image")
         named = values if isinstance(values, dict) else {}
         self._by_name = {name: self._boxes(value, f"'{name}'") for name, value in named.items()}
@@ -246,23 +244,14 @@ class FileDetector:
     def _boxes(self, value: Any, owner: str) -> np.ndarray:
         try:
             boxes = np.array(value, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             boxes = np.zeros(0)
         if value == [] or boxes.shape == (4,):
             boxes = boxes.reshape(-1, 4)
         shaped = boxes.ndim == 2 and boxes.shape[1] == 4
-        if not shaped or not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
+        if not shaped or not all_placed(boxes) or not (boxes[:, 2:] > boxes[:, :2]).all():
             raise ValueError(f"{self._path}: boxes of {owner} are not [[x0, y0, x1, y1], ...] with x0 < x1 and y0 < y1")
         return boxes
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file of boxes; check the path")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f'{path}: not a JSON file ({error}); write {{"photo.jpg": [[x0, y0, x1, y1]]}}') from error
 
 
 DETECTORS = ("haar", "faster_rcnn")  # search photos for faces

@@ -17,6 +17,8 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
+from common.readers import read_npz
+
 FILE_NAME = "shape.npz"  # in a run's folder; behind the name of weights that ship
 PAPER_SIDE = 96  # pixels of the crop that the radii below count in [L26]
 COMPONENTS = 12  # the authors' code [L20]
@@ -89,7 +91,9 @@ def kabsch(points: np.ndarray, target: np.ndarray, weights: np.ndarray | None = 
 
 def _rotation(cosine: float, sine: float) -> np.ndarray:
     """Rotation (2, 2) whose cosine and sine are as these two are."""
-    length = np.hypot(cosine, sine) or 1.0
+    length = np.hypot(cosine, sine)
+    if not length:  # all points are one: no rotation is better than another
+        return np.eye(2)
     return np.array([[cosine, -sine], [sine, cosine]]) / length
 
 
@@ -107,15 +111,24 @@ def load_shape_model(path: str | os.PathLike[str]) -> ShapeModel:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such shape model; check the path")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            model = ShapeModel(stored["mean"], stored["components"], stored["deviations"])
-    except (ValueError, KeyError, OSError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} holds no shape model: name the .npz that training wrote") from error
-    count, landmarks = len(model.deviations), len(model.mean)
-    if model.mean.shape != (landmarks, 2) or model.components.shape != (count, landmarks, 2):
+    shapes = {"mean": (None, 2), "components": (None, None, 2), "deviations": (None,)}
+    stored = read_npz(path, "name the .npz that training wrote", shapes, largest=2**24)
+    model = ShapeModel(*(stored[name].astype(np.float64) for name in shapes))
+    if not _is_model(model):
         raise ValueError(f"{path} holds no shape model: name the .npz that training wrote")
     return model
+
+
+def _is_model(model: ShapeModel) -> bool:
+    """Whether the arrays are what `fit_shapes` makes: of one size, centred, of length one."""
+    count, landmarks = len(model.deviations), len(model.mean)
+    if not landmarks or model.components.shape != (count, landmarks, 2):
+        return False
+    if not all((np.abs(numbers) <= 100).all() for numbers in (model.mean, model.components, model.deviations)):
+        return False
+    lengths = [np.sqrt((model.mean**2).sum(axis=1).mean()), *np.sqrt((model.components**2).sum(axis=(1, 2)))]
+    about_zero = np.abs(model.mean.mean(axis=0)).max() <= 1e-3
+    return bool(about_zero and (model.deviations >= 0).all() and (np.abs(np.array(lengths) - 1) <= 1e-3).all())
 
 
 class ShapeFit(NamedTuple):
@@ -186,7 +199,7 @@ class ShapeFitter:
     def _solve(self, found: _Found, pose: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
         """Weighted linear least squares for size, turn, place and components; the shape (K, 2) and its pose [L23]."""
         mean, count = self.model.mean, len(self.model.deviations)
-        size = np.sqrt(abs(np.linalg.det(pose)))
+        size = max(np.sqrt(abs(np.linalg.det(pose))), 1e-9)
         turned = self.model.components @ (pose / size).T * (size * self.model.deviations)[:, None, None]
         pose_columns = [mean, mean[:, ::-1] * (-1, 1), np.ones_like(mean) * (1, 0), np.ones_like(mean) * (0, 1)]
         design = np.concatenate([pose_columns, turned]).reshape(4 + count, -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
@@ -10,11 +9,13 @@ from typing import Any, Sequence
 import numpy as np
 
 from common.files import write_set
+from common.readers import entry, read_json, read_npy
 from evaluation.resampling import ROUNDS, Difference, paired_difference
 from report.comparison import NORMALIZER_WORDS
 from report.outputs import csv_bytes, json_bytes
 from report.plots import draw_pairs
 
+_AGAIN = "it was not written by evaluate.py: evaluate again"
 SAME_FACES = ("dataset", "subset", "seed")  # beside the names; the seed of rendered faces, whose names are numbers
 CHANCE = 0.05  # a p-value below this is called significant
 
@@ -84,12 +85,12 @@ def read_scored(folder: Path) -> Scored:
     for name in ("metrics.json", "errors.npy"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}: name a folder that evaluate.py wrote")
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        errors = np.load(folder / "errors.npy", allow_pickle=False)
-        names, normalizer = list(metrics["names"]), str(metrics["normalizer"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} was not written by evaluate.py ({error!r}): evaluate again") from error
+    source = folder / "metrics.json"
+    metrics = read_json(source, _AGAIN)
+    errors = read_npy(folder / "errors.npy", _AGAIN, (None,))
+    names, normalizer = entry(metrics, "names", list, source, _AGAIN), entry(metrics, "normalizer", str, source, _AGAIN)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise ValueError(f"{source}: its names are not those of faces; {_AGAIN}")
     if errors.shape != (len(names),):
         raise ValueError(f"{folder}: {len(names)} names do not fit errors of shape {errors.shape}; evaluate again")
     weights = metrics.get("weights")

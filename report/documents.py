@@ -6,12 +6,12 @@ replaced by the table NAME, a key of TABLES; some take one more word, such as th
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
+from common.readers import read_json, read_json_lines
 from report import tables
 from report.tables import markdown
 
@@ -33,8 +33,8 @@ class Source(NamedTuple):
     def read(self, path: str) -> Any:
         """A JSON file below the root, or the values of a .jsonl file; ValueError if it is missing or damaged."""
         try:
-            text = (self.root / path).read_text(encoding="utf-8")
-            return [json.loads(line) for line in text.splitlines()] if path.endswith("l") else json.loads(text)
+            read = read_json_lines if path.endswith("l") else read_json
+            return read(self.root / path)
         except FileNotFoundError:
             raise ValueError(f"{path} is not on record") from None
         except ValueError as error:

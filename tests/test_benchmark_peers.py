@@ -9,8 +9,7 @@ from untrained import draw, fill
 
 torch = pytest.importorskip("torch", reason="pip install -r requirements-peers.txt")
 dlib = pytest.importorskip("dlib", reason="pip install -r requirements-peers.txt")
-import benchmark_dlib  # noqa: E402
-import benchmark_torch  # noqa: E402
+from tools.peers import dlib_twin, torch_twin  # noqa: E402
 
 
 def parameters(net):
@@ -18,7 +17,7 @@ def parameters(net):
 
 
 def test_the_twin_answers_as_ours_does():
-    ours, twin = get_model("resnet18_slim", num_landmarks=68), benchmark_torch.SlimResNet()
+    ours, twin = get_model("resnet18_slim", num_landmarks=68), torch_twin.SlimResNet()
     ours.initialize()
     faces = draw((2, 3, 224, 224), 1)
     ours(mx.nd.array(faces))
@@ -35,11 +34,11 @@ def test_the_twin_answers_as_ours_does():
 
 
 def test_fan_is_as_large_as_the_one_its_authors_share():
-    assert parameters(benchmark_torch.FAN()) == 23_820_176
+    assert parameters(torch_twin.FAN()) == 23_820_176
 
 
 def test_dlib_answers_points_of_the_crop():
-    predictor = benchmark_dlib.train(size=64, seed=0, levels=1)
-    points = benchmark_dlib.predict(predictor, np.zeros((2, 64, 64, 3), np.uint8))
+    predictor = dlib_twin.train(size=64, seed=0, levels=1)
+    points = dlib_twin.predict(predictor, np.zeros((2, 64, 64, 3), np.uint8))
     assert points.shape == (2, 68, 2)
     assert (np.abs(points - 32) < 48).all()

@@ -52,16 +52,6 @@ def test_the_difference_and_its_chance(folders):
     assert found.interval == pytest.approx((-0.03, 0.01))
 
 
-def test_what_is_printed(folders):
-    lines = format_comparison(compared(folders), listed=1).splitlines()
-    assert "mean of A 3.67, of B 3.00" in lines
-    assert "B minus A -0.67, 95 % interval -3.00 to +1.00" in lines
-    assert "better in B 1, worse 1, the same 1" in lines
-    assert "found by A alone 1, by B alone 1: left out above" in lines
-    assert lines[lines.index("most better in B: A, B, difference") + 1].split() == ["5.00", "2.00", "-3.00", "helen/3"]
-    assert lines[-1].split() == ["4.00", "5.00", "+1.00", "helen/2"]
-
-
 def test_a_gain_on_every_face_is_significant(tmp_path):
     names = [str(k) for k in range(30)]
     errors = np.linspace(0.02, 0.08, 30)

@@ -1,7 +1,5 @@
 """Each degradation against a value worked out by hand."""
 
-import re
-from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 
 from datasets.degradations import (
     DEGRADATIONS,
-    FACE_SIDE,
     PICTURE_SIDE,
     View,
     add_noise,
@@ -174,32 +171,3 @@ def test_every_degradation(degradation):
         moves = degradation.name in ("box_scale", "box_shift")
         assert np.array_equal(first.image, before.image) == (moves or same)
     np.testing.assert_array_equal(before.image, kept)
-
-
-def test_the_amounts_reach_what_they_should():
-    amounts = {each.name: each.amounts for each in DEGRADATIONS}
-    assert set(amounts) == {
-        "rotation", "box_scale", "box_shift", "blur", "noise", "jpeg", "resolution", "occlusion", "brightness"
-    }  # fmt: skip
-    assert min(amounts["resolution"]) == 32
-    assert max(amounts["resolution"]) == FACE_SIDE
-
-
-def test_the_documentation_gives_these_amounts():
-    text = (Path(__file__).resolve().parent.parent / "docs" / "protocols.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text[text.index("## Faces made harder") :], re.MULTILINE)
-    said = {name: [float(number) for number in re.findall(r"[\d.]+", amount)] for name, amount in rows[1:10]}
-    assert list(said) == [
-        *("rotation", "scale of the box", "shift of the box", "blur", "noise", "JPEG", "resolution"),
-        *("occluding rectangle", "brightness"),
-    ]
-    known = [degradation.amounts for degradation in DEGRADATIONS]
-    assert said["rotation"] == [known[0][0], known[0][-1]]
-    assert said["scale of the box"] == [known[1][0], known[1][-1]]
-    assert said["shift of the box"] == [known[2][-1]]
-    assert said["blur"] == [known[3][-1]]
-    assert said["noise"] == [known[4][-1], 256]
-    assert said["JPEG"] == [known[5][1], known[5][-1]]
-    assert said["resolution"] == [known[6][0], known[6][-1]]
-    assert known[7][-1] == 0.5  # "half"
-    assert said["brightness"] == [known[8][0], known[8][-1]]

@@ -172,7 +172,7 @@ def test_a_file_with_something_else_than_boxes_is_refused(box_file, content):
 
 def test_a_file_that_is_no_json_or_not_there_is_refused(box_file, tmp_path):
     for content in ("", "{", "[1, 2"):
-        with pytest.raises(ValueError, match=r"boxes\.json: not a JSON file"):
+        with pytest.raises(ValueError, match=r"boxes\.json: not JSON"):
             FileDetector(box_file(content))
     with pytest.raises(ValueError, match="boxes of every image"):
         FileDetector(box_file("3"))

@@ -16,18 +16,17 @@ import pytest
 import scipy.io
 
 import evaluate
-from common import cli
 from datasets import aflw
 from datasets.degradations import DEGRADATIONS
 from datasets.ibug_300w import load, write_pts
 from datasets.images import write_image
-from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
-from gluon_models import describe, get_model, get_spec, save_weights
+from gluon_models import get_spec
 from inference import evaluation, quantized
 from inference.detectors import Detection
 from inference.evaluation import TEST_SEED
 from report import evaluation_report
+from untrained import save_random
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "resnet18_slim"
@@ -58,13 +57,11 @@ def photos(tmp_path):
 
 
 def save_constant_network(path, fractions, num_landmarks):
-    info = describe(MODEL, get_markup(num_landmarks).name, num_landmarks=num_landmarks)
-    net = get_model(info.model, **info.overrides)
-    net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, info.spec.size, info.spec.size)))
-    net.points.weight.set_data(mx.nd.zeros_like(net.points.weight.data()))
-    net.points.bias.set_data(mx.nd.array(fractions.ravel() - 0.5))  # the network counts from the crop's centre
-    save_weights(net, path, info)
+    def set_points(net):
+        net.points.weight.set_data(mx.nd.zeros_like(net.points.weight.data()))
+        net.points.bias.set_data(mx.nd.array(fractions.ravel() - 0.5))  # the network counts from the crop's centre
+
+    save_random(path, MODEL, num_landmarks, set_points)
     return path
 
 
@@ -146,23 +143,8 @@ def test_a_photo_that_cannot_be_read_is_listed_and_the_others_are_measured(weigh
     assert metrics_of(tmp_path / "out")["skipped"].keys() == {"helen/testset/2"}
 
 
-def test_an_annotation_of_67_points_is_listed_and_the_others_are_measured(weights, photos, tmp_path, capsys):
-    write_pts(photos / "helen" / "testset" / "1.pts", np.ones((67, 2)))
-    assert evaluate.main(on_photos(weights, tmp_path / "out", photos)) == 1
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out:")]
-    assert len(lines) == 1
-    assert "1.pts: not a readable .pts file: it has 67 points, not 68" in lines[0]
-    np.testing.assert_array_equal(np.isnan(np.load(tmp_path / "out" / "errors.npy")), [False, True, False, False])
-
-
-def test_missing_weights_are_one_line_and_exit_code_2(tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: evaluate.main(text(tmp_path / "nothing.params", tmp_path / "out")))
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2
-    assert said.count("\n") == 1
-    assert said.startswith("error: ")
-    assert "nothing.params" in said
+def test_missing_weights_are_one_line_and_exit_code_2(tmp_path, refused):
+    refused(lambda: evaluate.main(text(tmp_path / "nothing.params", tmp_path / "out")), "nothing.params")
     assert not (tmp_path / "out").exists()
 
 
@@ -306,13 +288,6 @@ def test_stress_takes_its_part_of_the_faces_that_were_found(weights, photos, tmp
         np.testing.assert_allclose(*means, atol=1e-6)
 
 
-def test_your_own_folder(weights, photos, tmp_path):
-    own = photos / "helen" / "testset"
-    assert evaluate.main(text(weights, tmp_path / "out", "--dataset", "pts", "--data", own)) == 0
-    metrics = metrics_of(tmp_path / "out")
-    assert (metrics["dataset"], metrics["faces"]["measured"]) == ("pts", 4)
-
-
 def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path, monkeypatch, capsys):
     """Four faces of a list of six, of which one photo is lost."""
     monkeypatch.setattr(aflw, "SUBSETS", {"train": 2, "full": 4, "frontal": 3})
@@ -352,12 +327,6 @@ def test_aflw_is_cropped_by_its_own_boxes_and_measured_over_their_size(tmp_path,
     assert "(2.30)" in shown
 
 
-def test_an_incomplete_subset_needs_to_be_allowed(weights, photos, tmp_path):
-    with pytest.raises(FileNotFoundError, match="4 of 330"):
-        evaluate.main(text(weights, tmp_path / "out", "--data", photos, "--subset", "helen_test"))
-    assert not (tmp_path / "out").exists()
-
-
 def test_weights_of_another_markup(photos, tmp_path):
     other = save_constant_network(tmp_path / "other.params", FRACTIONS[:51], 51)
     with pytest.raises(ValueError, match="ibug_51 points, but these faces have those of ibug_68"):
@@ -373,15 +342,12 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--count", "0"], "--count must be at least 1"),
-        (["--batch-size", "0"], "--batch-size must be at least 1"),
-        (["--stress", "--stress-faces", "0"], "--stress-faces must be at least 1"),
+        (["--count", "0"], "--count: .* from 1"),
+        (["--batch-size", "0"], "--batch-size: .* from 1"),
+        (["--stress", "--stress-faces", "0"], "--stress-faces: .* from 1"),
         (["--int8", "--ensemble", "dropout"], "the int8 twin has no dropout; use --ensemble augmentation"),
         (["--dataset", "300w"], "--data DIR"),
-        (["--dataset", "cofw"], "--data DIR"),
         (["--dataset", "cofw", "--subset", "common"], "cofw has no subset 'common': choose one of test, train"),
-        (["--data", "DIR", "--subset", "frontal"], "300w has no subset 'frontal': choose one of common, challenging"),
-        (["--subset", "common"], "rendered has no subset 'common': choose one of test"),
         (["--data", "nowhere/at all"], "nowhere/at all"),
         (["--count", "2", "--boxes", "no.json"], r"no\.json: there is no such file"),
     ],
@@ -391,19 +357,3 @@ def test_bad_arguments(weights, tmp_path, more, message):
         evaluate.main(text(weights, tmp_path / "out", *more))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_file_where_the_report_should_go(weights, tmp_path):
-    (tmp_path / "out").write_text("mine")
-    with pytest.raises(OSError, match="out"):
-        evaluate.main(text(weights, tmp_path / "out", "--count", 1))
-    assert (tmp_path / "out").read_text() == "mine"
-
-
-def test_help_names_the_units(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        evaluate.main(["--help"])
-    assert stopped.value.code == 0
-    shown = capsys.readouterr().out
-    for word in ("pixels", "fraction", "--boxes", "--allow-missing", "--seed", "--gpus"):
-        assert word in shown

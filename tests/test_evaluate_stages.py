@@ -12,10 +12,11 @@ from datasets.geometry import square_box
 from datasets.ibug_300w import write_pts
 from datasets.images import write_image
 from datasets.render.faces import RenderedFaces
-from gluon_models import describe, get_model, get_spec, save_weights
+from gluon_models import get_spec
 from inference import evaluation
 from inference.evaluation import TEST_SEED
 from report import evaluation_report
+from untrained import save_random
 
 MODEL = "ffld_resnet18"
 FRACTIONS = np.random.default_rng(4).uniform(0.3, 0.7, size=(68, 2))
@@ -31,19 +32,17 @@ def _undrawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    info = describe(MODEL, "ibug_68", num_landmarks=68, num_stages=2)
-    net = get_model(info.model, **info.overrides)
-    net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, info.spec.size, info.spec.size)))
-    first = net.cascade.baseline.points
-    first.weight.set_data(mx.nd.zeros_like(first.weight.data()))
-    first.bias.set_data(mx.nd.array(FRACTIONS.ravel() - 0.5))  # the network counts from the crop's centre
-    for refinement, move in zip(net.cascade.refinements, MOVES):
-        last = refinement.cropnet.offsets
-        last.weight.set_data(mx.nd.zeros_like(last.weight.data()))
-        last.bias.set_data(mx.nd.array(np.tile(move, 68)))
+    def set_stages(net):
+        first = net.cascade.baseline.points
+        first.weight.set_data(mx.nd.zeros_like(first.weight.data()))
+        first.bias.set_data(mx.nd.array(FRACTIONS.ravel() - 0.5))  # the network counts from the crop's centre
+        for refinement, move in zip(net.cascade.refinements, MOVES):
+            last = refinement.cropnet.offsets
+            last.weight.set_data(mx.nd.zeros_like(last.weight.data()))
+            last.bias.set_data(mx.nd.array(np.tile(move, 68)))
+
     path = tmp_path_factory.mktemp("weights") / "moves.params"
-    save_weights(net, path, info)
+    save_random(path, MODEL, change=set_stages, num_stages=2)
     return path
 
 

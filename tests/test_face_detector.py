@@ -57,11 +57,6 @@ def arrays(net, photo):
     return DetectorSamples(net, 0.0, (1.0, 1.0))([(photo, BOXES)], (0,))
 
 
-def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="unknown face detector 'ssd': choose one of faster_rcnn, faster_rcnn_fpn"):
-        build_detector("ssd")
-
-
 def test_the_settings_are_those_of_the_ledger():
     fpn, single = (face_detector.SETTINGS[name] for name in ("faster_rcnn_fpn", "faster_rcnn"))
     assert (fpn.short_side, fpn.proposal_channels <= 256, fpn.regions) == (320, True, 32)

@@ -126,13 +126,9 @@ class TestPyramid:
     def test_a_small_photo_is_looked_at_once(self):
         assert [level.size for level in pyramid(50, 40, RGB, WHOLE / np.sqrt(2))] == [(50, 40)]
 
-    def test_no_face_is_too_small(self):
-        with pytest.raises(ValueError, match="more than 0"):
-            PhotoPyramid(PointPredictor(None, RGB), 0)
-
 
 class TestTiles:
-    @pytest.mark.parametrize(("width", "height"), [(500, 100), (384, 385), (1500, 700), (3000, 386)])
+    @pytest.mark.parametrize(("width", "height"), [(500, 100), (384, 385), (3000, 386)])
     def test_they_cover_each_pixel_once_with_all_that_the_network_sees(self, width, height):
         count = np.zeros((height, width), int)
         sizes = set()
@@ -196,7 +192,7 @@ class TestCandidates:
 
 
 class TestFaces:
-    @pytest.mark.parametrize("side", [62, 82, 116, 164, 232, 400])
+    @pytest.mark.parametrize("side", [62, 164, 400])
     def test_faces_of_any_size(self, shapes, model, side):
         truth = at(shapes[0], 330, 230, side)
         (found,) = found_in([truth], model)
@@ -228,16 +224,16 @@ class TestFaces:
 
     def test_strays_alone_are_no_face(self, model):
         rng = np.random.RandomState(1)
-        strays = [(int(k), *rng.uniform(0, (640, 480))) for k in rng.randint(0, 68, 300)]
-        assert found_in([], model, strays=strays) == []
+        strays = [(int(k), *rng.uniform(0, (320, 240))) for k in rng.randint(0, 68, 100)]
+        assert found_in([], model, (320, 240), strays=strays) == []
 
     def test_support_decides(self, shapes, model):
-        truth = at(shapes[6], 300, 200, 90)
-        (face,) = found_in([truth], model)
-        assert found_in([truth], model, least_support=face.score + 0.01) == []
-        assert len(found_in([truth], model, least_support=face.score - 0.01)) == 1
+        truth, size = at(shapes[6], 110, 80, 90), (220, 160)
+        (face,) = found_in([truth], model, size)
+        assert found_in([truth], model, size, least_support=face.score + 0.01) == []
+        assert len(found_in([truth], model, size, least_support=face.score - 0.01)) == 1
 
-    @pytest.mark.parametrize("size", [(640, 480), (1, 1), (70, 50), (3, 200)])
+    @pytest.mark.parametrize("size", [(640, 480), (1, 1)])
     def test_no_face_is_an_empty_list(self, model, size):
         assert found_in([], model, size) == []
 

@@ -6,14 +6,11 @@ import pytest
 from mxnet import autograd
 from scipy.ndimage import map_coordinates
 
-from engine.fit import Fit, FitOptions
-from engine.record import ErrorMeasure, RunRecord
-from engine.schedule import Schedule
 from gluon_models import describe, get_model, get_spec, save_weights
 from gluon_models.blocks import parameter_count
 from gluon_models.ffld.crop import AlignLoss, PatchCrop
 from gluon_models.ffld.network import CropNet
-from gluon_models.ffld.objective import STAGE_LOSSES, RefinementObjective
+from gluon_models.ffld.objective import RefinementObjective
 from gluon_models.points import PointLoss
 from gluon_models.weights import fill
 from inference.exported import Exporter, read_mxnet, read_onnx, write_onnx
@@ -67,11 +64,6 @@ class TestParameters:
         baseline = 1_550_744 - 49 * (512 * 2 + 2)
         assert parameter_count(build(19, "ffld_resnet50")) == baseline + 76 * (128 + 64 + 16) + 3 * 250_558
 
-    @pytest.mark.parametrize("num_stages", [0, 4])
-    def test_there_are_one_to_three_stages(self, num_stages):
-        with pytest.raises(ValueError, match=f"FFLD has 1 to 3 refinement stages, not {num_stages}"):
-            get_model("ffld_resnet18", num_stages=num_stages)
-
 
 SIZE, CHANNELS = 20, 6
 # Inside, at every edge and corner, partly and wholly outside; whole cells, halves and anything between.
@@ -118,7 +110,7 @@ class TestCrop:
         assert (expected[1, 8:16] == 0).all()  # the two landmarks far outside
         assert (np.abs(expected).max(axis=(2, 3)) > 0).sum() == 2 * 4 * LANDMARKS - 8
 
-    @pytest.mark.parametrize("count", [1, 3, 2])
+    @pytest.mark.parametrize("count", [1, 2])
     def test_hybridized_at_any_batch_size(self, count):
         block = crop_block(self.weights, hybrid=True)
         for faces_here in (2, count):
@@ -219,20 +211,6 @@ class TestCrop:
 
 
 class TestCropNet:
-    def test_table_7(self):
-        net = CropNet(num_landmarks=3)
-        net.initialize()
-        patches = mx.nd.array(draw((2, 12, 8, 8), seed=0))
-        net(patches)
-        assert net.norm.gamma.shape == (12,)
-        assert net.block(net.norm(patches)).shape == (2, 128, 8, 8)
-        assert net.pool(net.block(patches)).shape == (2, 128, 1, 1)
-        assert net.offsets.weight.shape == (6, 128)
-        assert net(patches).shape == (2, 3, 2)
-        kernels = [p.shape for name, p in net.block.collect_params().items() if name.endswith("weight")]
-        assert kernels == [(128, 12, 3, 3), (128, 128, 3, 3), (128, 12, 1, 1)]
-        assert [name for name in net.collect_params() if name.endswith("bias")] == [net.offsets.bias.name]
-
     def test_by_hand(self):
         net = CropNet(num_landmarks=1)
         net.initialize()
@@ -266,22 +244,20 @@ class TestCropNet:
 
 
 class TestStages:
-    @pytest.mark.parametrize("name", ["ffld_resnet18", "ffld_resnet50"])
-    def test_untrained_stages_leave_the_baselines_points(self, name):
-        net = build(name=name, active=False)
+    def test_untrained_stages_leave_the_baselines_points(self):
+        net = build(active=False)
         answers = [answer.asnumpy() for answer in net.cascade(faces(2))]
         assert len(answers) == 4
         np.testing.assert_array_equal(answers[0], net.cascade.baseline(faces(2)).asnumpy())
         for answer in answers[1:]:
             np.testing.assert_array_equal(answer, answers[0])
 
-    @pytest.mark.parametrize("num_stages", [1, 2, 3])
-    def test_each_stage_crops_at_the_points_of_the_one_before(self, num_stages):
-        net = build(num_stages=num_stages)
+    def test_each_stage_crops_at_the_points_of_the_one_before(self):
+        net = build(num_stages=3)
         answers = [answer.asnumpy() for answer in net.cascade(faces(2))]
         points, maps = net.cascade.baseline.with_maps(mx.nd, faces(2))
         assert [each.shape for each in maps] == [(2, 32, 28, 28), (2, 16, 56, 56), (2, 16, 112, 112)]
-        assert len(answers) == num_stages + 1
+        assert len(answers) == 4
         np.testing.assert_allclose(answers[0], points.asnumpy(), rtol=1e-5)
         for stage, refinement in enumerate(net.cascade.refinements):
             size = maps[stage].shape[-1]
@@ -301,7 +277,7 @@ class TestStages:
                 np.testing.assert_allclose(found.asnumpy(), here[:count], rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(net(faces(3)[:count]).asnumpy(), expected[-1][:count], rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.parametrize("num_landmarks", [19, 29, 68])
+    @pytest.mark.parametrize("num_landmarks", [19, 68])
     def test_hybridized_gradients_are_the_same(self, num_landmarks):
         # At counts whose channels are, and are not, multiples of what oneDNN packs together.
         found = []
@@ -449,12 +425,7 @@ def objective(net, losses):
 
 class TestObjective:
     @pytest.mark.parametrize(
-        "losses",
-        [
-            ("normalized_l2", "l2", "l1", "align"),
-            ("align", "align", "normalized_l1", "l2"),
-            ("l1", "normalized_l1+normalized_l2", "align+l1", "l1"),
-        ],
+        "losses", [("normalized_l2", "l2", "l1", "align"), ("l1", "normalized_l1+normalized_l2", "align+l1", "l1")]
     )
     def test_any_loss_at_any_stage(self, losses):
         net, (crops, points_crop) = build(), batch()
@@ -489,14 +460,6 @@ class TestObjective:
             assert (plain[name].asnumpy() > smooth[name].asnumpy()).all()
         np.testing.assert_array_equal(plain["stage 2 l1"].asnumpy(), smooth["stage 2 l1"].asnumpy())
 
-    def test_an_unknown_loss_lists_the_known_ones(self):
-        with pytest.raises(ValueError, match=r"unknown loss 'wing': choose one of normalized_l2, l2, l1, .*align"):
-            objective(build(), ("l2", "l2", "wing", "align"))
-
-    def test_there_is_a_loss_for_every_stage(self):
-        with pytest.raises(ValueError, match="3 losses for a baseline network and its refinements: name 4 in all"):
-            objective(build(), ("l2", "l2", "l1"))
-
     @pytest.mark.parametrize("kind", ["l1", "align", "normalized_l1"])
     def test_eye_corners_are_asked_for_by_those_who_divide(self, kind):
         net, (crops, points_crop) = build(num_stages=1), batch()
@@ -507,36 +470,6 @@ class TestObjective:
                 chosen(net, (crops, points_crop), mx.cpu())
         else:
             assert np.isfinite(chosen(net, (crops, points_crop), mx.cpu())[f"stage 1 {kind}"].asnumpy()).all()
-
-    def test_the_known_losses(self):
-        assert STAGE_LOSSES == ("normalized_l2", "l2", "l1", "normalized_l1", "align")
-
-
-class OneBatch:
-    def __len__(self):
-        return 1
-
-    def epoch(self, epoch):
-        yield batch()
-
-
-@pytest.mark.parametrize("losses", [("normalized_l2", "l2", "l1", "align"), ("normalized_l1",) * 4])
-def test_a_step_lowers_the_loss(losses, tmp_path):
-    net = build(active=False)
-    net.hybridize(static_alloc=True, static_shape=True)
-    options = FitOptions(Schedule("step", 5e-4, epochs=2, decay_factor=1, decay_epochs=9), validate_every=9)
-    fit = Fit(
-        net,
-        OneBatch(),
-        objective(net, losses),
-        lambda each: {"nme": 1.0},
-        ErrorMeasure("nme", "NME"),
-        lambda each: None,
-        options,
-        [mx.cpu()],
-    )
-    before, after = fit.run(tmp_path, RunRecord(tmp_path, {}, ["cpu(0)"]), {}).history
-    assert after["loss"] < before["loss"]
 
 
 @pytest.mark.slow  # MXNet's converter of symbols to ONNX takes about ten seconds for this network

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from argparse import ArgumentTypeError
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +29,6 @@ def test_the_page_shows_every_command_and_each_parses(paper):
     assert parser.prog == f"python -m figures.{paper}"
     for text in found:
         assert parser.parse_args(text).out.endswith(".png")
-
-
-@pytest.mark.parametrize(("text", "count"), [("1", 1), ("20", 20), ("0", None), ("-1", None), ("1.5", None)])
-def test_a_count_is_a_whole_number_of_at_least_1(text, count):
-    if count:
-        assert commands.cli_count(text) == count
-    else:
-        with pytest.raises(ArgumentTypeError, match="at least 1"):
-            commands.cli_count(text)
 
 
 def test_nothing_is_drawn_for_a_name_that_is_no_png(tmp_path):

@@ -10,11 +10,10 @@ from datasets.ibug_300w import write_pts
 from datasets.images import read_image, write_image
 from datasets.render.faces import RenderedFaces
 from figures import lgcn
-from gluon_models import describe, get_model, save_weights
 from gluon_models.lgcn.network import dense_kernel
 from inference.landmark_detector import LocatedFace
 from inference.shape_model import fit_shapes, save_shape_model
-from untrained import start_lively
+from untrained import save_random, start_lively
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +21,7 @@ def folder(tmp_path_factory):
     """Weights of a small network that is not trained, and a shape model."""
     folder = tmp_path_factory.mktemp("weights")
     for name, settings in (("net", {}), ("alone", {"side_branch": False, "global_context": False})):
-        info = describe("lgcn_64", "ibug_68", num_landmarks=68, filters=4, **settings)
-        net = get_model(info.model, **info.overrides)
-        net.initialize()
-        net(mx.nd.zeros((1, 1, 16, 16)))
-        start_lively(net)
-        save_weights(net, folder / f"{name}.params", info)
+        save_random(folder / f"{name}.params", "lgcn_64", change=start_lively, filters=4, **settings)
     faces = RenderedFaces(20, 0, 64)
     save_shape_model(fit_shapes(np.stack([faces[k].points_image for k in range(20)])), folder / "shape.npz")
     return folder
@@ -82,15 +76,10 @@ def test_a_sizes_activations_are_joined_by_their_maximum():
     np.testing.assert_allclose(panels[-1][1], expected)
 
 
-def test_the_kernel_needs_no_network(tmp_path):
-    draw(tmp_path, "kernel")
-
-
 @pytest.mark.parametrize(
     ("figure", "text"),
     [
         ("context", ["--count", "3", "--show", "2"]),
-        ("faces", ["--count", "4"]),
         ("faces", ["--count", "4", "--shape-model"]),
         ("ced", ["--count", "3", "--shape-model"]),
         ("photo", ["--input", "PHOTO", "--min-face", "60", "--shape-model"]),

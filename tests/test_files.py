@@ -61,3 +61,10 @@ def test_no_file_of_a_set_appears_before_all_are_on_the_disk(tmp_path, monkeypat
     with pytest.raises(OSError, match=r"cannot write .*out: No space left on device; free the space"):
         write_set(tmp_path / "out", {"a": b"2", "b": b"2"})
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"a": b"1", "b": b"1"}
+
+
+def test_a_file_in_the_way_of_a_folder_stays(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OSError, match="cannot create the folder .*out: File exists"):
+        write_set(tmp_path / "out", {"a": b"b"})
+    assert (tmp_path / "out").read_text() == "mine"

@@ -136,18 +136,22 @@ def test_the_average_follows_its_formula():
     assert net.weight.data().asscalar() == -4.0
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_resume_continues_bit_for_bit(tmp_path, optimizer):
-    settings = {"momentum": 0.9} if optimizer == "sgd" else {"wd": 1e-3}
+OPTIMIZERS = {"adam": {"wd": 1e-3}, "sgd": {"momentum": 0.9}, "rmsprop": {}, "nadam": {}}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_resume_continues_bit_for_bit(tmp_path, optimizer, devices):
+    settings, contexts = OPTIMIZERS[optimizer], [mx.cpu(number) for number in range(devices)]
     schedule = Schedule("cosine", 1e-2, 5)
     options = FitOptions(schedule, optimizer, settings, average_decay=0.9, seed=4)
-    whole, parted = make_net([mx.cpu()], dropout=0.5), make_net([mx.cpu()], dropout=0.5)
-    first, _ = run(tmp_path / "whole", whole, FixedBatches(random_batches()), options, validate=scripted())
+    whole, parted = make_net(contexts, dropout=0.5), make_net(contexts, dropout=0.5)
+    first, _ = run(tmp_path / "whole", whole, FixedBatches(random_batches()), options, contexts, validate=scripted())
     interrupted = scripted()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parted", parted, FixedBatches(random_batches(), 2), options, validate=interrupted)
-    continued, batches = make_net([mx.cpu()], dropout=0.5), FixedBatches(random_batches())
-    second, _ = run(tmp_path / "parted", continued, batches, options, resume=True, validate=interrupted)
+        run(tmp_path / "parted", parted, FixedBatches(random_batches(), 2), options, contexts, validate=interrupted)
+    continued, batches = make_net(contexts, dropout=0.5), FixedBatches(random_batches())
+    second, _ = run(tmp_path / "parted", continued, batches, options, contexts, resume=True, validate=interrupted)
     for one, two in zip(weights(whole), weights(continued)):
         np.testing.assert_array_equal(one, two)
     assert [line["loss"] for line in first.history] == [line["loss"] for line in second.history]

@@ -80,7 +80,7 @@ def test_outside_the_image_is_black():
     assert crop[21:, 21:].min() == 255
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_cutting_out_before_warping_changes_nothing(seed):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (150, 200, 3), dtype=np.uint8)

@@ -72,14 +72,7 @@ def test_a_part_of_a_copy_is_an_error_or_says_what_it_lacks(home):
 
 @pytest.mark.parametrize(
     ("lines", "reason"),
-    [
-        (193, "193 points instead of 194"),
-        (195, "195 points instead of 194"),
-        ("1.0 2.0", "a line is not 'x , y'"),
-        ("1.0 , x", "a line is not 'x , y'"),
-        ("1.0 , nan", "a line is not 'x , y'"),
-        ("1 , 2 , 3", "a line is not 'x , y'"),
-    ],
+    [(193, "193 points instead of 194"), ("1.0 2.0", "a line is not 'x , y'"), ("1.0 , x", "a line is not 'x , y'")],
 )
 def test_damaged_annotations_are_an_error_or_kept_as_damaged(home, lines, reason):
     rows = [f"{x} , {y}" for x, y in points_of(0)]
@@ -98,12 +91,6 @@ def test_damaged_annotations_are_an_error_or_kept_as_damaged(home, lines, reason
     assert faces[1].name == "232_1"
 
 
-def test_two_of_one_name_are_refused(home):
-    (home / "annotation" / "8.txt").write_text("100_1\n")
-    with pytest.raises(ValueError, match=r"8.txt: the same face as .*1.txt; remove one"):
-        load(home, "train")
-
-
 def test_what_is_not_there_is_named(home, tmp_path):
     with pytest.raises(ValueError, match="HELEN has no subset 'common'; it has train, test"):
         load(home, "common")
@@ -112,9 +99,3 @@ def test_what_is_not_there_is_named(home, tmp_path):
     (home / "testnames.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"testnames.txt: there is no such list"):
         load(home, "test")
-
-
-def test_hidden_files_of_a_mac_are_passed_over(home):
-    (home / "annotation" / "._1.txt").write_bytes(b"\x00")
-    (home / "helen_1" / "._100_1.jpg").write_bytes(b"\x00")
-    assert len(load(home, "train")) == 3

@@ -1,8 +1,6 @@
 """The modified stacked hourglass: blocks in NumPy, counts by hand, gradients, training, export, ImageNet weights."""
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -15,8 +13,6 @@ from datasets.heatmaps import HeatmapCodec
 from gluon_models import get_model, get_spec
 from gluon_models.__main__ import summarize
 from gluon_models.hourglass import (
-    CPU_RECIPE,
-    RECIPE,
     SPEC,
     HeatmapLoss,
     HeatmapObjective,
@@ -32,8 +28,6 @@ from gluon_models.hourglass import (
 from inference.exported import Exporter, describe_graph, read_mxnet, read_onnx, write_onnx
 from untrained import draw
 
-ROOT = Path(__file__).resolve().parent.parent
-LEDGER = (ROOT / "docs" / "hourglass.md").read_text(encoding="utf-8")
 SIDE, STRIDE = 32, 4  # of the crops and maps here; the network takes any side that halves often enough
 
 
@@ -224,8 +218,7 @@ class TestNetwork:
         assert count_of(**settings, skip="residual") - usual == 2 * 3 * (LAMBDA_BLOCK - ONE_BY_ONE)
         assert count_of(**settings, merge_lambda=True) - usual == 2 * 3 + 1
 
-    @pytest.mark.parametrize("version", ["v1", "v2"])
-    @pytest.mark.parametrize(("stride", "stages"), [(4, 1), (8, 2), (16, 3)])
+    @pytest.mark.parametrize(("version", "stride", "stages"), [("v1", 8, 2), ("v2", 16, 3)])
     def test_the_backbone_is_the_model_zoos_first_stages(self, version, stride, stages):
         net = small_net(stacks=1, depth=1, backbone_stride=stride, backbone_version=version)
         fill(net)
@@ -282,12 +275,8 @@ class TestNetwork:
         ("settings", "message"),
         [
             ({"backbone_stride": 32}, "no backbone of stride 32: choose 4, 8 or 16"),
-            ({"backbone_version": "v3"}, "unknown backbone_version 'v3': choose one of v1, v2"),
             ({"block": "mu"}, "unknown block 'mu': choose one of lambda, lambda_fixed, original"),
-            ({"skip": "none"}, "unknown skip 'none': choose one of conv, residual"),
-            ({"score_init": "ones"}, "unknown score_init 'ones': choose one of xavier, zeros"),
             ({"depth": 6}, "depth 6"),
-            ({"depth": 5, "backbone_stride": 16}, "depth 5"),
             ({"stacks": 0}, "0 stacks"),
             ({"frozen_stages": 4}, "a backbone of stride 8 has no 4 stages to freeze"),
         ],
@@ -386,7 +375,7 @@ class TestTraining:
         trainer.step(4)
         assert all(each.data().asscalar() == 1 for each in lambdas)
 
-    @pytest.mark.parametrize(("stages", "layers", "hybrid"), [(1, 4, False), (2, 5, True), (3, 6, True)])
+    @pytest.mark.parametrize(("stages", "layers", "hybrid"), [(1, 4, False), (3, 6, True)])
     def test_frozen_stages_stay_and_the_rest_trains(self, stages, layers, hybrid):
         net = small_net(frozen_stages=stages, backbone_stride=8)
         net.hybridize(hybrid, static_alloc=hybrid, static_shape=hybrid)
@@ -463,10 +452,7 @@ class TestBackboneWeights:
         names = ("gamma", "beta", "running_mean", "running_var")
         assert sorted(left) == sorted(f"features.6.{name}" for name in names)
 
-    @pytest.mark.parametrize(
-        ("stored", "version"),
-        [("resnet50_v2", "v1"), ("resnet50_v1", "v2"), ("resnet18_v1", "v1"), ("resnet18_v2", "v2")],
-    )
+    @pytest.mark.parametrize(("stored", "version"), [("resnet50_v2", "v1"), ("resnet18_v2", "v2")])
     def test_another_variant_says_which_was_expected(self, tmp_path, stored, version):
         zoo_file(tmp_path / "zoo.params", stored)
         with pytest.raises(ValueError, match=f"zoo.params does not hold resnet50_{version}: name parameters") as error:
@@ -524,21 +510,3 @@ def test_the_exported_files_instructions_lead_to_the_codecs_points():
     assert "x_cell = c + (a - b) / (2 * (a + b))" in described["use"]["heatmap_to_cell"]
     assert described["use"]["cell_to_crop"].startswith("x_crop = (x_cell + 0.5) * 8 - 0.5")
     assert (x_cell + 0.5) * STRIDE - 0.5 == pytest.approx(13.0, abs=1e-3)
-
-
-class TestRecipes:
-    def test_the_defaults_are_the_papers(self):
-        # Sec. 4.1.
-        assert (RECIPE.epochs, RECIPE.batch_size, RECIPE.learning_rate, RECIPE.weight_decay) == (50, 24, 4e-5, 1e-4)
-        assert (RECIPE.schedule, RECIPE.decay_milestones, RECIPE.decay_factor) == ("milestones", (20, 35), 0.1)
-        assert (RECIPE.rotation_degrees, RECIPE.smallest_scale, RECIPE.largest_scale) == (50.0, 0.5, 1.2)
-        assert RECIPE.flip_probability > 0
-        assert RECIPE.colour_jitter
-        assert RECIPE.score_init == "xavier"
-
-    def test_the_cpu_recipe_is_the_one_of_the_ledger(self):
-        row = re.search(r"^\| H7 \|.*$", LEDGER, re.MULTILINE).group()
-        assert f"{CPU_RECIPE.epochs} epochs, batch {CPU_RECIPE.batch_size}, Adam 1e-3 with a cosine to 0" in row
-        assert (CPU_RECIPE.learning_rate, CPU_RECIPE.schedule, CPU_RECIPE.score_init) == (1e-3, "cosine", "zeros")
-        assert "no weight decay" in row
-        assert CPU_RECIPE.weight_decay == 0

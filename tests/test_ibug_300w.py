@@ -83,12 +83,11 @@ class TestPts:
             _pts_text().replace("\n", "\r\n"),
             _pts_text().replace(" ", "\t  ").replace("\n", "  \n\n"),
             _pts_text(header="VERSION:1\nN_Points :68\n"),
-            _pts_text(header="version: 1.0\nn_points: 68\n"),
             _pts_text(header=""),
             "\ufeff" + _pts_text() + "\n\n",
             _pts_text().replace("\n{\n", " {").replace("\n}", "}"),
         ],
-        ids=["crlf", "whitespace", "capitals", "version 1.0", "no header", "byte order mark", "braces on the lines"],
+        ids=["crlf", "whitespace", "capitals", "no header", "byte order mark", "braces on the lines"],
     )
     def test_harmless_differences_are_tolerated(self, tmp_path, text):
         (tmp_path / "a.pts").write_bytes(text.encode("utf-8"))
@@ -98,20 +97,14 @@ class TestPts:
         ("text", "reason"),
         [
             ("", "it is empty"),
-            (" \n\n", "it is empty"),
             (_pts_text(POINTS[:67]), "it has 67 points where its header says 68"),
             (_pts_text(POINTS[:67], header=""), "it has 67 points, not 68"),
-            (_pts_text(POINTS[:51], header="n_points: 51\n"), "it has 51 points, not 68"),
             (_pts_text(POINTS[:0]), "it has 0 points"),
             (_pts_text(np.where(POINTS[5, 0] == POINTS, np.nan, POINTS)), "the line 'nan .*' is not two numbers"),
-            (_pts_text().replace("}", "inf 3\n}"), "the line 'inf 3' is not two numbers"),
             (_pts_text().replace("}", "nose 3\n}"), "the line 'nose 3' is not two numbers"),
             (_pts_text().replace("}", "1 2 3\n}"), "the line '1 2 3' is not two numbers"),
-            (_pts_text().replace("}", "17\n}"), "the line '17' is not two numbers"),
             (_pts_text().replace("{", ""), "do not stand between { and }"),
-            (_pts_text().replace("}", ""), "do not stand between { and }"),
             (_pts_text()[:400], "do not stand between { and }"),
-            ("\x89PNG\r\n\x1a\n", "do not stand between { and }"),
         ],
     )
     def test_damage_is_named_in_one_line(self, tmp_path, text, reason):
@@ -174,9 +167,6 @@ class TestLoad:
         Image.new("RGB", (40, 36)).save(copy / "ibug/image_003_1.JPG", exif=exif)
         assert load(copy, "challenging")[0].image.shape == (36, 40, 3)
 
-    def test_iterating_ends(self, copy):
-        assert [face.name for face in load(copy, "challenging")] == ["ibug/image_003_1", "ibug/image_092 _01"]
-
     def test_folders_in_capitals(self, copy):
         (copy / "300w").rename(copy / "300W")
         (copy / "afw").rename(copy / "AFW")
@@ -200,19 +190,6 @@ class TestLoad:
         with pytest.raises(FileNotFoundError, match="train has 0 of 6 faces"):
             load(tmp_path, "train")
 
-    def test_other_files_are_left_alone(self, copy):
-        for name in ("ibug/Thumbs.db", "ibug/readme.txt", "ibug/._image_003_1.jpg", "ibug/._image_003_1.pts"):
-            (copy / name).write_text("not a face")
-        assert len(load(copy, "challenging")) == 2
-
-    def test_a_subset_of_faces(self, copy):
-        faces = load(copy, "train")
-        some = faces.subset(np.array([4, 0]))
-        assert some.names == (faces.names[4], faces.names[0])
-        assert some[0].name == faces.names[4]
-        np.testing.assert_array_equal(some.points, faces.points[[4, 0]])
-        assert some.expected_count == len(some) == 2
-
 
 class TestFaults:
     def _fails(self, root, subset, error, reason, **options):
@@ -234,12 +211,6 @@ class TestFaults:
         assert faces.expected_count == 6
         assert faces.missing == ("ibug: no such folder (0 of 2)",)
 
-    def test_missing_faces_are_counted(self, copy):
-        for suffix in (".jpg", ".pts"):
-            (copy / f"afw/111076519_2{suffix}").unlink()
-        self._fails(copy, "train", FileNotFoundError, r"train has 5 of 6 faces \(afw: 1 of 2\): complete it, or allow")
-        assert load(copy, "train", allow_missing=True).missing == ("afw: 1 of 2",)
-
     def test_an_image_without_annotation_is_named(self, copy):
         (copy / "afw/111076519_2.pts").unlink()
         self._fails(copy, "train", FileNotFoundError, r"afw: 1 of 2; afw/111076519_2.jpg has no .pts\)")
@@ -248,46 +219,17 @@ class TestFaults:
         (copy / "afw/111076519_2.jpg").unlink()
         self._fails(copy, "train", FileNotFoundError, r"afw: 1 of 2; afw/111076519_2.pts has no image\)")
 
-    def test_many_faults_are_cut_short(self, copy):
-        for part in ("afw", "helen", "lfpw"):
-            (copy / part).rename(copy / f"no_{part}")
-        _add_face(copy, "afw/a_1")
-        for k in range(9):
-            (copy / f"afw/b_{k}.pts").write_text("")
-        message = self._fails(copy, "train", FileNotFoundError, "and 8 more")
-        assert len(message) < 400
-
     def test_nothing_at_all_is_an_error_even_if_missing_is_allowed(self, tmp_path, small):
         message = self._fails(tmp_path, "common", FileNotFoundError, "common has 0 of 4 faces", allow_missing=True)
         assert "name the folder that holds afw, helen/trainset" in message
-
-    def test_no_such_folder(self, tmp_path):
-        self._fails(tmp_path / "no", "train", FileNotFoundError, "no: there is no such folder; name the one that holds")
-
-    def test_a_file_in_place_of_the_folder(self, tmp_path):
-        (tmp_path / "file").write_text("")
-        self._fails(tmp_path / "file", "train", FileNotFoundError, "there is no such folder")
-
-    def test_an_unknown_subset(self, copy):
-        self._fails(copy, "test", ValueError, "no subset 'test'; it has train, common, challenging, full")
 
     def test_a_damaged_annotation(self, copy):
         (copy / "afw/111076519_2.pts").write_text(_pts_text(POINTS[:67]))
         self._fails(copy, "train", ValueError, r"afw/111076519_2.pts: .* 67 points", allow_missing=True)
 
-    def test_two_images_of_one_name(self, copy):
-        _add_face(copy, "ibug/image_003_1", ".png")
-        self._fails(copy, "challenging", ValueError, "image_003_1.png: the same face as image_003_1.JPG; remove one")
-
     def test_more_faces_than_were_shipped(self, copy):
         _add_face(copy, "ibug/image_003_1_mirror")
         self._fails(copy, "challenging", ValueError, "ibug: 3 faces where 300-W has 2; move what is not its own away")
-
-    def test_a_damaged_image_is_named_when_it_is_read(self, copy):
-        (copy / "ibug/image_003_1.JPG").write_bytes(b"")
-        faces = load(copy, "challenging")
-        with pytest.raises(ValueError, match="image_003_1.JPG: the file is empty"):
-            faces[0]
 
 
 class TestValidation:
@@ -316,9 +258,6 @@ class TestValidation:
             assert is_validation(f"afw/{photo}_1") == is_validation(f"afw/{photo}_12") == (photo in kept)
             assert is_validation(f"afw/{photo}_1") == is_validation(f"helen/trainset/{photo}")
 
-    def test_helen_names_keep_their_number(self):
-        assert len({is_validation(f"helen/trainset/100040721_{k}") for k in range(60)}) == 2
-
     def test_a_split_has_every_face_once(self):
         names = tuple(f"helen/trainset/{k}_1" for k in range(300))
         faces = AnnotatedPhotos(names, tuple(Path(name) for name in names), np.zeros((300, 68, 2)), IBUG_68)
@@ -334,15 +273,6 @@ class TestListing:
         code = ibug_300w.main([str(root)])
         return code, capsys.readouterr()
 
-    def test_a_whole_copy(self, copy, capsys):
-        code, printed = self._run(capsys, copy)
-        assert code == 0
-        assert printed.err == ""
-        lines = [line.split() for line in printed.out.splitlines()]
-        assert len(lines) == 15
-        assert lines[0] == ["afw", "2", "of", "2", "faces"]
-        assert lines[8][:4] == ["train", "6", "of", "6"]
-
     def test_a_part_of_it(self, copy, capsys):
         (copy / "ibug").rename(copy / "elsewhere")
         (copy / "lfpw/testset/image_0001.pts").unlink()
@@ -357,14 +287,6 @@ class TestListing:
         ]
         assert faults[3].startswith(f"damaged: {copy / 'afw/111076519_2.pts'}: not a readable .pts file")
         assert len(faults) == 4
-
-    def test_nothing(self, tmp_path, capsys):
-        code, printed = self._run(capsys, tmp_path)
-        assert code == 2
-        assert printed.out == ""
-        assert printed.err == (
-            f"error: {tmp_path}: nothing of 300-W is here; name the folder that holds {', '.join(ibug_300w.PARTS)}\n"
-        )
 
     def test_the_command(self, tmp_path):
         command = [sys.executable, "-m", "datasets.ibug_300w", str(tmp_path / "no")]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from datasets.markups import AFLW_19, IBUG_68, MARKUPS
-from gluon_models import InputSpec, describe, get_model, save_weights
+from gluon_models import InputSpec
 from inference import landmark_detector
 from inference.detectors import BoxCorrection, CorrectedDetector, Detection
 from inference.drawing import REGION_COLOURS, WHITE, draw_faces
-from inference.landmark_detector import LandmarkDetector, LocatedFace, check_image, find_weights
+from inference.landmark_detector import LandmarkDetector, LocatedFace, check_image
 from inference.pipeline import PointPredictor
+from untrained import save_random
 
 SPEC = InputSpec(size=16, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.5, output="points")
 PHOTO = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
@@ -66,19 +67,6 @@ def test_a_corrected_detector_moves_the_points_with_its_box():
     np.testing.assert_allclose(face.points[[0, 9, 18]], [[-6, -6], [39, 39], [84, 84]], atol=1e-4)
 
 
-def test_the_detector_hears_the_name():
-    detector = joined((20, 30, 40, 50))
-    detector(PHOTO, "folder/a.jpg")
-    assert detector.detector.names == ["folder/a.jpg"]
-
-
-def test_eighty_faces_run_in_two_batches():
-    net = Diagonal()
-    boxes = [(x, y, x + 10, y + 10) for x in range(0, 100, 10) for y in range(0, 100, 10) if y < 80]
-    assert len(joined(*boxes, net=net)(PHOTO)) == 80
-    assert net.calls == 2
-
-
 def test_no_face_needs_no_network():
     net = Diagonal()
     detector = joined(net=net)
@@ -118,14 +106,10 @@ def test_a_box_without_area_is_refused(box):
     [
         ("photo.jpg", "is a str: pass the array of datasets.images.read_image"),
         (None, "is a NoneType"),  # what cv2.imread answers for a missing file
-        (PHOTO.tolist(), "is a list"),
         (PHOTO[..., 0], r"is gray, \(80, 120\): make it RGB with np.stack"),
-        (PHOTO[..., :1], r"shape \(80, 120, 1\)"),
         (np.dstack([PHOTO, PHOTO[..., 0]]), r"shape \(80, 120, 4\)"),
-        (PHOTO[None], r"shape \(1, 80, 120, 3\)"),
         (PHOTO[:0], "is empty"),
         (PHOTO / 255, r"is float64: make it uint8; .*\(image \* 255\)"),
-        (PHOTO.astype(np.uint16), "is uint16: make it uint8"),
     ],
     ids=lambda value: value if isinstance(value, str) else "image",
 )
@@ -135,27 +119,10 @@ def test_other_images_are_refused_with_advice(image, advice):
             call(image)
 
 
-def test_the_smallest_image_works():
-    assert len(joined((0, 0, 1, 1))(np.zeros((1, 1, 3), np.uint8))) == 1
-
-
-def test_spoilt_weights_are_named():
-    class Spoilt(Diagonal):
-        def __call__(self, faces):
-            return super().__call__(faces) * np.nan
-
-    with pytest.raises(ValueError, match="weights are damaged"):
-        joined((20, 30, 40, 50), net=Spoilt())(PHOTO)
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    mx.random.seed(0)
-    net = get_model("resnet18_slim", num_landmarks=19)
-    net.initialize(mx.init.Xavier())
-    net(mx.nd.zeros((1, 3, 224, 224)))
     path = tmp_path_factory.mktemp("weights") / "random.params"
-    save_weights(net, path, describe("resnet18_slim", "aflw_19", num_landmarks=19))
+    save_random(path, "resnet18_slim", 19)
     return path
 
 
@@ -176,14 +143,6 @@ def test_from_pretrained_takes_a_shipped_name(weights, monkeypatch):
     assert asked == ["resnet18_slim"]
     (face,) = detector(PHOTO)
     np.testing.assert_array_equal(face.box, [0, 0, 120, 80])
-
-
-def test_wrong_weights_are_refused(weights, tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing.params"):
-        LandmarkDetector.from_pretrained(tmp_path / "missing.params")
-    with pytest.raises(ValueError, match="weights of resnet18_slim, not of resnet50_slim"):
-        LandmarkDetector.from_pretrained(weights, model="resnet50_slim")
-    assert find_weights(str(weights)) == weights
 
 
 # Drawing
@@ -209,7 +168,7 @@ def test_drawing_leaves_the_photo_and_the_rest_of_the_copy_alone():
     np.testing.assert_array_equal(draw_faces(photo, [], IBUG_68), photo)
 
 
-@pytest.mark.parametrize("size", [300, 3000])
+@pytest.mark.parametrize("size", [300, 1500])
 def test_each_landmark_has_its_regions_colour_and_a_dark_rim(size):
     photo = np.full((size + 100, size + 100, 3), 128, np.uint8)
     face = face_at(50, 50, size)
@@ -227,10 +186,10 @@ def test_each_landmark_has_its_regions_colour_and_a_dark_rim(size):
 
 def test_lines_grow_with_the_face():
     shares = []
-    for size in (200, 800, 3200):
+    for size in (200, 600, 1800):
         photo = np.zeros((2 * size, 2 * size, 3), np.uint8)
         shares.append(draw_faces(photo, [face_at(size / 2, size / 2, size)], IBUG_68).any(axis=-1).mean())
-    np.testing.assert_allclose(shares, shares[1], rtol=0.4)  # drawn alike, they would fall to a quarter at each step
+    np.testing.assert_allclose(shares, shares[1], rtol=0.4)  # drawn alike, they would fall to a third at each step
 
 
 @pytest.mark.parametrize("markup", MARKUPS, ids=lambda markup: markup.name)

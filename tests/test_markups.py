@@ -1,7 +1,5 @@
 """Markups against published flip tables, written out here, and against faces drawn by hand, point by point."""
 
-import pickle
-
 import numpy as np
 import pytest
 
@@ -228,12 +226,6 @@ def test_lines_join_neighbours(markup):
         assert np.linalg.norm(np.diff(path, axis=0), axis=1).max() < 4.5
 
 
-def test_names_shared_by_two_markups_mean_the_same_place():
-    for name in ("right_mouth_corner", "left_eye_outer_corner", "nose_tip", "chin", "right_nostril", "upper_lip_top"):
-        assert name in IBUG_68.names
-        assert name in COFW_29.names
-
-
 def test_49_and_51_points_are_those_of_68():
     assert IBUG_51.names == IBUG_68.names[17:]
     assert [name for name in IBUG_51.names if name not in IBUG_49.names] == [
@@ -253,12 +245,6 @@ def test_a_markup_is_found_by_its_number_of_points(markup):
 def test_an_unknown_number_of_points_names_the_known_ones():
     with pytest.raises(ValueError, match=r"no markup has 67 points.* 19, 21, 29, 49, 51, 68, 194$"):
         get_markup(67)
-
-
-def test_a_markup_survives_the_way_to_a_worker_process():
-    copy = pickle.loads(pickle.dumps(IBUG_68))
-    assert copy == IBUG_68
-    assert copy.flip_order == IBUG_68.flip_order
 
 
 def test_a_mirrored_rendered_face_keeps_its_right_side_on_the_right():

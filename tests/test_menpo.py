@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.catalog import load_subset
 from datasets.ibug_300w import write_pts
 from datasets.menpo import load
 
@@ -32,11 +31,6 @@ def test_profiles_are_passed_over(menpo):
     np.testing.assert_allclose(faces[0].points_image, POINTS)
     np.testing.assert_allclose(faces[0].box, [*POINTS.min(0), *POINTS.max(0)])
     assert (faces.expected_count, faces.missing) == (2, ())
-
-
-def test_the_catalogue_has_it_with_its_protocol(menpo):
-    faces, about = load_subset("menpo", str(menpo), "frontal")
-    assert (len(faces), about.expected) == (2, 2)
 
 
 def test_a_photo_without_points_is_named_or_counted(menpo):

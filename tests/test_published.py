@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.metrics import NORMALIZERS
 from evaluation.protocols import PROTOCOLS, get_protocol
-from evaluation.published import CONTEXT, PUBLISHED, QUOTED, WITH_SHAPE_MODEL, find
+from evaluation.published import PUBLISHED, QUOTED, find
 from evaluation.summary import AUC_THRESHOLDS, FAILURE_THRESHOLDS
 
 TABLES = ("Table 1", "Table 2", "Table 3", "Table 4", "Table 5", "Table 6")
@@ -85,10 +85,7 @@ def test_how_many_cells_there_are():
     ("model", "subset", "pupil", "outer_eye"),
     [
         ("resnet18_slim", "common", 6.37, 4.38),
-        ("resnet18_slim", "full", 7.34, 4.98),
-        ("resnet50_slim", "challenging", 10.65, 7.05),
         ("ffld_resnet18", "common", 4.41, 3.18),
-        ("ffld_resnet18", "full", 5.14, 3.66),
         ("ffld_resnet50", "challenging", 7.85, 5.44),
     ],
 )
@@ -97,32 +94,9 @@ def test_the_main_result_of_a_model(model, subset, pupil, outer_eye):
     assert found == {"pupil": pupil, "outer_eye": outer_eye}
 
 
-@pytest.mark.parametrize(
-    ("model", "dataset", "subset", "percent"),
-    [
-        ("resnet18_slim", "aflw", "full", 2.30),
-        ("ffld_resnet50", "aflw", "frontal", 1.42),
-        ("ffld_resnet18", "cofw", "test", 5.45),
-        ("ffld_resnet18", "300vw", "category_3", 7.62),
-    ],
-)
-def test_the_main_result_on_other_data(model, dataset, subset, percent):
-    assert [cell.percent for cell in find(model, dataset, subset)] == [percent]
-
-
 def test_nothing_is_published_on_what_the_papers_leave_out():
     assert find("resnet18_slim", "300w", "helen_test") == []
     assert find("another", "300w", "common") == []
-
-
-def test_what_is_not_known_is_said_to_be_not_known():
-    unknown = [cell for cell in cells("Table 5") if cell.percent == 3.72]
-    assert len(unknown) == 1
-    assert "not known" in unknown[0].method
-    assert "headings" in unknown[0].note
-    assert cells("Table 5", percent=3.66)[0].method == "3 stages, L2/L1/AL"
-    assert all(cell.normalizer == "" and "does not say" in cell.note for cell in cells("Table 4"))
-    assert all("inter-pupil" in cell.note for cell in cells("Table 3"))
 
 
 def test_the_ablations_agree_with_the_main_table():
@@ -176,42 +150,12 @@ def test_normalizers_are_those_that_can_be_measured_or_are_said_not_to_be():
     assert {cell.normalizer for cell in PUBLISHED} <= {*NORMALIZERS, "face_size", ""}
 
 
-@pytest.mark.parametrize(
-    ("dataset", "normalizer"),
-    [
-        ("300w", "outer_eye"),
-        ("300vw", "outer_eye"),
-        ("aflw", "face_size"),
-        ("aflw21", "face_size"),
-        ("aflw2000_3d", "box_geometric"),
-        ("300w_lp_3d", "box_geometric"),
-        ("menpo_3d", "box_geometric"),
-        ("300w_3d", "box_geometric"),
-        ("300vw_3d", "box_geometric"),
-        ("cofw", "pupil"),
-    ],
-)
-def test_what_each_data_set_is_measured_in(dataset, normalizer):
-    protocols = [protocol for (name, _), protocol in PROTOCOLS.items() if name == dataset]
-    assert {protocol.normalizer for protocol in protocols} == {normalizer}
-    assert {protocol.true_boxes for protocol in protocols} == {"listed" if normalizer == "face_size" else "truth"}
-
-
 def test_every_protocol_is_found_by_its_names():
     for (dataset, subset), protocol in PROTOCOLS.items():
         assert get_protocol(dataset, subset) is protocol
         assert protocol.part_of in ("", *(part for _, part in PROTOCOLS))
         assert protocol.failure_threshold in FAILURE_THRESHOLDS
         assert protocol.auc_threshold in AUC_THRESHOLDS
-
-
-def test_normalizers_that_a_figure_may_be_in():
-    """Table 3 says face size, Table 4 an inter-ocular distance; all others are clear."""
-    assert {cell.also for cell in cells("Table 3")} == {("face_size",)}
-    assert {cell.also for cell in cells("Table 4")} == {("outer_eye", "pupil")}
-    assert {cell.also for cell in PUBLISHED if cell.table not in ("Table 3", "Table 4") and cell.paper == "FFLD"} == {
-        ()
-    }
 
 
 def test_every_median_of_lgcn_is_the_papers():
@@ -225,17 +169,6 @@ def test_every_median_of_lgcn_is_the_papers():
         found = [cell for cell in cells("Table 1", "LGCN", method=method) if "lgcn_64" not in cell.model]
         assert [f"{cell.percent:.2f}" for cell in found] == printed, method
         assert found
-
-
-def test_the_medians_of_lgcn_with_and_without_its_shape_model():
-    """LGCN, Table 1: LFPW and HELEN, with outline / without."""
-    for model in ("lgcn_128", "lgcn_64"):
-        for ending, expected in (("", [3.04, 2.34]), (WITH_SHAPE_MODEL, [2.86, 2.21])):
-            found = find(model + ending, "300w", "common")
-            assert [cell.percent for cell in found] == expected
-            assert [cell.without_outline for cell in found] == [False, True]
-            assert {(cell.statistic, cell.normalizer) for cell in found} == {("median", "outer_eye")}
-            assert all(("128 filters" in cell.note) == (model == "lgcn_64") for cell in found)
 
 
 FILES = {
@@ -258,37 +191,6 @@ def test_no_table_of_a_paper_is_left_out():
         printed = set(re.findall(r"^(?:\*\*)?(Table \d)[.:]", text_of(file), re.MULTILINE))
         held = {cell.table for cell in PUBLISHED if cell.paper == paper and cell.table.startswith("Table")}
         assert printed - {"Table 7"} == held, paper
-
-
-def test_the_paper_on_region_resnets_prints_no_figure():
-    text = text_of("region_resnets")
-    assert "Table" not in text
-    assert "%" not in text
-
-
-def test_menpos_normalizer_is_said_to_be_a_reading():
-    menpo = [cell for cell in PUBLISHED if cell.dataset == "menpo"]
-    assert len(menpo) == 2 * 11 - 3 + 2 * 2  # three dashes; "ours", twice, stands for two networks
-    assert all("printed as normalized by the image's size" in cell.note for cell in menpo)
-
-
-def test_newer_systems_are_context_and_never_a_networks_own_figure():
-    figures = {(cell.method, cell.dataset, cell.subset): cell.percent for cell in CONTEXT}
-    assert figures == {
-        ("D-ViT", "300w", "full"): 2.85,
-        ("STAR", "300w", "full"): 2.87,
-        ("STAR", "300w", "common"): 2.52,
-        ("STAR", "300w", "challenging"): 4.32,
-        ("SPIGA", "300w", "private"): 57.27,
-        ("D-ViT", "cofw", "test"): 4.13,
-        ("D-ViT", "wflw", "test"): 3.75,
-    }
-    assert [cell.statistic for cell in CONTEXT if cell.method == "SPIGA"] == ["auc"]
-    assert {cell.normalizer for cell in CONTEXT if cell.dataset == "cofw"} == {"pupil"}
-    assert not any(cell.model for cell in CONTEXT)
-    # 554 common and 135 challenging faces make 689.
-    star = [cell.percent for cell in CONTEXT if cell.method == "STAR"]
-    assert (554 * star[1] + 135 * star[2]) / 689 == pytest.approx(star[0], abs=0.01)
 
 
 def test_an_unknown_protocol_lists_those_there_are():

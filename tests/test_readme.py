@@ -11,9 +11,7 @@ import evaluate
 import export
 import predict
 import train_ffld
-from datasets import ibug_300w
 from gluon_models.weights import SHIPPED_FOLDER, file_sha256
-from report.documents import DETECTOR
 from tools import (
     calibrate_detector,
     calibrate_tracking,
@@ -93,12 +91,6 @@ def test_every_anchor_is_a_heading(document):
         assert page.suffix != ".md" or anchor in headings(page), f"{target}#{anchor}"
 
 
-def test_the_counts_of_300w_are_the_readers():
-    data = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    for part, count in ibug_300w.PARTS.items():
-        assert f"| `{part}/` | {count:,} |" in data
-
-
 @pytest.mark.parametrize("name", sorted(INDEX))
 def test_a_shipped_file_is_the_one_of_its_record(name):
     entry = INDEX[name]
@@ -108,15 +100,6 @@ def test_a_shipped_file_is_the_one_of_its_record(name):
     assert metrics["weights_sha256"] == entry["sha256"]
     run = json.loads((ROOT / entry["run"] / "run.json").read_text(encoding="utf-8"))
     assert run["arguments"]["seed"] == entry["seed"]
-
-
-@pytest.mark.parametrize("name", sorted(INDEX))
-def test_the_diary_has_the_tables_of_what_ships(name):
-    """That their figures are those on record is test_documents.py's."""
-    diary = (RUNS / name / "README.md").read_text(encoding="utf-8")
-    kinds = ["record"] if INDEX[name].get("kind") == DETECTOR else ["record", "scores"]
-    for kind in kinds:
-        assert f"\n<!-- table: {kind} {name} -->\n" in diary, kind
 
 
 @pytest.mark.parametrize("record", sorted(RUNS.glob("*/run.json")), ids=lambda path: path.parent.name)

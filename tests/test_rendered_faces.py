@@ -235,11 +235,6 @@ def test_no_two_pictures_are_alike():
     assert correlation.max() < 0.97
 
 
-def test_rendering_is_fast_enough_to_train_on(idle_seconds):
-    faces = RenderedFaces(100)
-    assert idle_seconds(lambda: faces.render(0)) < 1 / 20
-
-
 def test_command_writes_a_sheet(tmp_path):
     out = tmp_path / "sheet.png"
     assert rendered_faces.main(["--out", str(out), "--count", "3", "--size", "64", "--landmarks"]) == 0

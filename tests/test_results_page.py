@@ -16,9 +16,8 @@ from evaluation.published import CONTEXT
 from evaluation.stress import Curve, Level, make_levels
 from report.outputs import json_bytes
 from report.page import html_table
-from report.plots import MANY_LINES
 from report.results_page import by_subset, render_results, summary_row
-from report.stress import draw_stress, stress_table
+from report.stress import stress_table
 
 NAMES = ("ffld_resnet18", "resnet18_slim")  # smallest error first; the record has them the other way round
 FACE = CONTROLS.space[:68, :2]
@@ -83,11 +82,6 @@ def test_the_first_table_has_a_row_per_network_smallest_error_first(record):
     assert summary_row(entries[0], None)[-2:] == ["", ""]
 
 
-def test_lines_of_a_dozen_networks_differ():
-    assert len(set(MANY_LINES)) == len(MANY_LINES)
-    assert len({colour for colour, _ in MANY_LINES[:12]}) == 12
-
-
 def test_the_levels_of_a_stress_test():
     errors = np.array([[0.02, 0.06, np.nan], [0.10, 0.06, 0.02]])
     first, second = make_levels((0, 5), errors, 0.08)
@@ -97,11 +91,6 @@ def test_the_levels_of_a_stress_test():
     assert 0.02 < low + 1e-9 < 0.06 < high < 0.10 + 1e-9
     table = stress_table([Curve("blur", "Blur", "px", 0, (first, second))])
     assert "| Blur, px | 0: **4.00 (0.0)** | 5: 6.00 (33.3) |" in table
-
-
-def test_a_stress_picture_of_several_networks():
-    curves = {name: [curve("blur", [0.03, 0.1]), curve("jpeg", [0.03, 0.2])] for name in NAMES}
-    assert draw_stress(curves, "error", "title").startswith(b"\x89PNG")
 
 
 class Elements(HTMLParser):

@@ -14,6 +14,7 @@ from datasets.images import write_image
 from datasets.render.faces import RenderedFaces
 from inference import evaluation, quantized
 from inference.quantized import NotQuantizable
+from report.results_page import summary_row
 from tools import results
 
 NAMES = ("resnet18_slim", "resnet18_slim_rendered")
@@ -82,9 +83,10 @@ def test_a_record_is_drawn_again_without_measuring(out, tmp_path, monkeypatch):
 
 
 def test_the_committed_record_is_drawn():
-    files = results.output_files(
-        json.loads((results.ROOT / "docs" / "results" / "results.json").read_text(encoding="utf-8"))
-    )
+    record = results.recorded(results.ROOT / "docs" / "results" / "results.json")
+    assert all(float(summary_row(entry, record["cost"])[1]) > 0 for entry in record["evaluations"])
+    # Drawn of two networks, as a dozen of them take ten seconds.
+    files = results.output_files({**record, "evaluations": record["evaluations"][:2]})
     assert set(files) == {"results.json", "report.html", "ced_300w_helen_test.png", "stress_300w_helen_test.png"}
 
 
@@ -129,11 +131,10 @@ def test_subsets_that_are_there_are_found_and_none_twice(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["--stress-faces", "-1"], "--stress-faces must be at least 0"),
+        (["--stress-faces", "-1"], "--stress-faces: .* from 0"),
         (["--datasets", "300w,lfw"], "--datasets 300w,lfw: choose from 300w"),
-        (["--data", "no/such"], "no/such holds no data set"),
-        (["--record", "none.json"], "none.json"),
-        (["--record", "pyproject.toml"], "Expecting value|no results"),
+        (["--record", "none.json"], "there is no such file"),
+        (["--record", "pyproject.toml"], "not JSON .*name a results.json"),
     ],
 )
 def test_bad_arguments(tmp_path, text, message):

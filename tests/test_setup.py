@@ -100,10 +100,6 @@ def test_device_follows_nvidia_smi_unless_named(clone, smi, arguments, expected)
     assert re.findall(r"--requirement (\S+)", planned) == [expected]
 
 
-def test_unknown_device_is_refused(clone):
-    assert "DEVICE=tpu is neither cpu nor gpu" in run_make(clone, "setup", "DEVICE=tpu").stderr
-
-
 def test_newest_working_python_builds_the_environment(clone):
     write_program(clone / "bin", "python3.11", "#!/bin/sh\necho 'pyenv: python3.11: command not found' >&2\nexit 127\n")
     write_python(clone / "bin", "python3.10", "3.10", ensurepip=1)
@@ -114,7 +110,7 @@ def test_newest_working_python_builds_the_environment(clone):
     assert (clone / "log").read_text().splitlines()[0] == "venv by 3.9"
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13", "3.7", "2.7"])
+@pytest.mark.parametrize("version", ["3.12", "3.7"])
 def test_unsuitable_python_is_one_line_and_builds_nothing(clone, version):
     write_python(clone / "bin", "python3", version)
     done = run_make(clone, "test")
@@ -172,11 +168,6 @@ def test_real_data_tests_need_a_folder(clone):
     assert run_make(clone, "test-data", "FACE_DATA=here").returncode == 0
 
 
-def test_help_lists_every_command(clone):
-    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
-    assert re.findall(r"^make (\S+) ", run_make(clone).stdout, re.MULTILINE) == phony
-
-
 @pytest.mark.parametrize(("failing", "calls"), [("none", "lint\ntest\n"), ("lint", "lint\n"), ("test", "lint\ntest\n")])
 def test_ci_runs_lint_then_tests_and_fails_with_them(tmp_path, failing, calls):
     write_program(tmp_path, "make", f'#!/bin/sh\necho "$1" >> "{tmp_path}/calls"\n[ "$1" != {failing} ]\n')
@@ -199,14 +190,14 @@ def smi(tmp_path, monkeypatch):
     return install
 
 
-@pytest.mark.parametrize("capability", ["5.0", "6.1", "7.5", "8.0", "8.9"])
+@pytest.mark.parametrize("capability", ["5.0", "8.9"])
 def test_cards_of_the_wheel_fit(smi, capability, capsys):
     smi(f"NVIDIA Card, with a comma, {capability}\\n")
     assert cuda.card_problems() == []
     assert f"card: NVIDIA Card, with a comma, compute capability {capability}: fits" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("capability", "word"), [("9.0", "newer"), ("12.0", "newer"), ("3.5", "older")])
+@pytest.mark.parametrize(("capability", "word"), [("9.0", "newer"), ("3.5", "older")])
 def test_cards_out_of_the_wheels_range_are_named(smi, capability, word):
     smi(f"NVIDIA Card, {capability}\\n")
     (problem,) = cuda.card_problems()
@@ -317,14 +308,6 @@ def test_nvidias_wheels_are_found_by_file_name(tmp_path, monkeypatch):
     assert found == {"libcudnn.so.8": "libcudnn.so.8", compiler: compiler, "libnvrtc.so": compiler}
 
 
-def test_system_libraries_have_stand_ins_where_the_system_lacks_them(tmp_path, monkeypatch):
-    (tmp_path / "pykdtree.libs").mkdir()
-    (tmp_path / "pykdtree.libs/libgomp-1a2b.so.1.0.0").touch()
-    monkeypatch.setattr(cuda, "resolve", lambda library: {"libgomp.so.1": None, "libquadmath.so.0": Path("there")})
-    stand_ins = cuda.bundled_libraries(tmp_path / "mxnet")
-    assert stand_ins == {"libgomp.so.1": tmp_path / "pykdtree.libs/libgomp-1a2b.so.1.0.0"}
-
-
 @pytest.mark.parametrize("name", sorted(cuda.BUNDLED))
 def test_installed_wheels_carry_the_stand_ins(name):
     assert list(cuda.package_folder("mxnet").parent.glob(cuda.BUNDLED[name]))
@@ -332,13 +315,6 @@ def test_installed_wheels_carry_the_stand_ins(name):
 
 def test_installed_mxnet_and_opencv_find_everything_but_the_driver():
     assert cuda.library_problems() == []
-
-
-def test_absent_package_is_one_line():
-    with pytest.raises(
-        FileNotFoundError, match="no_such_package is not installed for .*pip install -r requirements.txt"
-    ):
-        cuda.package_folder("no_such_package")
 
 
 def test_probe_computes():

@@ -9,7 +9,6 @@ from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from gluon_models.lgcn.network import LGCN, SPEC, dense_kernel
 from inference.ensembles import AugmentedPredictor, DropoutEnsemble
-from inference.pipeline import PointPredictor
 from inference.shape_model import (
     ShapeFitter,
     fit_shapes,
@@ -19,6 +18,7 @@ from inference.shape_model import (
     shape_model_beside,
     training_shapes,
 )
+from untrained import start_lively
 
 SIDE = 96
 
@@ -104,7 +104,7 @@ class TestModel:
         (tmp_path / "text.npz").write_text("no")
         np.savez(tmp_path / "other.npz", mean=np.zeros((68, 3)), components=np.zeros((2, 68, 2)), deviations=np.ones(2))
         for name in ("text.npz", "other.npz"):
-            with pytest.raises(ValueError, match="holds no shape model"):
+            with pytest.raises(ValueError, match="name the .npz that training wrote"):
                 load_shape_model(tmp_path / name)
         with pytest.raises(ValueError, match="12 complete shapes are too few"):
             fit_shapes(np.concatenate([np.random.RandomState(0).normal(0, 1, (12, 5, 2)), np.full((9, 5, 2), np.nan)]))
@@ -184,10 +184,6 @@ class TestFit:
         faint = ShapeFitter(model)(0.005 * true_maps(shapes[50]))
         assert np.linalg.norm(faint.points - shapes[50], axis=1).mean() < 5
 
-    def test_a_face_takes_less_than_5_milliseconds(self, model, shapes, idle_seconds):
-        maps, fitter = true_maps(shapes[55]), ShapeFitter(model)
-        assert idle_seconds(lambda: fitter(maps)) < 0.005
-
 
 def test_the_shape_model_of_some_weights_lies_beside_them(tmp_path):
     weights = tmp_path / "best.params"
@@ -245,22 +241,9 @@ class TestAnswersTogether:
         net.initialize()
         faces = mx.nd.random.uniform(-0.1, 0.1, (1, 1, 16, 16))
         net(faces)
-        for parameter in net.collect_params().values():
-            if parameter.name.endswith("weight"):
-                inputs = np.prod(parameter.shape[1:])
-                parameter.set_data(mx.nd.random.normal(0, 10 * np.sqrt(2 / inputs), parameter.shape))
+        start_lively(net)
         net.hybridize()
         faces = mx.nd.tile(faces, (60, 1, 1, 1))  # the copies drop other units
         one, ten = (DropoutEnsemble(net, answers)(faces).asnumpy().std(axis=0).mean() for answers in (1, 10))
         assert one > 1e-4
         assert ten / one == pytest.approx(np.sqrt(0.1), rel=0.3)
-
-    def test_the_predictor_takes_it_in_the_networks_place(self):
-        net = LGCN(num_landmarks=2, filters=4)
-        net.initialize()
-        crops = np.random.RandomState(0).randint(0, 256, (3, 96, 96, 3)).astype(np.uint8)
-
-        def peaks(faces):
-            return DropoutEnsemble(net, 2)(faces) + mx.nd.arange(96).reshape((1, 1, 1, 96)) / 96
-
-        assert PointPredictor(peaks, SPEC)(crops).shape == (3, 2, 2)

@@ -1,7 +1,6 @@
 """tools/ship.py: what enters weights/ and docs/, and what is refused."""
 
 import json
-import re
 import shlex
 
 import mxnet as mx
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from gluon_models import file_sha256
-from tools import evaluate_detector, ship
+from tools import ship
 
 COMMAND = "{run}/train_x.py --model m --init {init} --data {run}/photos --gpus none --out {run}"
 
@@ -253,24 +252,3 @@ def test_a_detector_whose_evaluations_are_of_two_files_is_refused(tmp_path, root
     with pytest.raises(ValueError, match="the evaluation is not of"):
         ship.main(detector_text(run, root, first, third))
     assert [path.name for path in root.rglob("*") if path.is_file()] == ["index.json"]
-
-
-def test_a_landmark_network_has_one_evaluation(tmp_path, root):
-    run = make_run(tmp_path / "run", "")
-    results = make_results(tmp_path / "eval", file_sha256(run / "best.params"))
-    with pytest.raises(ValueError, match="with one evaluation, and one by"):
-        ship.main([*ship_argv(run, results, root), "--results", str(results)])
-
-
-def test_the_detectors_ledger_has_commands_that_parse():
-    page = (ship.ROOT / "docs" / "face_detector.md").read_text(encoding="utf-8")
-    for name, parse in (("ship", ship.parse), ("evaluate_detector", evaluate_detector.parse)):
-        commands = re.findall(rf"^python -m tools\.{name} (.*)", page, re.MULTILINE)
-        assert len(commands) > 1
-        for command in commands:
-            parse(shlex.split(command, comments=True))
-
-
-def test_what_is_missing_is_said():
-    with pytest.raises(ValueError, match="--results is missing"):
-        ship.main(["run", "--name", "m"])

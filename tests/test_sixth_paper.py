@@ -11,6 +11,7 @@ from matplotlib import cbook
 import evaluate
 import export
 import predict
+from datasets import catalog
 from engine import timing
 from gluon_models import get_model, registry
 from tools import benchmark
@@ -90,6 +91,7 @@ def script(tmp_path, monkeypatch):
 
 def test_an_invented_paper_goes_the_whole_way(script, monkeypatch, capsys):
     run, out = script / "run", script / "out"
+    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
     trainings = find_trainings(script)
     assert list(trainings) == ["meanfield"]
     small = "--rendered-count 12 --batch-size 6 --epochs 2 --workers 0 --sharpness 2".split()

@@ -10,13 +10,8 @@ import train_ffld
 import train_hourglass
 import train_lgcn
 import train_regions
-from common import cli
-from datasets.markups import get_markup
-from gluon_models import get_model
-from gluon_models.__main__ import summarize
 from tools import study
 
-CELLS = (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
 TINY = study.Study(
     "tiny", "somewhere", "train_x.py --model m", (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
 )
@@ -100,59 +95,15 @@ def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / "tiny.json").read_text())["unit"] == "px²"
 
 
-def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, capsys):
+def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, refused):
     stub_trainings(nme_of, fails=["recipe-0"])
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]))
-    assert stopped.value.code == 2
-    assert "cell 'B' with seed 0 failed" in capsys.readouterr().err
+    refused(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]), "cell 'B' with seed 0 failed")
     assert study.result_of(tmp_path / "loss_a-0") == 0.04
 
 
 def test_seeds_are_numbers(tmp_path):
     with pytest.raises(ValueError, match="--seeds a: give numbers"):
         study.main(["ffld_losses", "--seeds", "a", "--out", str(tmp_path)])
-
-
-@pytest.mark.parametrize("name", ["ffld_losses", "ffld_gradients"])
-def test_the_cells_of_ffld_are_commands_it_takes_at_one_budget(name):
-    found = study.STUDIES[name]
-    budgets = set()
-    for cell in found.cells:
-        script, *text = study.run_command(found, cell, 0, ["--data", "d"], Path("nowhere"))
-        assert script == "train_ffld.py"
-        settings, recipe, _ = train_ffld.TRAINING.parse(text)
-        budgets.add(
-            (
-                recipe.epochs,
-                recipe.batch_size,
-                recipe.learning_rate,
-                recipe.rotation_degrees,
-                settings.init,
-                settings.baseline,
-            )
-        )
-    assert len(budgets) == 1
-    # FFLD, Tables 5 and 6: the best cell of both is the whole method's.
-    assert min(cell.published for cell in found.cells if cell.published) == 3.66
-
-
-def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
-    found = study.STUDIES["hourglass"]
-    budgets, networks = set(), []
-    for cell in found.cells:
-        further = ["--data", "d", "--backbone-weights", "zoo.params"]
-        script, *text = study.run_command(found, cell, 0, further, Path("nowhere"))
-        assert script == "train_hourglass.py"
-        settings, recipe, _ = train_hourglass.TRAINING.parse(text)
-        budgets.add((recipe, settings.backbone_weights))
-        networks.append(train_hourglass.TRAINING.describe_network(settings, recipe, get_markup(68)).overrides)
-    assert len(budgets) == 1
-    switched = [(each.pop("block"), each.pop("skip")) for each in networks]
-    assert switched == [("lambda", "conv"), ("lambda_fixed", "conv"), ("original", "conv"), ("lambda", "residual")]
-    assert networks == 4 * networks[:1]
-    assert (networks[0]["stacks"], networks[0]["channels"], networks[0]["frozen_stages"]) == (2, 128, 3)
-    assert {cell.published for cell in found.cells} == {None}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +125,9 @@ def test_the_cells_of_the_hourglass_differ_in_block_or_branch_alone():
             {"rotation_degrees", "shear_fraction", "flip_probability", "brightness_fraction"},
         ),
         ("deeppose_split", train_deeppose.TRAINING, {"split"}),
+        ("ffld_losses", train_ffld.TRAINING, {"loss"}),
+        ("ffld_gradients", train_ffld.TRAINING, {"map_gradient", "location_gradient"}),
+        ("hourglass", train_hourglass.TRAINING, {"block", "skip"}),
     ],
 )
 def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, switched):
@@ -186,12 +140,3 @@ def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, s
     differing = {key for one in settings for key in one if one[key] != settings[0].get(key)}
     assert differing == switched
     assert len({study.folder_name(cell, 0) for cell in found.cells}) == len(found.cells)
-
-
-def test_the_size_of_the_reduced_hourglass_is_the_ledgers():
-    ledger = (study.ROOT / "docs" / "hourglass.md").read_text(encoding="utf-8")
-    for settings, size in (({}, "963,996"), ({"block": "original"}, "631,176"), ({"skip": "residual"}, "1,106,340")):
-        net = get_model("hourglass_resnet50", stacks=2, channels=128, **settings)
-        rows = summarize(net, (1, 3, 256, 256), depth=2)
-        assert sum(row.parameters for row in rows) - 1_448_448 == int(size.replace(",", ""))
-        assert size in ledger

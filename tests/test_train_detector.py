@@ -93,7 +93,6 @@ def test_whole_photos_of_afw_test_the_detector():
     ("text", "message"),
     [
         (["--more", "face_boxes"], "--more face_boxes: write NAME=DIR with one of"),
-        (["--more", "cofw=DIR"], "--more cofw=DIR: write NAME=DIR"),
         (["--dataset", "fddb"], "--dataset fddb needs its folder: pass --data DIR"),
         (["--dataset", "face_boxes", "--data", "missing"], "missing: has no folder 'annotations'"),
         ([*SMALL, "--batch-size", "3"], "2 training photos do not fill a batch of 3"),

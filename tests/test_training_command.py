@@ -23,24 +23,9 @@ def parse(*text):
     return LINE.parse(["--out", "o", *text])
 
 
-def test_the_defaults_are_the_papers():
-    recipe = parse().recipe
-    # FFLD, Sec. 6.6.
-    assert (recipe.epochs, recipe.learning_rate, recipe.decay_factor, recipe.decay_epochs) == (350, 1e-4, 0.3, 50)
-    assert (recipe.batch_size, recipe.weight_decay, recipe.schedule) == (64, 5e-4, "step")
-    assert (recipe.scale_fraction, recipe.shift_fraction, recipe.rotation_degrees) == (0.2, 0.1, 20.0)
-
-
 def test_an_option_changes_one_value_of_the_named_recipe():
     recipe = parse("--recipe", "cpu", "--lr", "0.5", "--photometric", "off").recipe
     assert recipe == replace(CPU_RECIPE, learning_rate=0.5, photometric=False)
-
-
-def test_help_shows_every_recipes_value_and_unit():
-    text = " ".join(LINE.make_parser().format_help().split())
-    assert "--lr RATE initial learning rate (paper 0.0001, cpu 0.001)" in text
-    assert "in degrees (paper 20.0, cpu 30.0)" in text
-    assert "--epochs EPOCHS passes over the training set (paper 350 [aflw 56], cpu 240)" in text
 
 
 def test_a_new_field_of_a_recipe_is_an_option_and_a_field_that_is_none_has_none():
@@ -63,7 +48,7 @@ def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
     assert "rendered faces" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", [["--epochs", "0"], ["--batch-size", "0"], ["--workers", "-1"]])
+@pytest.mark.parametrize("text", [["--epochs", "0"], ["--workers", "-1"]])
 def test_numbers_that_cannot_be_are_refused(text):
     with pytest.raises(ValueError, match=f"{text[0]} must be at least"):
         parse(*text)
@@ -74,11 +59,11 @@ def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
         LINE.parse([])
     settings = LandmarkSettings(out=str(tmp_path))
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match="it finished no epoch, remove it"):
-        training.start_folder(settings)
+    with pytest.raises(ValueError, match="it finished no epoch, remove it"), training.start_folder(settings):
+        pass
     (tmp_path / "last.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="continue it with --resume"):
-        training.start_folder(settings)
+    with pytest.raises(ValueError, match="continue it with --resume"), training.start_folder(settings):
+        pass
 
 
 def test_resume_takes_the_runs_own_settings_but_for_the_machine(tmp_path, monkeypatch):

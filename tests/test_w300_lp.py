@@ -100,26 +100,6 @@ class TestW300Lp:
         assert folders == ["AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip"]
         assert not any("Flip" in name for name in faces.names)
 
-    def test_the_folder_around_it(self, lp):
-        (lp / "300W_LP").mkdir()
-        for name in (*w300_lp.PARTS, "landmarks"):
-            (lp / name).rename(lp / "300W_LP" / name)
-        assert len(load(lp)) == 8
-
-    def test_a_subset_of_faces(self, lp):
-        some = load(lp).subset(np.array([5, 0]))
-        assert some.names == ("IBUG/IBUG_image_0001_1", "AFW/AFW_image_0001_0")
-        assert some.expected_count == len(some) == 2
-        assert some[1].name == "AFW/AFW_image_0001_0"
-
-    def test_other_files_are_left_alone(self, lp):
-        for name in ("AFW/Thumbs.db", "AFW/._AFW_image_0001_0.jpg", "landmarks/AFW/._AFW_image_0001_0_pts.mat"):
-            (lp / name).write_text("not a face")
-        assert len(load(lp)) == 8
-
-    def test_points_that_there_are_not(self, lp):
-        _fails(ValueError, "300W-LP has no points '4d'; it has 2d, 3d", load, lp, "4d")
-
     def test_training_asks_for_the_mirrored_half_and_names_the_folders_that_lack_it(self, lp):
         for part in w300_lp.PARTS:
             shutil.rmtree(lp / f"{part}_Flip")
@@ -148,10 +128,6 @@ class TestW300Lp:
             "LFPW: LFPW_image_0001_1_pts.mat has no image",
         )
         _fails(FileNotFoundError, "has 6 of 8 faces .*; and 1 more", load, lp)
-
-    def test_more_faces_than_were_shipped(self, lp):
-        _add_lp(lp, "AFW", "AFW_image_0001_2")
-        _fails(ValueError, "AFW: 3 faces where 2 were shipped; move what", load, lp, allow_missing=True)
 
     def test_nothing_at_all(self, tmp_path):
         _fails(FileNotFoundError, "has 0 of 61225 faces .*: name the folder", load, tmp_path, allow_missing=True)
@@ -202,20 +178,6 @@ class TestAflw2000:
         groups = {name: list(numbers) for name, numbers in yaw_groups(yaw).items()}
         assert groups == {"0-30": [0, 1, 7], "30-60": [2, 3], "60-90": [4, 5]}
 
-    def test_the_folder_around_it(self, aflw):
-        inner = aflw / "AFLW2000"
-        inner.mkdir()
-        for path in aflw.glob("image*"):
-            path.rename(inner / path.name)
-        assert len(load_aflw2000(aflw)) == 3
-
-    def test_missing_faces(self, aflw):
-        (aflw / "image00004.mat").unlink()
-        message = _fails(FileNotFoundError, "AFLW2000-3D has 2 of 3 faces", load_aflw2000, aflw)
-        assert "image00004.jpg has no image00004.mat" in message
-        faces = load_aflw2000(aflw, allow_missing=True)
-        assert (len(faces), faces.expected_count, len(faces.missing)) == (2, 3, 2)
-
     def test_a_damaged_annotation(self, aflw):
         savemat(aflw / "image00004.mat", {key: value for key, value in _aflw_fields().items() if key != "Pose_Para"})
         _fails(ValueError, "image00004.mat: .* has no field 'Pose_Para'", load_aflw2000, aflw)
@@ -223,12 +185,6 @@ class TestAflw2000:
         assert np.isnan(faces.yaw).tolist() == [False, True, False]
         assert np.isnan(faces.points).any(axis=(1, 2)).tolist() == [False, True, False]
         with pytest.raises(ValueError, match="has no field 'Pose_Para'"):
-            faces[1]
-
-    def test_a_damaged_image_is_named_when_it_is_read(self, aflw):
-        (aflw / "image00004.jpg").write_bytes(b"")
-        faces = load_aflw2000(aflw)
-        with pytest.raises(ValueError, match="image00004.jpg: the file is empty"):
             faces[1]
 
 
@@ -242,11 +198,10 @@ class TestReadMat:
         ("data", "reason"),
         [
             (b"", "it is empty"),
-            (b"1 2 3\n", "cut short or not of MATLAB's version 5"),
             (b"version: 1\nn_points: 68\n" * 20, "cut short or not of MATLAB's version 5"),
             (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400), "version 5 .*v7.3"),
         ],
-        ids=["empty", "short text", "text", "version 7.3"],
+        ids=["empty", "text", "version 7.3"],
     )
     def test_what_is_no_mat_file(self, tmp_path, data, reason):
         (tmp_path / "a.mat").write_bytes(data)
@@ -280,13 +235,12 @@ class TestReadMat:
         ("name", "value", "reason"),
         [
             ("pt3d_68", np.zeros((3, 67)), r"its field pt3d_68 is \(3, 67\), not \(3, 68\)"),
-            ("pt3d_68", np.zeros((2, 68)), r"its field pt3d_68 is \(2, 68\), not \(3, 68\)"),
             ("pt3d_68", np.where(np.arange(204).reshape(3, 68) == 9, np.nan, 1), "pt3d_68 has values that are not fin"),
             ("pt3d_68", np.full((3, 68), np.inf), "pt3d_68 has values that are not finite"),
-            ("pt3d_68", np.full((3, 68), 1j), "pt3d_68 has values that are not finite"),
+            ("pt3d_68", np.full((3, 68), 1j), "an array of class 6, or of complex numbers"),
             ("pt3d_68", "face", r"its field pt3d_68 is \(1,\), not"),
             ("Pose_Para", np.zeros((1, 6)), r"its field Pose_Para is \(1, 6\), not \(1, 7\)"),
-            ("Pose_Para", {"yaw": 3.0}, r"its field Pose_Para is \(1, 1\), not \(1, 7\)"),
+            ("Pose_Para", {"yaw": 3.0}, "an array of class 2"),
         ],
     )
     def test_a_field_that_is_not_what_it_must_be(self, tmp_path, name, value, reason):

@@ -3,6 +3,9 @@
 import mxnet as mx
 import numpy as np
 
+from datasets.markups import get_markup
+from gluon_models import describe, get_model, save_weights
+
 
 def draw(shape, seed, low=-1.0, high=1.0):
     """Random numbers, float32."""
@@ -29,3 +32,15 @@ def start_lively(net, seed=0, gain=10.0):
         if parameter.name.endswith("weight"):
             inputs = np.prod(parameter.shape[1:])
             parameter.set_data(mx.nd.random.normal(0, gain * np.sqrt(2 / inputs), parameter.shape))
+
+
+def save_random(path, model, num_landmarks=68, change=lambda net: None, **settings):
+    """Saves a network at its random start, after `change(net)`; returns the network."""
+    info = describe(model, get_markup(num_landmarks).name, num_landmarks=num_landmarks, **settings)
+    mx.random.seed(5)
+    net = get_model(info.model, **info.overrides)
+    net.initialize(mx.init.Xavier())
+    net(mx.nd.zeros((1, len(info.spec.mean), info.spec.size, info.spec.size)))
+    change(net)
+    save_weights(net, path, info)
+    return net

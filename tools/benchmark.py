@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +38,7 @@ from datasets.loader import Batch, Loader
 from datasets.markups import IBUG_68
 from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
+from datasets.workers import run_alone
 from engine import devices as processors
 from engine.fit import Objective
 from engine.record import git_state, versions
@@ -86,12 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(__doc__)
     models = f"a network, or {ALL}: " + ", ".join(list_models())
     parser.add_argument("--model", choices=(*list_models(), ALL), default="resnet18_slim", metavar="NAME", help=models)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare faces")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument(
+        "--workers", type=cli.count_or_none, default=os.cpu_count(), help="processes that prepare faces"
+    )
+    parser.add_argument("--seconds", type=cli.positive, default=10.0, help="length of each measurement")
+    parser.add_argument("--json", metavar="FILE", type=cli.path, help="write the figures to this file, too")
     steps = "training by this recipe alone (see above); cpu is what else is measured here by"
     parser.add_argument("--recipe", choices=("cpu", "paper"), default="cpu", help=steps)
-    parser.add_argument("--steps", type=int, default=30, help="steps that --recipe paper measures")
+    parser.add_argument("--steps", type=cli.count, default=30, help="steps that --recipe paper measures")
     parser.add_argument("--peers", action="store_true", help="compare with PyTorch, FAN and dlib instead")
     cli.add_device_arguments(parser)
     return parser
@@ -261,11 +262,10 @@ def measure_recipes(models: Sequence[str], steps: int, setting: Setting) -> dict
 
 def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """Calls a function in a process that does nothing else; {"missing": why} where the system ended it."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure, *arguments).result()
-        except BrokenProcessPool:
-            return {"missing": "the system ended the process, most likely for want of memory"}
+    try:
+        return run_alone(measure, *arguments)
+    except BrokenProcessPool:
+        return {"missing": "the system ended the process, most likely for want of memory"}
 
 
 def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: float) -> dict[str, Any]:
@@ -359,8 +359,8 @@ def machine(setting: Setting) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures the networks that the command line names."""
     arguments = make_parser().parse_args(argv)
-    if arguments.workers < 0 or not arguments.seconds > 0:
-        raise ValueError("--workers must be at least 0 and --seconds more than 0")
+    if arguments.json:
+        cli.output_file(arguments.json)
     setting = Setting(arguments.seconds, arguments.workers, arguments.gpus, arguments.seed)
     ctx, values = processors.contexts(setting.gpus)[0], machine(setting)
     if arguments.peers:
@@ -368,7 +368,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(processors.idle_cores_advice([ctx]) or "MXNet works on all cores")
     load = values["load_average_at_start"]
     print(f"{os.cpu_count()} processors, load average {load} at the start, {setting.workers} workers, network on {ctx}")
-    with tempfile.TemporaryDirectory() as folder:
+    kept = f"nothing is written to {arguments.json}" if arguments.json else "the figures above stand"
+    with tempfile.TemporaryDirectory() as folder, cli.says_what_is_kept(lambda: kept):
         photos = write_photos(Path(folder), setting.seed)
         if arguments.peers:
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from common import cli
 from common.files import write_text
+from common.readers import read_json
 from datasets.catalog import training_pair
 from datasets.faces import FaceDataset
 from engine import devices
@@ -74,15 +75,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--detector", choices=DETECTORS, default="haar", help="detector to calibrate")
-    parser.add_argument("--detector-weights", metavar="FILE", help="weights of faster_rcnn (default: the shipped ones)")
-    parser.add_argument("--data", metavar="DIR", required=True, help="folder of 300-W")
+    parser.add_argument(
+        "--detector-weights", metavar="FILE", type=cli.path, help="weights of faster_rcnn (default: the shipped ones)"
+    )
+    parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")
-    parser.add_argument("--max-faces", type=int, default=0, help="faces of each part, evenly spread; 0 for all")
+    parser.add_argument(
+        "--max-faces", type=cli.count_or_none, default=0, help="faces of each part, evenly spread; 0 for all"
+    )
     parser.add_argument("--model", default="ffld_resnet18", help="landmark network of the comparison, by name or file")
     out = (
         f"JSON file of corrections to update, such as inference/{CORRECTIONS_FILE.name}; without it nothing is written"
     )
-    parser.add_argument("--out", metavar="FILE", help=out)
+    parser.add_argument("--out", metavar="FILE", type=cli.path, help=out)
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 
@@ -171,24 +176,23 @@ def write_correction(path: Path, name: str, measured: Measured, command: str) ->
     Raises:
         ValueError: the file is there and holds no corrections.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        entries[name] = {
-            "correction": {key: round(value, 3) for key, value in measured.correction._asdict().items()},
-            "interquartile_range": [round(float(value), 3) for value in measured.spread],
-            "faces": measured.faces,
-            "missed": measured.missed,
-            "measured_on": "300-W training faces of HELEN and LFPW without those of validation",
-            "command": command,
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: this is no file of box corrections; name another with --out") from error
+    entries = read_json(path, "this is no file of box corrections; name another with --out") if path.is_file() else {}
+    entries[name] = {
+        "correction": {key: round(value, 3) for key, value in measured.correction._asdict().items()},
+        "interquartile_range": [round(float(value), 3) for value in measured.spread],
+        "faces": measured.faces,
+        "missed": measured.missed,
+        "measured_on": "300-W training faces of HELEN and LFPW without those of validation",
+        "command": command,
+    }
     write_text(path, json.dumps(entries, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures as the command line says."""
     arguments = parse(argv)
+    if arguments.out:
+        cli.output_file(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
     detector = make_detector(arguments.detector, arguments.detector_weights, context)
     train, validation = load_parts(arguments.data, arguments.allow_missing, arguments.max_faces)

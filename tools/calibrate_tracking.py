@@ -59,11 +59,13 @@ class Measured(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", required=True, help="folder of 300-W")
+    parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")
-    parser.add_argument("--photos", metavar="DIR", required=True, help="folder of photos with all faces annotated")
+    parser.add_argument(
+        "--photos", metavar="DIR", type=cli.path, required=True, help="folder of photos with all faces annotated"
+    )
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="landmark networks, by name or file")
-    parser.add_argument("--count", type=int, default=100, help="number of faces, and of background boxes")
+    parser.add_argument("--count", type=cli.count, default=100, help="number of faces, and of background boxes")
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 

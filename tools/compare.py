@@ -7,7 +7,6 @@ comparison.png.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Sequence
 
 from common import cli
@@ -17,11 +16,11 @@ from report.compare import compare_systems, format_comparison, read_scored, writ
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("first", metavar="A", type=Path, help="a folder that evaluate.py wrote")
-    parser.add_argument("second", metavar="B", type=Path, help="another one, of the same faces")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the files")
-    parser.add_argument("--list", type=int, default=10, metavar="N", help="faces listed at each end")
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling and the permutation test")
+    parser.add_argument("first", metavar="A", type=cli.file_path, help="a folder that evaluate.py wrote")
+    parser.add_argument("second", metavar="B", type=cli.file_path, help="another one, of the same faces")
+    parser.add_argument("--out", metavar="DIR", type=cli.file_path, help="folder for the files")
+    parser.add_argument("--list", type=cli.count_or_none, default=10, metavar="N", help="faces listed at each end")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of the resampling and the permutation test")
     return parser.parse_args(argv)
 
 
@@ -32,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ValueError, FileNotFoundError: folders that cannot be compared.
     """
     arguments = parse(argv)
+    if arguments.out:
+        cli.output_folder(arguments.out)
     first, second = read_scored(arguments.first), read_scored(arguments.second)
     comparison = compare_systems(first, second, arguments.seed)
     print(format_comparison(comparison, arguments.list))

@@ -29,7 +29,7 @@ def rewrite(root: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Rewrites the documents."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=cli.file_path, default=ROOT, help=argparse.SUPPRESS)
     rewrite(parser.parse_args(argv).root)
     return 0
 

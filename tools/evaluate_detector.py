@@ -56,15 +56,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("--detector", choices=DETECTORS, action="append", help="may be repeated (default: both)")
-    parser.add_argument("--weights", metavar="FILE", help="of faster_rcnn (default: the shipped ones)")
-    parser.add_argument("--nms", type=float, default=0.3, help="IoU at which the lower-scoring box is dropped")
+    parser.add_argument("--weights", metavar="FILE", type=cli.path, help="of faster_rcnn (default: the shipped ones)")
+    parser.add_argument("--nms", type=cli.fraction, default=0.3, help="IoU at which the lower-scoring box is dropped")
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0], help="pts: photos with landmark files")
-    parser.add_argument("--data", metavar="DIR", required=True, help="folder of the data set")
+    parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of the data set")
     parser.add_argument("--part", choices=(*PARTS, "all"), default="held_out", help="part of the photos")
     parser.add_argument("--title", metavar="TEXT", help="names the photos in tables (default: data set and part)")
-    parser.add_argument("--least-score", type=float, default=LEAST_SCORE, help="of faster_rcnn, to read recall at")
-    parser.add_argument("--max-photos", type=int, default=0, help="measure on the first N photos; 0 for all")
-    parser.add_argument("--out", metavar="DIR", help="folder for metrics.json")
+    parser.add_argument(
+        "--least-score", type=cli.fraction, default=LEAST_SCORE, help="of faster_rcnn, to read recall at"
+    )
+    parser.add_argument(
+        "--max-photos", type=cli.count_or_none, default=0, help="measure on the first N photos; 0 for all"
+    )
+    parser.add_argument("--out", metavar="DIR", type=cli.path, help="folder for metrics.json")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.detector = arguments.detector or list(DETECTORS)
@@ -169,6 +173,8 @@ def what_made_it(
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures as the command line says."""
     arguments = parse(argv)
+    if arguments.out:
+        cli.output_folder(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
     weights = find_weights(arguments)
     photos = load_photos(arguments)

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import cli
-from common.files import make_folder, write_text
+from common.files import write_text
 from datasets.geometry import landmark_box
 from datasets.render.video import RenderedVideo
 from engine import devices
@@ -56,15 +56,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("--model", default="ffld_resnet18", help="landmark network, by name or file")
     parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help="face detector")
-    parser.add_argument("--frames", type=int, default=100, help="length of the video in frames")
-    parser.add_argument("--faces", type=int, default=2, help="faces per frame")
-    parser.add_argument("--side", type=int, default=320, help="side of each face's part of the frame, pixels")
-    parser.add_argument("--rate", type=float, default=25.0, help="frames per second of the video")
-    parser.add_argument("--period", type=float, default=4.0, help="seconds of one to-and-fro movement of a face")
-    parser.add_argument("--redetect", type=int, default=REDETECT, help="frames between two searches for new faces")
+    parser.add_argument("--frames", type=cli.count, default=100, help="length of the video in frames")
+    parser.add_argument("--faces", type=cli.count, default=2, help="faces per frame")
+    parser.add_argument("--side", type=cli.count, default=320, help="side of each face's part of the frame, pixels")
+    parser.add_argument("--rate", type=cli.positive, default=25.0, help="frames per second of the video")
+    parser.add_argument("--period", type=cli.positive, default=4.0, help="seconds of one to-and-fro movement of a face")
+    parser.add_argument(
+        "--redetect", type=cli.count, default=REDETECT, help="frames between two searches for new faces"
+    )
     hertz = "smoothing cutoffs to compare, Hz"
-    parser.add_argument("--smooth", type=float, nargs="+", default=[CUTOFF_HZ], metavar="HZ", help=hertz)
-    parser.add_argument("--out", metavar="DIR", help="output folder for video.json and the rendered video.avi")
+    parser.add_argument("--smooth", type=cli.positive, nargs="+", default=[CUTOFF_HZ], metavar="HZ", help=hertz)
+    parser.add_argument(
+        "--out", metavar="DIR", type=cli.path, help="output folder for video.json and the rendered video.avi"
+    )
     cli.add_device_arguments(parser)
     return parser.parse_args(argv)
 
@@ -194,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     detector = LandmarkDetector.from_pretrained(arguments.model, found_by, context)
     rows = ways(detector, arguments.redetect, arguments.smooth)
     with tempfile.TemporaryDirectory() as aside:
-        path = (make_folder(arguments.out) if arguments.out else Path(aside)) / "video.avi"
+        path = (cli.output_folder(arguments.out) if arguments.out else Path(aside)) / "video.avi"
         truth = write_video(video, path)
         measured = {text: measure(make(), path, truth) for text, make in rows.items()}
     compared = found_by_all(list(measured.values()))

@@ -9,28 +9,32 @@ prediction (data distillation, Radosavovic et al., CVPR 2018); several networks 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
 from common import cli
-from common.files import make_folder
+from common.files import make_folder, write_text, write_whole
+from common.readers import read_json
 from datasets import pts_folder
 from datasets.annotated_photos import AnnotatedPhotos
 from datasets.ibug_300w import write_pts
 from datasets.markups import Markup
 from engine import devices
 from evaluation.metrics import nme
-from gluon_models import list_models, load_weights, shipped_weights
+from gluon_models import file_sha256, list_models, load_weights, shipped_weights
 from inference.ensembles import MEMBERS, AugmentedPredictor
 from inference.landmark_detector import markup_named
 from inference.pipeline import PointPredictor, predict_dataset
 
 DEFAULT_MODEL = "ffld_resnet18"
+RECORD = "labels.json"  # in the folder: what its labels are made with
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -39,19 +43,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     model = f"network that labels; repeat it to average several (default: {DEFAULT_MODEL})"
     parser.add_argument("--model", action="append", choices=list_models(), help=model)
     weights = "weights instead of the shipped ones; once for each --model, in the same order"
-    parser.add_argument("--weights", action="append", metavar="FILE", help=weights)
-    parser.add_argument("--copies", type=int, default=MEMBERS, help="copies of each face that are averaged")
+    parser.add_argument("--weights", action="append", metavar="FILE", type=cli.path, help=weights)
+    parser.add_argument("--copies", type=cli.count, default=MEMBERS, help="copies of each face that are averaged")
     agreement = "leave out faces on which the networks disagree by more than this fraction of the inter-ocular distance"
-    parser.add_argument("--agreement", type=float, metavar="FRACTION", help=agreement)
-    parser.add_argument("--data", metavar="DIR", required=True, help="photos, each with a .pts file beside it")
-    parser.add_argument("--out", metavar="DIR", required=True, help="new folder for photos and labels")
+    parser.add_argument("--agreement", type=cli.positive, metavar="FRACTION", help=agreement)
+    parser.add_argument(
+        "--data", metavar="DIR", type=cli.path, required=True, help="photos, each with a .pts file beside it"
+    )
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="new folder for photos and labels")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.model = arguments.model or [DEFAULT_MODEL]
     if arguments.weights and len(arguments.weights) != len(arguments.model):
         raise ValueError(f"{len(arguments.weights)} --weights for {len(arguments.model)} --model: name one for each")
-    if arguments.copies < 1:
-        raise ValueError(f"--copies must be at least 1, not {arguments.copies}")
     if arguments.agreement is not None and (len(arguments.model) < 2 or not arguments.agreement > 0):
         raise ValueError("--agreement takes a fraction above 0 and at least two --model")
     return arguments
@@ -76,12 +80,26 @@ def write_labels(faces: AnnotatedPhotos, points_image: np.ndarray, out: Path) ->
     for name, photo, points in zip(faces.names, faces.image_paths, points_image):
         if np.isnan(points).any():
             continue
-        to = out / name
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo, out / (name + photo.suffix))
+        make_folder((out / name).parent)
+        # The points come last: where they are, the face is done.
+        write_whole(out / (name + photo.suffix), partial(shutil.copyfile, photo))
         write_pts(out / f"{name}.pts", points)
         written += 1
     return written
+
+
+def start_or_go_on(out: Path, settings: dict[str, Any]) -> None:
+    """Records in a new folder what its labels are made with; one that was made with the same may be completed.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    record = out / RECORD
+    if record.is_file() and read_json(record, "name a new folder") == settings:
+        return
+    if any(out.iterdir()):
+        raise ValueError(f"--out {out} is not empty: name a new folder, or repeat the command that filled this one")
+    write_text(record, json.dumps(settings, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,11 +110,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parse(argv)
     faces = pts_folder.load(arguments.data)
-    out = make_folder(arguments.out)
-    if any(out.iterdir()):
-        raise ValueError(f"--out {out} is not empty: name a new folder")
+    out = cli.output_folder(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
     files = arguments.weights or [shipped_weights(model) for model in arguments.model]
+    settings = {"models": arguments.model, "weights_sha256": [file_sha256(path) for path in files]}
+    start_or_go_on(out, {**settings, "copies": arguments.copies, "agreement": arguments.agreement})
+    done = [k for k, name in enumerate(faces.names) if (out / f"{name}.pts").is_file()]
+    if done:
+        print(f"{len(done)} of {len(faces)} faces are labelled already")
+        faces = faces.subset(sorted(set(range(len(faces))) - set(done)))
+    if not len(faces):
+        return 0
     members, markups, skipped = [], set(), {}
     for model, weights in zip(arguments.model, files):
         predictor, markup = predictor_of(Path(weights), model, arguments.copies, context)

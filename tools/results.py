@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from common import cli
 from common.files import write_set
+from common.readers import entry, read_json
 from datasets.catalog import CATALOG, RENDERED_SUBSETS, load_subset
 from datasets.markups import IBUG_68
 from datasets.render.mesh import NUM_IDENTITY, Expression, make_controls
@@ -59,6 +60,8 @@ CED_STEPS = 240
 CED_REACH = 1.5  # of the failure threshold
 NOT_PUBLISHED = ("names", "skipped", "units")  # of metrics.json: no names of faces
 
+MEASURE = "name a results.json that tools.results wrote"
+
 
 class Subset(NamedTuple):
     """Faces to measure on: a part of a data set in a folder, None for rendered faces, and the name of their markup."""
@@ -81,19 +84,21 @@ class System(NamedTuple):
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", type=Path, help="folder of data sets; rendered faces need none")
+    parser.add_argument(
+        "--data", metavar="DIR", type=cli.file_path, help="folder of data sets; rendered faces need none"
+    )
     datasets = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
     parser.add_argument("--datasets", metavar="NAME,...", default="", help=datasets)
-    parser.add_argument("--stress-faces", type=int, metavar="N", default=100, help="faces made harder; 0 for none")
-    parser.add_argument("--count", type=int, default=500, help="number of rendered faces")
-    parser.add_argument("--batch-size", type=int, default=64, help="most faces that run together")
+    parser.add_argument(
+        "--stress-faces", type=cli.count_or_none, metavar="N", default=100, help="faces made harder; 0 for none"
+    )
+    parser.add_argument("--count", type=cli.count, default=500, help="number of rendered faces")
+    parser.add_argument("--batch-size", type=cli.count, default=64, help="most faces that run together")
     again = "an earlier results.json to draw the page and the PNGs from; nothing is measured"
-    parser.add_argument("--record", metavar="FILE", type=Path, help=again)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--record", metavar="FILE", type=cli.file_path, help=again)
+    parser.add_argument("--out", metavar="DIR", type=cli.file_path, required=True, help="folder for the results")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    if arguments.stress_faces < 0:
-        raise ValueError(f"--stress-faces must be at least 0, not {arguments.stress_faces}")
     known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
     arguments.wanted = set(filter(None, arguments.datasets.split(",")))
     if arguments.wanted - known:
@@ -146,7 +151,7 @@ def find_subsets(root: Path | None, wanted: Collection[str] = ()) -> list[Subset
 
 def shipped() -> dict[str, dict[str, Any]]:
     """The index of the weights that ship and place landmarks, by name."""
-    index = _read(SHIPPED_FOLDER / "index.json")
+    index = read_json(SHIPPED_FOLDER / "index.json")
     return {name: entry for name, entry in index.items() if entry.get("kind") != DETECTOR}
 
 
@@ -281,7 +286,7 @@ def measure(subsets: Sequence[Subset], options: Options, command: str) -> dict[s
         "units": "errors, rates and areas are fractions; rows of tables and published figures are per cent",
         "evaluations": evaluations,
         "pairs": pairs,
-        "cost": _read(COST) if COST.is_file() else None,
+        "cost": read_json(COST) if COST.is_file() else None,
         "context": [asdict(cell) for cell in CONTEXT],
     }
 
@@ -303,28 +308,37 @@ def output_files(record: dict[str, Any]) -> dict[str, bytes]:
     return files
 
 
+def recorded(path: Path) -> dict[str, Any]:
+    """An earlier record; FileNotFoundError or ValueError if it is not there, or damaged."""
+    record = read_json(path, MEASURE)
+    entry(record, "evaluations", list, path, MEASURE)
+    return record
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, or takes an earlier record, then writes everything at once."""
     arguments = parse(argv)
     if arguments.record:
-        record = _read(arguments.record)
-        if "evaluations" not in record:
-            raise ValueError(f"--record {arguments.record}: this is no results.json of tools.results")
+        record = recorded(arguments.record)
     else:
         context, harder = devices.contexts(arguments.gpus)[0], arguments.stress_faces
         options = Options(context, arguments.batch_size, harder, arguments.count, arguments.seed)
         data = "--data DIR " if arguments.data else ""
         data += f"--datasets {arguments.datasets} " if arguments.datasets else ""
         command = f"python -m tools.results {data}--stress-faces {harder} --out results"
-        measured = measure(find_subsets(arguments.data, arguments.wanted), options, command)
+        subsets = find_subsets(arguments.data, arguments.wanted)
+        cli.output_folder(arguments.out)
+        measured = measure(subsets, options, command)
         record = json.loads(json_bytes(measured))  # what is drawn is what is written
-    write_set(arguments.out, output_files(record))
+    try:
+        drawn = output_files(record)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        if not arguments.record:
+            raise
+        raise ValueError(f"--record {arguments.record}: not a whole results.json ({error!r}); {MEASURE}") from error
+    write_set(arguments.out, drawn)
     print(f"\nopen {arguments.out / 'report.html'}")
     return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common import cli
-from common.files import make_folder, write_text, write_whole
+from common.files import write_text, write_whole
 from engine.checkpoint import LAST
 from report.tables import markdown
 from tools.study import MSE, NME, Measure, result_of
@@ -51,17 +51,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("script", choices=SCRIPTS, help="training script")
     parser.add_argument(
-        "--trials", type=int, default=20, help="pairs of values to try; the paper does not state how many"
+        "--trials", type=cli.count, default=20, help="pairs of values to try; the paper does not state how many"
     )
-    parser.add_argument("--epochs", type=int, default=10, help="epochs of each trial, the paper's by default")
-    parser.add_argument("--lr-range", nargs=2, type=float, default=[1e-5, 1e-2], metavar=("LOW", "HIGH"))
-    parser.add_argument("--wd-range", nargs=2, type=float, default=[1e-6, 1e-2], metavar=("LOW", "HIGH"))
-    parser.add_argument("--search-seed", type=int, default=0, help="seed of the drawn values")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    parser.add_argument("--epochs", type=cli.count, default=10, help="epochs of each trial, the paper's by default")
+    parser.add_argument("--lr-range", nargs=2, type=cli.positive, default=[1e-5, 1e-2], metavar=("LOW", "HIGH"))
+    parser.add_argument("--wd-range", nargs=2, type=cli.positive, default=[1e-6, 1e-2], metavar=("LOW", "HIGH"))
+    parser.add_argument("--search-seed", type=cli.seed, default=0, help="seed of the drawn values")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
-    if arguments.trials < 1 or arguments.epochs < 1:
-        raise ValueError("--trials and --epochs must be at least 1")
     for name in ("lr_range", "wd_range"):
         low, high = getattr(arguments, name)
         if not 0 < low <= high < math.inf:
@@ -135,7 +133,7 @@ def draw(path: Path, trials: Sequence[Trial], measure: Measure) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the search; 1 if every trial failed, else 0."""
     arguments = parse(argv)
-    out, trials, measure = make_folder(arguments.out), [], measure_of(arguments.script)
+    out, trials, measure = cli.output_folder(arguments.out), [], measure_of(arguments.script)
     for number in range(arguments.trials):
         drawn = draw_trial(number, arguments.search_seed, arguments.lr_range, arguments.wd_range)
         folder = out / f"trial-{number:03d}"

@@ -21,6 +21,7 @@ from typing import Any, Callable, Sequence
 
 from common import cli
 from common.files import make_folder, write_text
+from common.readers import read_json
 from engine.record import best_error
 from gluon_models import file_sha256
 from gluon_models.detector.network import SETTINGS
@@ -39,16 +40,16 @@ HALVED = "best_float16.params"
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("run", metavar="RUN", type=cli.path, help="folder of a finished training run")
     parser.add_argument("--halve", action="store_true", help="write a float16 copy to evaluate and ship")
     parser.add_argument("--name", help="of the files; the model's own name makes them its default weights")
     results = "output of evaluate.py or tools.evaluate_detector for these weights"
-    parser.add_argument("--results", metavar="DIR", action="append", type=Path, help=results)
+    parser.add_argument("--results", metavar="DIR", action="append", type=cli.file_path, help=results)
     parser.add_argument("--trained-on", metavar="TEXT", help="description of the training faces")
     parser.add_argument("--trained-on-short", metavar="TEXT", help="a short one for the table in docs/results.md")
     terms = "licence of the weights"
     parser.add_argument("--terms", metavar="TEXT", default="research only; see README.md", help=terms)
-    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=cli.file_path, default=ROOT, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     missing = [name for name in ("name", "results", "trained_on") if not getattr(arguments, name)]
     if missing and not arguments.halve:
@@ -99,7 +100,7 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
 
 def commands_of(run: Path, index: dict[str, Any]) -> list[str]:
     """The commands that made a run's weights, beginning with the weights it started from."""
-    record = _read(run / "run.json")
+    record = read_json(run / "run.json")
     before: list[str] = []
     for start in filter(None, (record["arguments"].get(option) for option in ("init", "baseline"))):
         shipped = index.get(Path(start).stem)
@@ -145,7 +146,7 @@ def ship(run: Path, name: str, evaluations: Sequence[dict[str, Any]], root: Path
     Raises:
         ValueError: as in `shipped_file`.
     """
-    record, index = _read(run / "run.json"), _read(root / "weights" / "index.json")
+    record, index = read_json(run / "run.json"), read_json(root / "weights" / "index.json")
     weights = shipped_file(run, record, evaluations)
     results, sha256 = [public_record(each) for each in evaluations], file_sha256(weights)
     if _is_detector(record):
@@ -192,16 +193,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     about = {"data": arguments.trained_on, "short": arguments.trained_on_short, "terms": arguments.terms}
     about = {key: text for key, text in about.items() if text}
-    ship(run, arguments.name, [_read(folder / "metrics.json") for folder in arguments.results], arguments.root, **about)
+    ship(
+        run,
+        arguments.name,
+        [read_json(folder / "metrics.json") for folder in arguments.results],
+        arguments.root,
+        **about,
+    )
     return 0
 
 
 def _is_detector(record: dict[str, Any]) -> bool:
     return record["arguments"]["model"] in SETTINGS
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write(path: Path, value: Any) -> None:

@@ -22,11 +22,13 @@ from typing import Sequence
 from matplotlib.figure import Figure
 
 from common import cli
-from common.files import make_folder, write_text, write_whole
+from common.files import exclusive, write_text, write_whole
+from common.readers import entry, read_json, read_json_lines
 from engine.checkpoint import LAST
 from report.tables import markdown, study_table
 from training.discovery import ROOT
 
+RERUN = "remove the run's folder, and it is trained again"
 WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
 
 
@@ -224,7 +226,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("study", choices=sorted(STUDIES))
     parser.add_argument("--seeds", default="0,1,2", help="seeds of each cell's runs")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the runs and the tables")
+    parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
     try:
@@ -252,12 +254,15 @@ def run_command(study: Study, cell: Cell, seed: int, further: Sequence[str], fol
 def result_of(folder: Path, measure: Measure = NME) -> float | None:
     """The best validation result of a finished run, else None."""
     path = folder / "run.json"
-    result = json.loads(path.read_text(encoding="utf-8")).get("result") if path.exists() else None
-    if not result:
+    result = read_json(path, RERUN).get("result") if path.exists() else None
+    if not isinstance(result, dict):
         return None
-    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     # A run keeps the epoch with the lowest NME; another measure may have its best epoch elsewhere.
-    return min(line[measure.key] for line in map(json.loads, log) if measure.key in line)
+    log = folder / "log.jsonl"
+    found = [entry(line, measure.key, float, log, RERUN) for line in read_json_lines(log, RERUN) if measure.key in line]
+    if not found:
+        raise ValueError(f"{log}: no epoch has {measure.key}; {RERUN}")
+    return min(found)
 
 
 def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
@@ -269,7 +274,8 @@ def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: P
     folder = out / folder_name(cell, seed)
     if result_of(folder, study.measure) is None:
         if folder.exists() and not (folder / LAST).exists():
-            shutil.rmtree(folder)  # it was interrupted before its first epoch ended
+            with exclusive(folder, "wait for it to end"):
+                shutil.rmtree(folder)  # it was interrupted before its first epoch ended
         command = run_command(study, cell, seed, further, folder)
         print(shlex.join(command), flush=True)
         if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
@@ -315,7 +321,7 @@ def draw(path: Path, study: Study, rows: Sequence[dict]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study seed by seed, so that early results already compare all cells."""
     arguments = parse(argv)
-    study, out = STUDIES[arguments.study], make_folder(arguments.out)
+    study, out = STUDIES[arguments.study], cli.output_folder(arguments.out)
     values: dict[str, list[float]] = {cell.name: [] for cell in study.cells}
     for number, seed in enumerate(arguments.seeds, start=1):
         for cell in study.cells:

@@ -14,6 +14,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
+from common.readers import read_text
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
@@ -288,9 +289,8 @@ class LandmarkTraining(ABC):
         if settings.dry_run:
             print(self.plan(settings, recipe).text())
             return 0
-        with self.ready(settings, recipe) as ready:
+        with self.ready(settings, recipe) as ready, training.start_folder(settings) as folder:
             context = ready.context
-            folder = training.start_folder(context.settings)
             fit = Fit(
                 ready.net,
                 ready.batches,
@@ -304,8 +304,8 @@ class LandmarkTraining(ABC):
             )
             record = RunRecord(folder, arguments, [str(device) for device in context.devices])
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
-        print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-        self.finish(ready.faces, folder)
+            print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
+            self.finish(ready.faces, folder)
         return 0
 
 
@@ -317,7 +317,7 @@ def read_photo_names(path: str) -> set[str]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such list of photos; check the path")
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, "give one file name a line").splitlines()
     return {PurePosixPath(line.strip()).stem for line in lines if line.strip()}
 
 

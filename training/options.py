@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from common import cli
-from common.files import make_folder
+from common.files import exclusive
 from common.options import add_options, from_namespace, options_of
 from common.recipe import BaseRecipe
 from engine.checkpoint import LAST, read_progress
@@ -150,19 +151,22 @@ def prepare(settings: Settings, devices: list[mx.Context]) -> Settings:
     return settings
 
 
-def start_folder(settings: TrainingSettings) -> Path:
-    """Creates the run's folder; never overwrites another run.
+@contextmanager
+def start_folder(settings: TrainingSettings) -> Iterator[Path]:
+    """Creates the run's folder and keeps other processes out of it; never overwrites another run.
 
     Raises:
-        ValueError: the folder holds another run.
+        OSError: the folder cannot be written to.
+        ValueError: the folder holds another run, or another process trains in it.
     """
-    folder = make_folder(settings.out or "")
-    if not settings.resume and (folder / "run.json").exists():
-        remedy = (
-            f"continue it with --resume {folder}" if (folder / LAST).exists() else "it finished no epoch, remove it"
-        )
-        raise ValueError(f"{folder} already holds a run: {remedy}, or name another --out")
-    return folder
+    folder = cli.output_folder(settings.out or "")
+    with exclusive(folder, "wait for it to end, or name another --out"):
+        if not settings.resume and (folder / "run.json").exists():
+            remedy = (
+                f"continue it with --resume {folder}" if (folder / LAST).exists() else "it finished no epoch, remove it"
+            )
+            raise ValueError(f"{folder} already holds a run: {remedy}, or name another --out")
+        yield folder
 
 
 def initialise(

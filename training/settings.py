@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from common import cli
 from common.options import option, repeated, switch
 
 
@@ -31,7 +32,7 @@ class TrainingSettings:
     validate_every: int = option(1, "epochs between two validations", metavar="EPOCHS", least=1)
     amp: bool = switch("half precision where the processor supports it: float16 on GPUs, bfloat16 on CPUs")
     gpus: str | None = option(None, "GPU numbers such as 0,1, or none for the CPU (default: GPU 0 if there is one)")
-    seed: int = option(0, "seed of all random numbers")
+    seed: int = option(0, "seed of all random numbers", most=cli.LARGEST_SEED)
 
 
 @dataclass(frozen=True)

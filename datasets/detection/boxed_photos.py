@@ -9,7 +9,9 @@ from typing import Callable, Iterator, NamedTuple, Protocol, Sequence, TypeVar
 
 import numpy as np
 
-from datasets.faces import subset_of
+from common.readers import read_text
+from datasets.faces import check_in_reach, subset_of
+from datasets.geometry import all_placed
 from datasets.images import PathLike, read_image
 
 PARTS = ("train", "validation", "held_out")
@@ -65,6 +67,7 @@ class BoxedPhotos:
         """Reads the photo; FileNotFoundError or ValueError if it is not there, or damaged."""
         # Boxes count in the stored pixels, whatever way up a viewer would turn them.
         image = read_image(self.image_paths[index], apply_orientation=False)
+        check_in_reach(image, self.boxes[index].reshape(-1, 2), self.names[index])
         return BoxedPhoto(image, self.boxes[index], self.ignored[index], self.names[index])
 
     def sample(self, index: int, rng: np.random.Generator) -> BoxedPhoto:
@@ -139,7 +142,7 @@ def read_listing(path: PathLike, read_faces: Callable[[Iterator[str]], Faces]) -
     Raises:
         ValueError: the file is damaged.
     """
-    numbered = enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1)
+    numbered = enumerate(read_text(path, "restore the list").splitlines(), start=1)
     rest = ((number, line.strip()) for number, line in numbered if line.strip())
     lines = (line for _, line in rest)
     photos = []
@@ -148,11 +151,31 @@ def read_listing(path: PathLike, read_faces: Callable[[Iterator[str]], Faces]) -
             photos.append((name, read_faces(lines)))
         except (ValueError, StopIteration):
             raise ValueError(f"{path}: what follows line {number}, '{name}', is damaged; restore the list") from None
+    if not photos:
+        raise ValueError(f"{path}: it lists no photo; restore the list")
     return photos
 
 
+def read_rows(lines: Iterator[str], count: int, columns: int) -> np.ndarray:
+    """The numbers (count, columns) at the start of the next lines.
+
+    Raises:
+        ValueError: the count is negative, or a line has too few numbers or absurd ones.
+        StopIteration: there are too few lines.
+    """
+    if count < 0:
+        raise ValueError(f"{count} faces")
+    rows = [[float(text) for text in next(lines).split()[:columns]] for _ in range(count)]
+    if any(len(row) < columns for row in rows):
+        raise ValueError("too few columns")
+    numbers = np.array(rows, np.float64).reshape(-1, columns)
+    if not all_placed(numbers):
+        raise ValueError("a number is no coordinate")
+    return numbers
+
+
 def check_boxes(boxes: np.ndarray) -> np.ndarray:
-    """The boxes (n, 4), if each has an area; ValueError if one has none, or a coordinate is not finite."""
-    if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
+    """The boxes (n, 4), if each has an area; ValueError if one has none, or a coordinate is absurd."""
+    if not all_placed(boxes) or not (boxes[:, 2:] > boxes[:, :2]).all():
         raise ValueError("a box has no area")
     return boxes

@@ -7,8 +7,9 @@ from typing import Iterator
 
 import numpy as np
 
-from datasets.detection.boxed_photos import BoxedPhotos, check_boxes, read_listing
+from datasets.detection.boxed_photos import BoxedPhotos, check_boxes, read_listing, read_rows
 from datasets.images import PathLike
+from datasets.inventory import listed_path
 
 FOLDS = 10
 
@@ -30,7 +31,7 @@ def load(root: PathLike) -> BoxedPhotos:
         raise FileNotFoundError(f"{home / 'FDDB-folds'}: holds no ellipseList.txt; unpack FDDB-folds.tgz there")
     read = [photo for path in lists for photo in read_listing(path, _boxes)]
     folder = home / "originalPics" if (home / "originalPics").is_dir() else home
-    paths = [folder / f"{name}.jpg" for name, _ in read]
+    paths = [listed_path(folder, f"{name}.jpg", home / "FDDB-folds") for name, _ in read]
     if not any(path.is_file() for path in paths):
         raise FileNotFoundError(f"{paths[0]} and all other photos are not there: unpack originalPics.tar.gz")
     return BoxedPhotos(
@@ -52,5 +53,4 @@ def ellipse_boxes(ellipses: np.ndarray) -> np.ndarray:
 def _boxes(lines: Iterator[str]) -> np.ndarray:
     """Boxes (n, 4) in pixels counted from 0 of the next photo."""
     count = int(next(lines))
-    rows = [[float(word) for word in next(lines).split()][:5] for _ in range(count)]
-    return check_boxes(ellipse_boxes(np.array(rows, np.float64).reshape(-1, 5)))
+    return check_boxes(ellipse_boxes(read_rows(lines, count, 5)))

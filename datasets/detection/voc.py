@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common.readers import read_bytes
 from datasets.detection.boxed_photos import BoxedPhotos, check_boxes
 from datasets.images import PathLike
-from datasets.inventory import files
+from datasets.inventory import files, listed_path
 
+_LARGEST = 2**24  # bytes: some 50,000 boxes
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -31,7 +33,7 @@ def load(root: PathLike, allow_missing: bool = False) -> BoxedPhotos:
     if not described:
         raise FileNotFoundError(f"{annotations}: holds no .xml; put one for each photo there")
     read = [read_voc(path) for path in described]
-    paths = [images / name for name, _, _ in read]
+    paths = [listed_path(images, name, source) for source, (name, _, _) in zip(described, read)]
     missing = [path for path in paths if not path.is_file()]
     if missing and (not allow_missing or len(missing) == len(paths)):
         raise FileNotFoundError(f"{missing[0]} and {len(missing) - 1} more photos are not there: copy them again")
@@ -53,17 +55,26 @@ def read_voc(path: PathLike) -> tuple[str, np.ndarray, np.ndarray]:
         ValueError: it is no such file.
     """
     try:
-        tree = ElementTree.parse(path).getroot()
+        parser = ElementTree.XMLParser(target=_WithoutEntities())
+        tree = ElementTree.fromstring(read_bytes(path, largest=_LARGEST), parser)
         objects = tree.findall("object")
         rows = [[float(each.findtext(f"bndbox/{edge}", "")) for edge in EDGES] for each in objects]
         difficult = [int(each.findtext("difficult", "0")) != 0 for each in objects]
         name = (tree.findtext("filename") or "").strip()
         boxes = check_boxes(np.array(rows, np.float64).reshape(-1, 4) - 1)
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ValueError(f"{path}: not a readable VOC annotation ({error}); restore it") from error
     if not name:
         raise ValueError(f"{path}: names no photo; restore it from the original data")
     return name, boxes, np.array(difficult, bool)
+
+
+class _WithoutEntities(ElementTree.TreeBuilder):
+    """Refuses what a file defines for itself, which may grow without end or stand for another file."""
+
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        """Called at <!DOCTYPE, before anything that it defines is used."""
+        raise ValueError("it has a document type")
 
 
 def _folder(home: Path, *names: str) -> Path:

@@ -7,8 +7,9 @@ from typing import Iterator
 
 import numpy as np
 
-from datasets.detection.boxed_photos import BoxedPhotos, read_listing
+from datasets.detection.boxed_photos import BoxedPhotos, read_listing, read_rows
 from datasets.images import PathLike
+from datasets.inventory import listed_path
 
 SUBSETS = ("train", "val")
 INVALID = 7  # column of a face's line: x, y, w, h, blur, expression, illumination, invalid, occlusion, pose
@@ -38,7 +39,7 @@ def load(root: PathLike, subset: str = "train") -> BoxedPhotos:
     read = read_listing(listing, _faces)
     return BoxedPhotos(
         tuple(name.rpartition(".")[0] for name, _ in read),
-        tuple(folder / name for name, _ in read),
+        tuple(listed_path(folder, name, listing) for name, _ in read),
         tuple(boxes for _, (boxes, _) in read),
         tuple(ignored for _, (_, ignored) in read),
     )
@@ -48,9 +49,6 @@ def _faces(lines: Iterator[str]) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4) in pixels counted from 0, and ignored (n,), of the next photo."""
     count = int(next(lines))
     # A photo without a face has one line of zeros all the same.
-    rows = np.array([[float(word) for word in next(lines).split()] for _ in range(max(1, count))])
-    if rows.shape[1] < INVALID + 1:
-        raise ValueError("too few columns")
-    rows = rows[:count]
+    rows = read_rows(lines, max(1, count), INVALID + 1)[:count]
     boxes = np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]])
     return boxes, (rows[:, INVALID] != 0) | (rows[:, 2:4] <= 0).any(axis=1)

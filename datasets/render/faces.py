@@ -272,9 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Writes a contact sheet; ValueError if no faces are asked for."""
     parser = cli.make_parser("Writes a contact sheet of rendered faces.")
     parser.add_argument("--out", required=True, help="output picture, such as sheet.png")
-    parser.add_argument("--count", type=int, default=100, help="number of faces")
-    parser.add_argument("--seed", type=int, default=0, help="number of the collection")
-    parser.add_argument("--size", type=int, default=224, help="side of each face's picture, pixels")
+    parser.add_argument("--count", type=cli.count, default=100, help="number of faces")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="number of the collection")
+    parser.add_argument("--size", type=cli.count, default=224, help="side of each face's picture, pixels")
     parser.add_argument("--landmarks", action="store_true", help="draw the landmarks: green seen, red hidden")
     arguments = parser.parse_args(argv)
     if arguments.count < 1:

@@ -63,6 +63,8 @@ class Setting:
     candidates: tuple[int, int]
 
 
+SMALLEST_INPUT = 128  # pixels: a side of 64 has 240 anchors in `faster_rcnn`, fewer than the proposals it is to make
+
 SETTINGS = {
     "faster_rcnn": Setting(600, 1000, 0, 1024, 0, 128, (2000, 300), (12000, 6000)),  # GluonCV's for VOC [B1]
     "faster_rcnn_fpn": Setting(320, 640, 128, 128, 512, 32, (500, 100), (2000, 1000)),  # fits a CPU [B2]
@@ -234,8 +236,8 @@ def initialise(net: FasterRCNN, contexts: Sequence[mx.Context], seed: int) -> No
     mx.random.seed(seed)
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
     for context in contexts:
-        net(mx.nd.zeros((1, 3, 64, 64), ctx=context))
-    # Made on first use, which in mid-training would change what collect_params() returns.
+        net(mx.nd.zeros((1, 3, SMALLEST_INPUT, SMALLEST_INPUT), ctx=context))
+    # Made on first use, which in mid-training would change what collect_params() answers.
     net.target_generator.collect_params().reset_ctx(list(contexts))
 
 

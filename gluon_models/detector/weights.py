@@ -10,10 +10,13 @@ import mxnet as mx
 from mxnet.gluon import Constant
 
 from common.files import write_text, write_whole
+from common.readers import entry, read_json
 from gluon_models.detector.gluoncv_parts import FasterRCNN
-from gluon_models.detector.network import build_detector, initialise, resnet_backbone
-from gluon_models.parameter_files import read_parameters
+from gluon_models.detector.network import SETTINGS, build_detector, initialise, resnet_backbone
+from gluon_models.parameter_files import check_parameters, read_parameters
 from gluon_models.weights import info_path
+
+COPY_AGAIN = "it does not name a face detector: copy it again from where it came"
 
 
 def load_backbone(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
@@ -28,6 +31,7 @@ def load_backbone(net: FasterRCNN, path: str | os.PathLike[str]) -> None:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file; name parameters of Gluon's resnet50_v1")
+    check_parameters(path)
     classifier = resnet_backbone()
     try:
         classifier.load_parameters(
@@ -73,10 +77,10 @@ def detector_name(path: str | os.PathLike[str]) -> str:
     for needed in (Path(path), beside):
         if not needed.is_file():
             raise FileNotFoundError(f"{needed} is not there: a detector is a .params with a .json of the same name")
-    try:
-        return json.loads(beside.read_text(encoding="utf-8"))["detector"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{beside} does not name a face detector: copy it again from where it came") from error
+    name = entry(read_json(beside, COPY_AGAIN), "detector", str, beside, COPY_AGAIN)
+    if name not in SETTINGS:
+        raise ValueError(f"{beside} names no face detector of this project, but '{name[:40]}': {COPY_AGAIN}")
+    return name
 
 
 def fill_detector(net: FasterRCNN, path: str | os.PathLike[str]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ContextManager, Protocol, Sequence
 
-from common.files import publish, staging
+from common.files import publish, staging, write_text
+from common.readers import entry, read_json
 
 
 class Source(Protocol):
@@ -26,10 +28,11 @@ class OutputFolder:
     Args:
         folder: it exists.
         overwrite: replace the files of an earlier run.
+        resume: leave inputs alone whose files are complete, and replace those of one that was being written.
     """
 
-    def __init__(self, folder: Path, overwrite: bool = False) -> None:
-        self._folder, self._overwrite = folder, overwrite
+    def __init__(self, folder: Path, overwrite: bool = False, resume: bool = False) -> None:
+        self._folder, self._overwrite, self._resume = folder, overwrite, resume
 
     def check(self, sources: Sequence[Source]) -> None:
         """Sees to it that neither inputs nor foreign files are overwritten, and earlier outputs only if that is wanted.
@@ -44,14 +47,18 @@ class OutputFolder:
         stems = {source.stem for source in sources}
         for name in sorted(os.listdir(self._folder)):
             stem = _stem_of_output(name)
-            if stem in stems:
+            if stem in stems and not (self._resume and self.is_complete(stem)):
                 self._check_replaceable(self._folder / name, stem, inputs)
+
+    def is_complete(self, stem: str) -> bool:
+        """Whether an earlier run wrote all files of a stem, the last of which is the JSON."""
+        return f"{stem}.json" in self._earlier(stem) and not self._list_path(stem).exists()
 
     def _check_replaceable(self, path: Path, stem: str, inputs: set[Path]) -> None:
         if path.resolve() in inputs:
             kind = "video" if path.suffix == VIDEO_SUFFIX else "photo"
             raise ValueError(f"{path}: the annotated copy would replace this {kind}; name another folder with --out")
-        if not self._overwrite:
+        if not (self._overwrite or self._resume):
             raise ValueError(f"{path} is already there: pass --overwrite to replace it, or name another --out")
         if path.name not in self._earlier(stem):
             raise ValueError(f"{path} is in the way and not of an earlier run: move it, or name another --out")
@@ -63,18 +70,28 @@ class OutputFolder:
         )
 
     def put(self, aside: Path, stem: str, names: Sequence[str]) -> None:
-        """Replaces the files of an earlier run, in the order of `names`, whose last is the JSON."""
-        for old in self._earlier(stem) - set(names):
-            (self._folder / old).unlink()
+        """Replaces the files of an earlier run, in the order of `names`, whose last is the JSON.
+
+        A list of the old and the new ones stands beside them meanwhile, so that after a kill the next run knows them.
+        """
+        earlier, listed = self._earlier(stem), self._list_path(stem)
+        write_text(listed, json.dumps(sorted({*earlier, *names})))
         publish(aside, self._folder, names)
+        for old in earlier - set(names):
+            (self._folder / old).unlink()
+        listed.unlink()
+
+    def _list_path(self, stem: str) -> Path:
+        return self._folder / f".{stem}.files"
 
     def _earlier(self, stem: str) -> set[str]:
-        """Names of the files that an earlier run wrote for a stem, by what its JSON says."""
-        try:
-            content = json.loads((self._folder / f"{stem}.json").read_text(encoding="utf-8"))
-            names = _outputs(stem, content)
-        except (OSError, ValueError, KeyError, TypeError):
-            return set()
+        """Names of the files that earlier runs wrote for a stem, by the JSON and by the list of a killed one."""
+        names: set[str] = set()
+        with suppress(OSError, ValueError):
+            names |= _outputs(stem, read_json(self._folder / f"{stem}.json"))
+        with suppress(OSError, ValueError):
+            listed = read_json(self._list_path(stem), kind=list)
+            names |= {name for name in listed if isinstance(name, str) and _stem_of_output(name) == stem}
         return {name for name in names if (self._folder / name).is_file()}
 
 
@@ -90,7 +107,8 @@ def _outputs(stem: str, content: dict[str, Any]) -> set[str]:
     """All that a run writes whose JSON says this."""
     if "video" in content:
         return {f"{stem}.json", f"{stem}.jsonl", f"{stem}{VIDEO_SUFFIX}"}
-    return {f"{stem}.json", f"{stem}.png", *points_names(stem, len(content["faces"]))}
+    faces = entry(content, "faces", list, stem)
+    return {f"{stem}.json", f"{stem}.png", *points_names(stem, len(faces))}
 
 
 def _stem_of_output(name: str) -> str | None:

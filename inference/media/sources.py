@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Sequence, Union
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_CAMERA_DIGITS = 3  # of a camera's number at most; a longer one is a file that is missing
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 
 
@@ -68,7 +69,7 @@ def _expand(argument: str) -> Sequence[Input]:
             raise FileNotFoundError(f"{argument}: no photo is there; folders are searched for {' '.join(SUFFIXES)}")
     elif path.exists():
         found = [path]
-    elif argument.isascii() and argument.isdigit():
+    elif argument.isascii() and argument.isdigit() and len(argument) <= _CAMERA_DIGITS:
         return [Camera(int(argument))]
     else:
         found = [Path(match) for match in sorted(glob.glob(argument, recursive=True)) if Path(match).is_file()]

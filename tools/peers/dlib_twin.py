@@ -49,9 +49,9 @@ def predict(predictor: Any, crops: np.ndarray) -> np.ndarray:
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--size", type=int, default=224, help="pixels of a crop's side")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--seed", type=int, default=0, help="of the rendered faces")
+    parser.add_argument("--size", type=cli.count, default=224, help="pixels of a crop's side")
+    parser.add_argument("--seconds", type=cli.positive, default=10.0, help="length of each measurement")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of the rendered faces")
     return parser
 
 

@@ -181,8 +181,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(__doc__)
     parser.add_argument("peer", choices=tuple(PEERS))
     parser.add_argument("--compile", action="store_true", help="through torch.compile, which needs a C++ compiler")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the rendered faces")
+    parser.add_argument("--seconds", type=cli.positive, default=10.0, help="length of each measurement")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of the weights and of the rendered faces")
     return parser
 
 

@@ -1,0 +1,41 @@
+"""Every training script's default network and recipe takes a step, in which it has crashed before."""
+
+import importlib
+import math
+
+import mxnet as mx
+import pytest
+
+from engine.fit import Fit
+from training.discovery import ROOT, training_scripts
+
+DETECTOR = "train_detector"
+SCRIPTS = [path.stem for path in training_scripts(ROOT) if path.stem != DETECTOR]
+# Fewer and smaller than the defaults, which take minutes and gigabytes; all else is as it is.
+SMALL = ["--rendered-count", "16", "--workers", "0", "--epochs", "1", "--gpus", "none"]
+
+
+def one_step(fit, state, bar):
+    """In the place of an epoch: one batch, and no validation."""
+    loss = fit._step(next(iter(fit._batches.epoch(0))), 0)
+    state.epoch += 1
+    state.history.append({"epoch": 1, "loss": loss, "seconds": 0.0})
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_default_command_takes_a_step(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Fit, "_one_epoch", one_step)
+    script = importlib.import_module(name)
+    text = [*SMALL, "--batch-size", "1", "--out", str(tmp_path / "run")]
+    text += ["--samples", "160"] if name == "train_deeppose" else []
+    assert script.TRAINING.main(text) == 0
+    assert (tmp_path / "run" / "last.npz").is_file()
+
+
+def test_the_default_detector_can_be_built():
+    """Its first run, which settles its shapes, was of a picture too small for the proposals it is to make."""
+    script = importlib.import_module(DETECTOR)
+    settings, recipe, _ = script.COMMAND_LINE.parse(["--out", "unused", "--gpus", "none"])
+    net = script.build_detector(settings.model, recipe.batch_size)
+    script.initialise(net, [mx.cpu()], settings.seed)
+    assert all(math.prod(parameter.shape) > 0 for parameter in net.collect_params().values())
