@@ -56,7 +56,7 @@ class InputSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"its spec has an unknown entry '{str(unknown[0])[:40]}'")
-        lacking = sorted(known - {"stride", "sigma"} - set(values))
+        lacking = sorted(known - {"stride", "sigma", "decoding"} - set(values))
         if lacking:
             raise ValueError(f"its spec has no '{lacking[0]}'")
         plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
@@ -92,6 +92,7 @@ _POSSIBLE: dict[str, Callable[[Any], bool]] = {
     "output": lambda value: value in ("points", "heatmaps"),
     "stride": _is_count,
     "sigma": lambda value: _is_number(value) and 0 <= value <= LARGEST_SIZE,
+    "decoding": lambda value: value in ("subpixel", "argmax", "quarter", "enlarged"),
 }
 
 
