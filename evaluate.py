@@ -44,6 +44,7 @@ from inference.landmark_detector import markup_of
 from inference.quantized import cpu_note
 from report.evaluation_report import extreme_faces, write_report, write_stress
 from report.plots import Picture
+from report.quoted import quoted_lines
 
 PICTURE_SIDE = 192  # pixels
 PICTURE_MARGIN = 0.6  # of the longer side of the face's true box
@@ -72,9 +73,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
     detector = "detector for --boxes detector"
     parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help=detector)
-    parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points (default: {DECODINGS[0]})")
+    parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     shape = "a shape model (shape.npz of a training run) to fit to the heatmaps instead"
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=shape)
+    prior = "with --shape-model: keep components small, which costs accuracy (docs/lgcn.md, L22)"
+    parser.add_argument("--shape-prior", action="store_true", help=prior)
     parser.add_argument("--ensemble", choices=ENSEMBLES, help=ENSEMBLE_HELP)
     parser.add_argument("--int8", action="store_true", help=INT8_HELP)
     parser.add_argument("--point-shift", type=cli.number, default=0.0, help=SHIFT_HELP)
@@ -112,6 +115,7 @@ def chosen_options(arguments: argparse.Namespace) -> dict[str, str]:
     if arguments.shape_model:
         chosen["shape_model"] = Path(arguments.shape_model).name
         chosen["shape_model_sha256"] = file_sha256(arguments.shape_model)
+        chosen["shape_prior"] = "on" if arguments.shape_prior else "off"
     if arguments.int8:
         chosen["precision"] = "int8"
     if arguments.boxes == "detector":
@@ -133,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         batch_size=arguments.batch_size,
         decoding=arguments.decoding,
         shape_model=arguments.shape_model,
+        shape_prior=arguments.shape_prior,
         ensemble=arguments.ensemble,
         int8=arguments.int8,
         seed=arguments.seed,
@@ -183,6 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "missing": list(about.missing),
     }
     print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
+    print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
     if arguments.stress and result.found.any():
         curves = stress_curves(
             predictor,

@@ -86,7 +86,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--boxes", metavar="FILE", type=cli.path, help=BOXES_HELP)
     parser.add_argument("--min-face", type=cli.positive, metavar="PIXELS", help=MIN_FACE_HELP)
     parser.add_argument("--min-score", type=cli.fraction, metavar="SCORE", help=MIN_SCORE_HELP)
-    parser.add_argument("--decoding", choices=DECODINGS, help=f"how heatmaps become points ({DECODINGS[0]})")
+    parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=SHAPE_MODEL_HELP)
     parser.add_argument("--redetect", type=cli.count, metavar="N", default=REDETECT, help=REDETECT_HELP)
     parser.add_argument("--no-tracking", action="store_true", help="treat each frame of a video as a separate photo")

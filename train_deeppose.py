@@ -19,9 +19,10 @@ from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen, FixedSamples, split_samples
 from datasets.geometry import transform_points
 from engine.fit import Objective
+from gluon_models.backbones import zoo_command
 from gluon_models.deeppose import RECIPES, SPEC, Recipe, load_features
 from gluon_models.points import PointObjective, make_point_loss
-from inference.pipeline import PointPredictor, crop_dataset, to_image
+from inference.pipeline import crop_dataset, to_image
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
 
@@ -36,7 +37,7 @@ class DeepPoseSettings(LandmarkSettings):
         None, "initial weights of all layers but the last: Gluon's resnet18_v1 or its first stages", metavar="FILE"
     )
     split: str = option(
-        "before",
+        "after",
         "hold out validation samples before or after copies of faces are made (docs/deeppose.md, D8)",
         choices=("before", "after"),
     )
@@ -81,6 +82,12 @@ class DeepPoseTraining(LandmarkTraining):
             print(f"{path} holds all layers but {layers or 'the last'}, which start from random weights")
         super().fill_network(net, context)
 
+    def start_advice(self, context: TrainingContext) -> str:
+        """The paper starts from ImageNet's weights (Sec. III)."""
+        if context.settings.imagenet or context.settings.init:
+            return ""
+        return f"pass --imagenet resnet18_v1.params, which this writes: {zoo_command('resnet18_v1')}"
+
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
         """Compares points."""
         loss = make_point_loss(context.recipe.loss)
@@ -93,7 +100,7 @@ class DeepPoseTraining(LandmarkTraining):
         truth_crop = np.stack([transform_points(points, matrix) for points, matrix in pairs])
 
         def validate(net: HybridBlock) -> dict[str, float]:
-            points_crop = PointPredictor(net, context.spec, context.devices[0])(faces.crops)
+            points_crop = context.predictor(net)(faces.crops)
             error = context.error(to_image(points_crop, faces.matrices), faces.truth_image)
             return {"nme": error, "mse": float(np.nanmean(np.square(points_crop - truth_crop)))}
 

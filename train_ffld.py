@@ -61,6 +61,8 @@ class FFLDTraining(LandmarkTraining):
             overrides["num_stages"] = recipe.loss.count("/")
             overrides["map_gradient"] = settings.map_gradient
             overrides["location_gradient"] = settings.location_gradient
+        if "resnet50" in settings.model:
+            overrides["branch_start"] = recipe.branch_start
         return describe(settings.model, markup.name, **overrides)
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
@@ -74,6 +76,16 @@ class FFLDTraining(LandmarkTraining):
             wanted = f"name weights of {expected}" if expected else f"{model} is a baseline itself, use --init"
             raise ValueError(f"--baseline {path}: {wanted}")
         self.fill_from(net.cascade.baseline, path, context)
+
+    def start_advice(self, context: TrainingContext) -> str:
+        """The paper trains the baseline on 300W-LP, then on 300-W, then all of FFLD (Sec. 6.6)."""
+        settings = context.settings
+        if settings.init or settings.baseline or settings.dataset in ("rendered", "300w_lp", "aflw"):
+            return ""
+        baseline = BASELINES.get(settings.model)
+        model, dataset = (baseline, settings.dataset) if baseline else (settings.model, "300w_lp")
+        before = f"python train_ffld.py --model {model} --dataset {dataset} --data DIR --out BEFORE"
+        return f"pass --init BEFORE/best.params, which this writes: {before}"
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the network from a file of itself, of its baseline alone, or of FFLD with more stages."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from common import cli  # first: Ctrl-C while the others are imported shows no traceback
 
 # isort: split
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from mxnet.gluon import HybridBlock
@@ -21,8 +21,18 @@ from datasets.heatmaps import HeatmapCodec
 from datasets.markups import Markup
 from engine.fit import Objective
 from gluon_models import describe
-from gluon_models.backbones import BACKBONE_STAGES, BACKBONES
-from gluon_models.hourglass import BLOCKS, CPU_RECIPE, RECIPE, SKIPS, SPEC, HeatmapObjective, Recipe, load_backbone
+from gluon_models.backbones import BACKBONE_STAGES, BACKBONES, zoo_command
+from gluon_models.hourglass import (
+    BLOCKS,
+    CPU_RECIPE,
+    RECIPE,
+    SKIPS,
+    SPEC,
+    HeatmapObjective,
+    Recipe,
+    decay_weights_alone,
+    load_backbone,
+)
 from gluon_models.weights import WeightsInfo
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
@@ -68,7 +78,7 @@ class HourglassTraining(LandmarkTraining):
         """The network to train."""
         if settings.frozen_stages and not (settings.backbone_weights or settings.init):
             raise ValueError("--frozen-stages needs trained weights: pass --backbone-weights or --init too")
-        return describe(
+        info = describe(
             settings.model,
             markup.name,
             num_landmarks=markup.num_landmarks,
@@ -83,9 +93,12 @@ class HourglassTraining(LandmarkTraining):
             score_init=recipe.score_init,
             frozen_stages=settings.frozen_stages,
         )
+        return replace(info, spec=replace(info.spec, decoding=recipe.decoding))
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
         """Loads the backbone's weights of --backbone-weights, then the whole network's of --init."""
+        if not context.recipe.decays_all:
+            decay_weights_alone(net)
         path = context.settings.backbone_weights
         if path:
             missing = load_backbone(net, path)
@@ -93,11 +106,19 @@ class HourglassTraining(LandmarkTraining):
                 print(f"{path} has no {', '.join(missing)}: these start from random weights")
         super().fill_network(net, context)
 
+    def start_advice(self, context: TrainingContext) -> str:
+        """Whether the paper's ResNet-50 starts from ImageNet's weights is not stated [H25]."""
+        settings = context.settings
+        if settings.backbone_weights or settings.init:
+            return ""
+        classifier = f"resnet50_{settings.backbone}"
+        return f"pass --backbone-weights {classifier}.params, which this writes: {zoo_command(classifier)}"
+
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
         """Compares the heatmaps of every stack."""
         spec = context.spec
         codec = HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma)
-        return HeatmapObjective(codec.encode, spec, context.devices)
+        return HeatmapObjective(codec.encode, spec, context.devices, context.recipe.loss)
 
     def augmentation(self, recipe: Recipe) -> Augmentation:
         """The recipe's augmentation, whose range of scales is not symmetric (Sec. 4.1) [H24]."""

@@ -65,9 +65,6 @@ class AuthorsSchedule:
 class LGCNSettings(LandmarkSettings):
     """LGCN's own options: the ablation switches, the crop and windows without a face."""
 
-    side_branch: bool = option(
-        True, "second set of maps for the global-context subnet, which the authors' code has and the paper has not"
-    )
     kernel: str = option(
         KERNELS[0], "kernel convolution: implicit as in the paper, in the labels alone, or none", choices=KERNELS
     )
@@ -107,7 +104,7 @@ class LGCNTraining(LandmarkTraining):
         """The network to train, and the crops it is trained and evaluated on."""
         overrides: dict[str, Any] = {
             "num_landmarks": markup.num_landmarks,
-            "side_branch": settings.side_branch,
+            "side_branch": recipe.side_branch,
             "kernel": settings.kernel,
             "global_context": settings.global_context,
             "background": recipe.loss == "cross_entropy",
@@ -115,7 +112,7 @@ class LGCNTraining(LandmarkTraining):
         if settings.filters:
             overrides["filters"] = settings.filters
         info = describe(settings.model, markup.name, **overrides)
-        return replace(info, spec=replace(info.spec, size=settings.size))
+        return replace(info, spec=replace(info.spec, size=settings.size, decoding=recipe.decoding))
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
         """Compares the heatmaps of both subnets."""

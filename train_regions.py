@@ -1,7 +1,8 @@
 """Trains the region networks (gluon_models/regions/network.py); the defaults are the paper's, Sec. 5.2.
 
 --init loads networks that are already trained and freezes them: region_parts starts from region_direct, region_boxes
-from region_parts; the box network then starts from the direct network's features. Without --init, all networks of a
+from region_parts; with --box-start direct, as in the cpu recipe, the box network starts
+from the direct network's features. Without --init, all networks of a
 model are trained side by side.
 """
 
@@ -23,9 +24,12 @@ from datasets.geometry import transform_points
 from datasets.markups import Markup, get_markup
 from engine.fit import Objective
 from gluon_models import describe
+from gluon_models.backbones import zoo_command
 from gluon_models.points import PointObjective, make_point_loss
 from gluon_models.regions.bound import predict_with_true_boxes
 from gluon_models.regions.network import (
+    BOX_STARTS,
+    CHANNELS,
     PATIENCE,
     RECIPES,
     Recipe,
@@ -37,7 +41,7 @@ from gluon_models.regions.network import (
 )
 from gluon_models.regions.objective import RegionObjective
 from gluon_models.weights import WeightsInfo, load_weights, read_info
-from inference.pipeline import PointPredictor, crop_dataset, predict_cropped, to_image
+from inference.pipeline import crop_dataset, predict_cropped, to_image
 from training.landmark_training import LandmarkTraining, TrainingContext, Validate
 from training.settings import LandmarkSettings
 
@@ -53,6 +57,7 @@ class RegionSettings(LandmarkSettings):
     imagenet: str | None = option(
         None, "initial weights of the networks' first convolution: Gluon's resnet50_v1 (Sec. 5.2)", metavar="FILE"
     )
+    blocks: int = option(len(CHANNELS), "residual blocks of the direct network; those of parts have one less", least=1)
     dense_layers: int = option(1, "dense layers at the end of every network (Fig. 5a)")
     jaw_network: bool = option(
         False, "cascades: a network of its own places the jaw, which the paper found to be worse (Sec. 5.2)"
@@ -70,16 +75,28 @@ class RegionTraining(LandmarkTraining):
             raise ValueError(f"the regions of {markup.name} points are not known here: train another network on them")
         overrides = {"num_landmarks": markup.num_landmarks, "dropout": recipe.dropout}
         overrides["dense_layers"] = settings.dense_layers
+        if settings.blocks > len(CHANNELS):
+            raise ValueError(f"--blocks {settings.blocks}: there are {len(CHANNELS)} at most")
+        if settings.blocks < len(CHANNELS):
+            overrides.update(channels=list(CHANNELS[: settings.blocks]), units=[1] * settings.blocks)
         if settings.model != "region_direct":
             overrides["jaw_network"] = settings.jaw_network
         return describe(settings.model, markup.name, **overrides)
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
         """Loads ImageNet's first convolution into every network, then the weights of --init."""
+        if context.recipe.box_start not in BOX_STARTS:
+            raise ValueError(f"unknown --box-start '{context.recipe.box_start}': choose one of {', '.join(BOX_STARTS)}")
         if context.settings.imagenet:
             for each in networks_of(net):
                 load_stem(each, context.settings.imagenet)
         super().fill_network(net, context)
+
+    def start_advice(self, context: TrainingContext) -> str:
+        """The paper starts from ImageNet's first convolution (Sec. 5.2)."""
+        if context.settings.imagenet or context.settings.init:
+            return ""
+        return f"pass --imagenet resnet50_v1.params, which this writes: {zoo_command('resnet50_v1')}"
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the whole model, or freezes and fills those of its networks that another model's file holds."""
@@ -94,7 +111,7 @@ class RegionTraining(LandmarkTraining):
             if target:
                 _copy(given, target, path)
                 freeze(target)
-        if net.boxes and net.direct:
+        if net.boxes and net.direct and context.recipe.box_start == "direct":
             _copy_features(net.direct, net.boxes.net)
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
@@ -112,19 +129,20 @@ class RegionTraining(LandmarkTraining):
     def make_validate(self, dataset: FaceDataset, context: TrainingContext) -> Validate:
         """NME; of a cascade also that of its direct network, and the bound with true boxes (Fig. 6)."""
         faces, spec, device = crop_dataset(dataset, context.spec), context.spec, context.devices[0]
+        batch_size = context.settings.validation_batch_size
 
         def error(predicted: np.ndarray) -> float:
             return context.error(predicted, faces.truth_image)
 
         def measure(net: HybridBlock) -> float:
-            return error(predict_cropped(PointPredictor(net, spec, device), faces))
+            return error(predict_cropped(context.predictor(net), faces))
 
         def validate(net: HybridBlock) -> dict[str, float]:
             numbers = {"nme": measure(net)}
             if isinstance(net, RegionCascade):
                 pairs = zip(faces.truth_image, faces.matrices)
                 truth_crop = np.stack([transform_points(points, matrix) for points, matrix in pairs])
-                bound = predict_with_true_boxes(net, spec, faces.crops, truth_crop, device)
+                bound = predict_with_true_boxes(net, spec, faces.crops, truth_crop, device, batch_size)
                 numbers["nme_true_boxes"] = error(to_image(bound, faces.matrices))
                 numbers.update({"nme_direct": measure(net.direct)} if net.direct else {})
             return numbers

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Iterable, Sequence
 
+import numpy as np
+
 from datasets.faces import Face, FaceDataset
 from datasets.workers import Workers
 
@@ -27,6 +29,11 @@ class CachedFaces:
 
     def __len__(self) -> int:
         return len(self._faces)
+
+    @property
+    def points(self) -> np.ndarray:
+        """Landmarks (N, K, 2) in pixels of their images."""
+        return np.stack([face.points_image for face in self._faces])
 
     def __getitem__(self, index: int) -> Face:
         """The face, its image shared with the cache: do not write into it."""

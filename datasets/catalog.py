@@ -72,12 +72,14 @@ class Entry:
         subsets: Parts that its reader knows; the first is measured on where none is named.
         training: What is trained on, or "" if nothing is.
         photo_of: What `is_validation` is asked about by a face's name, so that faces of one photo stay together.
+        is_mirrored: Whether a face is the mirror image of another one, which validation does without.
     """
 
     load: Callable[[Request], Loaded]
     subsets: tuple[str, ...]
     training: str = ""
     photo_of: Callable[[str], str] = str
+    is_mirrored: Callable[[str], bool] = lambda name: False
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -94,7 +96,8 @@ class Entry:
         photos = self.photos(faces)
         held = held_out(set(photos))
         numbers = range(len(faces))
-        return [k for k in numbers if photos[k] not in held], [k for k in numbers if photos[k] in held]
+        validation = [k for k in numbers if photos[k] in held and not self.is_mirrored(faces.names[k])]
+        return [k for k in numbers if photos[k] not in held], validation
 
     def photos(self, faces: FaceDataset) -> list[str]:
         """The photo of each face, by the data set itself or by the face's name."""
@@ -131,7 +134,8 @@ def _plain(reader: ModuleType, asked: Request) -> Loaded:
 
 
 def _w300_lp(points: str, asked: Request) -> Loaded:
-    return _whole(w300_lp.load(asked.root, points, allow_missing=asked.allow_missing, keep_damaged=asked.keep_damaged))
+    mirrored = asked.subset == "all"
+    return _whole(w300_lp.load(asked.root, points, mirrored, asked.allow_missing, asked.keep_damaged))
 
 
 def _w300_lp_photo(name: str) -> str:
@@ -142,6 +146,14 @@ def _w300_lp_photo(name: str) -> str:
     part, _, copy = name.partition("/")
     photo = copy[len(part.replace("_Flip", "")) + 1 :].rpartition("_")[0]
     return f"{part.replace('_Flip', '').lower()}/{photo.replace('image_train_', 'image_')}"
+
+
+def _is_mirrored_lp(name: str) -> bool:
+    return name.partition("/")[0].endswith("_Flip")
+
+
+def _w300_lp_entry(points: str) -> Entry:
+    return Entry(partial(_w300_lp, points), ("all", "unmirrored"), "all", _w300_lp_photo, _is_mirrored_lp)
 
 
 def _aflw2000(asked: Request) -> Loaded:
@@ -177,11 +189,11 @@ def _own(asked: Request) -> Loaded:
 CATALOG: dict[str, Entry] = {
     "300w": Entry(
         partial(_plain, ibug_300w),
-        ("common", "challenging", "full", "private", "helen_test", "lfpw_test", "train"),
+        ("common", "challenging", "full", "private", "indoor", "outdoor", "helen_test", "lfpw_test", "train"),
         training="train",
     ),
-    "300w_lp": Entry(partial(_w300_lp, "2d"), ("all",), training="all", photo_of=_w300_lp_photo),
-    "300w_lp_3d": Entry(partial(_w300_lp, "3d"), ("all",), training="all", photo_of=_w300_lp_photo),
+    "300w_lp": _w300_lp_entry("2d"),
+    "300w_lp_3d": _w300_lp_entry("3d"),
     "aflw2000_3d": Entry(_aflw2000, ("all", *w300_lp.YAW_GROUPS)),
     "aflw": Entry(partial(_plain, aflw), ("full", "frontal", "train"), training="train", photo_of=aflw.photo_of),
     "aflw21": Entry(partial(_plain, aflw21), ("validation", "train", "all"), training="all", photo_of=aflw.photo_of),

@@ -39,6 +39,8 @@ SUBSETS = {
     "challenging": ("ibug",),
     "full": ("helen/testset", "lfpw/testset", "ibug"),
     "private": ("300w/01_Indoor", "300w/02_Outdoor"),
+    "indoor": ("300w/01_Indoor",),
+    "outdoor": ("300w/02_Outdoor",),
     "helen_test": ("helen/testset",),
     "lfpw_test": ("lfpw/testset",),
 }

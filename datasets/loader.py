@@ -88,6 +88,11 @@ class Loader:
         """Batches in an epoch."""
         return -(-len(self._order) // self._batch_size)
 
+    @property
+    def samples(self) -> int:
+        """Crops in an epoch."""
+        return len(self._order)
+
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, in the order that (seed, epoch) sets."""
         order = np.random.default_rng((self._seed, epoch)).permutation(self._order)

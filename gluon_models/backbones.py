@@ -30,6 +30,12 @@ def backbone(version: str, stride: int) -> nn.HybridSequential:
     return features
 
 
+def zoo_command(classifier: str) -> str:
+    """The command that downloads ImageNet parameters of a network of Gluon's model zoo and writes CLASSIFIER.params."""
+    imports = f"from mxnet.gluon.model_zoo.vision import {classifier} as zoo"
+    return f"python -c \"{imports}; zoo(pretrained=True).save_parameters('{classifier}.params')\""
+
+
 def layers_of_stages(features: nn.HybridSequential, stages: int) -> int:
     """Number of layers of a backbone's first stages: up to the pooling, then one layer per further stage."""
     pooling = next(index for index, layer in enumerate(features, start=1) if isinstance(layer, nn.MaxPool2D))

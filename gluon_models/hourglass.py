@@ -56,6 +56,13 @@ class Recipe(LandmarkRecipe):
     decay_milestones: tuple[int, ...] = (20, 35)  # Sec. 4.1, epochs
     warmup_epochs: float = 0.0  # none is stated
     weight_decay: float = 1e-4  # Sec. 4.1 [H18]
+    decays_all: bool = option(  # not stated [H18]
+        True, "weight decay of every trained number; off spares lambdas, biases and shifts", flag="wd-all"
+    )
+    loss: str = "mean"  # not stated [H15]
+    decoding: str = option(  # Fig. 2: "max activations" [H17]
+        "argmax", "how heatmaps become points: subpixel, argmax, quarter or enlarged"
+    )
     score_init: str = option(  # Sec. 4.1
         "xavier", "initial weights of the layers that output heatmaps: xavier or zeros"
     )
@@ -89,6 +96,7 @@ CPU_RECIPE = Recipe(
     colour_jitter=True,
     photometric=True,
     average_decay=0.998,
+    decoding="subpixel",
 )
 """Trains well on a CPU from ImageNet weights; what differs from the paper and why is [H7]."""
 
@@ -367,12 +375,36 @@ def hourglass_resnet50(num_landmarks: int = 68, **settings: Any) -> StackedHourg
     return StackedHourglass(num_landmarks, **settings)
 
 
+LOSSES = ("mean", "sum")
+DECAYED = ("_weight", "_gamma")  # endings of the names that MXNet's optimizer decays where it is used without Gluon
+
+
+def decay_weights_alone(net: HybridBlock) -> None:
+    """Spares lambdas, biases and the shifts of normalizations from weight decay [H18]."""
+    for name, parameter in net.collect_params().items():
+        if not name.endswith(DECAYED):
+            parameter.wd_mult = 0.0
+
+
 class HeatmapLoss(nn.HybridBlock):
-    """Mean squared error over the cells of the annotated landmarks' heatmaps, per face [H15]."""
+    """Squared error over the cells of the annotated landmarks' heatmaps, per face and landmark [H15].
+
+    Args:
+        over_cells: "mean" or "sum".
+
+    Raises:
+        ValueError: there is no such loss.
+    """
+
+    def __init__(self, over_cells: str = LOSSES[0], **kwargs: Any):
+        super().__init__(**kwargs)
+        _check("loss", over_cells, LOSSES)
+        self._sums = over_cells == "sum"
 
     def hybrid_forward(self, F, predicted, target, known):
         """predicted, target (N, K, H, W), known (N, K) of 0 or 1 -> (N,); 0 for a face without annotated landmarks."""
-        each = F.mean(F.square(predicted - target), axis=(2, 3))
+        squares = F.square(predicted - target)
+        each = F.sum(squares, axis=(2, 3)) if self._sums else F.mean(squares, axis=(2, 3))
         return F.sum(each * known, axis=1) / F.maximum(F.sum(known, axis=1), 1)
 
 
@@ -384,12 +416,13 @@ class HeatmapObjective:
             counts (N, K), as `datasets.heatmaps.HeatmapCodec.encode`.
         spec: how the network sees a face.
         contexts: devices that batches will come on.
+        loss: see HeatmapLoss.
     """
 
-    def __init__(self, encode: Encode, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
+    def __init__(self, encode: Encode, spec: InputSpec, contexts: Sequence[mx.Context], loss: str = LOSSES[0]) -> None:
         self._encode = encode
         self._input = NetworkInput(spec, contexts)
-        self._loss = HeatmapLoss()
+        self._loss = HeatmapLoss(loss)
         self._loss.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:

@@ -31,6 +31,7 @@ class InputSpec:
         output: "points", (N, K, 2) as fractions of the crop with x_crop = fraction * size - 0.5, or "heatmaps".
         stride: crop pixels per heatmap cell; 1 for points.
         sigma: of the Gaussians that heatmaps are trained on, in cells; 0 for points.
+        decoding: how heatmaps become points where nothing else is asked for, see `datasets.heatmaps`.
     """
 
     size: int
@@ -41,6 +42,7 @@ class InputSpec:
     output: str
     stride: int = 1
     sigma: float = 0.0
+    decoding: str = "subpixel"
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
@@ -57,7 +59,7 @@ class InputSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"its spec has an unknown entry '{str(unknown[0])[:40]}'")
-        lacking = sorted(known - {"stride", "sigma"} - set(values))
+        lacking = sorted(known - {"stride", "sigma", "decoding"} - set(values))
         if lacking:
             raise ValueError(f"its spec has no '{lacking[0]}'")
         plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
@@ -93,6 +95,7 @@ _POSSIBLE: dict[str, Callable[[Any], bool]] = {
     "output": lambda value: value in ("points", "heatmaps"),
     "stride": _is_count,
     "sigma": lambda value: _is_number(value) and 0 <= value <= LARGEST_SIZE,
+    "decoding": lambda value: value in ("subpixel", "argmax", "quarter", "enlarged"),
 }
 
 

@@ -151,6 +151,7 @@ def load_predictor(
     batch_size: int = 64,
     decoding: str | None = None,
     shape_model: str | Path | None = None,
+    shape_prior: bool = False,
     ensemble: str | None = None,
     int8: bool = False,
     seed: int = 0,
@@ -164,6 +165,7 @@ def load_predictor(
         batch_size: crops that run together at most.
         decoding: how heatmaps become points.
         shape_model: file of one that is fitted to the heatmaps instead.
+        shape_prior: see `inference.shape_model.ShapeFitter`.
         ensemble: one of ENSEMBLES.
         int8: whether its int8 twin takes its place.
         seed: of dropped units, and of the faces that set the twin's ranges.
@@ -178,7 +180,7 @@ def load_predictor(
         mx.random.seed(seed)
         net = DropoutEnsemble(net)
     fitted = load_shape_model(shape_model) if shape_model else None
-    predictor = PointPredictor(net, info.spec, context, batch_size, decoding, fitted)
+    predictor = PointPredictor(net, info.spec, context, batch_size, decoding, fitted, shape_prior)
     if ensemble == "augmentation":
         return AugmentedPredictor(predictor, markup_of(info)), info
     return predictor, info

@@ -191,7 +191,7 @@ class WholePhotoLandmarks:
             raise ValueError(f"a shape model of {model.num_landmarks} landmarks does not fit those of {markup.name}")
         self.markup = markup
         self._predictor, self._min_face, self._least_support = predictor, min_face, least_support
-        self._fitter, self._clusters = shape_fitter(model, predictor.spec), Clusters(model)
+        self._fitter, self._clusters = shape_fitter(model, predictor.spec, prior=True), Clusters(model)
 
     @classmethod
     def from_pretrained(

@@ -13,7 +13,7 @@ from mxnet.gluon import HybridBlock
 
 from datasets.faces import Face, FaceDataset
 from datasets.geometry import crop_matrix, invert, landmark_box, square_box, transform_points, warp_image
-from datasets.heatmaps import DECODINGS, HeatmapCodec
+from datasets.heatmaps import HeatmapCodec
 from gluon_models.spec import NETWORK_LOCK, InputSpec, NetworkInput
 from inference.fused import fused
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
@@ -47,8 +47,9 @@ class PointPredictor:
         spec: how it sees a face.
         ctx: one context; CPU by default.
         batch_size: crops run together at most.
-        decoding: how heatmaps become points, see `datasets.heatmaps`; its first if None.
+        decoding: how heatmaps become points, see `datasets.heatmaps`; the spec's if None.
         shape_model: fitted to the heatmaps instead (LGCN, Sec. 3.3).
+        shape_prior: see `inference.shape_model.ShapeFitter`.
 
     Raises:
         ValueError: a decoding or a shape model for a network that predicts points, or both of them.
@@ -62,14 +63,15 @@ class PointPredictor:
         batch_size: int = 64,
         decoding: str | None = None,
         shape_model: ShapeModel | None = None,
+        shape_prior: bool = False,
     ) -> None:
         if spec.output != "heatmaps" and (decoding or shape_model):
             raise ValueError("this network predicts points, not heatmaps: leave out the decoding and the shape model")
         if decoding and shape_model:
             raise ValueError("a shape model needs no decoding of the heatmaps: give one of the two")
         self.net, self.spec = net, spec
-        self._decoding = decoding or DECODINGS[0]
-        self._fitter = shape_fitter(shape_model, spec) if shape_model else None
+        self._decoding = decoding or spec.decoding
+        self._fitter = shape_fitter(shape_model, spec, shape_prior) if shape_model else None
         self._ctx = ctx or mx.cpu()
         # The layers of networks that return heatmaps are too large to be kept for more than one crop.
         static_values = len(spec.mean) * spec.size**2 if spec.output == "heatmaps" else float("inf")
@@ -132,9 +134,9 @@ class StagePredictor:
         return self._predictor.stages(crops)
 
 
-def shape_fitter(model: ShapeModel, spec: InputSpec) -> ShapeFitter:
+def shape_fitter(model: ShapeModel, spec: InputSpec, prior: bool = False) -> ShapeFitter:
     """Fits a shape model to the heatmaps of a network."""
-    return ShapeFitter(model, spec.size / PAPER_SIDE / spec.stride)
+    return ShapeFitter(model, spec.size / PAPER_SIDE / spec.stride, prior)
 
 
 def heatmap_codec(spec: InputSpec) -> HeatmapCodec:
@@ -142,10 +144,10 @@ def heatmap_codec(spec: InputSpec) -> HeatmapCodec:
     return HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma)
 
 
-def points_from_output(output: np.ndarray, spec: InputSpec, decoding: str = DECODINGS[0]) -> np.ndarray:
+def points_from_output(output: np.ndarray, spec: InputSpec, decoding: str | None = None) -> np.ndarray:
     """A network's output, points (n, K, 2) or heatmaps (n, K, H, W) -> points_crop (n, K, 2) float64."""
     if spec.output == "heatmaps":
-        return heatmap_codec(spec).decode(output, decoding)
+        return heatmap_codec(spec).decode(output, decoding or spec.decoding)
     return points_from_fractions(output.astype(np.float64), spec.size)
 
 

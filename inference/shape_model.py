@@ -26,6 +26,7 @@ LEAST_WEIGHT = 0.01  # Sec. 3.3: "weights greater than 1%"
 LEAST_ACTIVATION = 0.1  # that the first rotation is found from; the authors' code [L21]
 RADII = (20.0, 7.0)  # Sec. 3.3, of the second and third round, pixels of a 96 px crop
 NOISE = (8.0, 3.0, 1.0)  # the same pixels: how far centroids may lie from the shape of each round [L22]
+LEAST_PRIOR = 1e-3  # the same pixels, without the prior
 PEAK_RADIUS = 2.0  # the same pixels; the authors' code [L24]
 
 
@@ -150,10 +151,11 @@ class ShapeFitter:
     Args:
         model: what faces look like.
         cells_per_pixel: cells of a map per pixel of a crop of PAPER_SIDE pixels [L26].
+        prior: keep components small, which bounds landmarks beyond the border and costs accuracy within [L22].
     """
 
-    def __init__(self, model: ShapeModel, cells_per_pixel: float = 1.0) -> None:
-        self.model = model
+    def __init__(self, model: ShapeModel, cells_per_pixel: float = 1.0, prior: bool = False) -> None:
+        self.model, self._prior = model, prior
         self._radii = [radius * cells_per_pixel for radius in RADII]
         self._noise = [noise * cells_per_pixel for noise in NOISE]
         # Of heatmaps coarser than the paper's, a peak is still more than its own cell.
@@ -203,7 +205,8 @@ class ShapeFitter:
         design = np.concatenate([pose_columns, turned]).reshape(4 + count, -1)
         weighted = design * np.repeat(found.weights / found.weights.max(), 2)
         # A component of one standard deviation costs as much as one landmark that is `noise` off.
-        prior = np.diag([1e-9] * 4 + [noise**2] * count)
+        # Without the prior, as little as keeps the system solvable where the maps say too little.
+        prior = np.diag([1e-9] * 4 + [noise**2 if self._prior else LEAST_PRIOR**2] * count)
         solution = np.linalg.solve(weighted @ design.T + prior, weighted @ found.centroids.ravel())
         shape = (solution @ design).reshape(-1, 2)
         return shape, np.hypot(*solution[:2]) * _rotation(*solution[:2])

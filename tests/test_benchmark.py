@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+from dataclasses import asdict, replace
 
 import mxnet as mx
 import numpy as np
@@ -16,6 +17,7 @@ from tools import benchmark
 from tools.benchmark import Setting
 from tools.peers.compare import describe_peers, summarise_peer, summarise_rounds
 from training.discovery import find_trainings
+from training.plan import Plan
 
 SETTING = Setting(seconds=0.1, workers=1, gpus="none", seed=0)
 
@@ -143,3 +145,23 @@ def test_a_missing_peer_is_one_line_and_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("torch", "dlib") else found(name))
     with pytest.raises(ValueError, match=r"--peers needs dlib and torch: pip install -r requirements-peers.txt"):
         benchmark.main(["--peers", "--gpus", "none"])
+
+
+def test_the_paper_recipes_are_rows_of_a_table(monkeypatch, capsys):
+    plan = Plan("m", 2000, 200, 50, 64, [(1, 0.1)], 1.5, 30, 2.0, 30.0, 3.25)
+    answers = iter([asdict(plan), {"missing": "no memory"}])
+    monkeypatch.setattr(benchmark, "in_own_process", lambda measure, model, steps, setting: next(answers))
+    values = benchmark.measure_recipes(["m", "n"], 30, SETTING)
+    heads, rule, row, missing = capsys.readouterr().out.splitlines()
+    assert row == plan.row()
+    assert heads.count("|") == rule.count("|") == row.count("|")
+    assert missing == "`n`: no memory"
+    assert Plan(**values["recipes"]["m"]) == plan
+
+
+@pytest.mark.slow  # Trains: only so is it certain that the measured steps are the script's.
+def test_the_steps_of_a_paper_recipe_are_measured():
+    plan = benchmark.measure_recipe("resnet18_slim", 1, replace(SETTING, workers=0, gpus="none"))
+    assert (plan["model"], plan["batch_size"], plan["epochs"], plan["faces"]) == ("resnet18_slim", 64, 350, 2000)
+    assert min(plan["step_seconds"], plan["validation_seconds"]) > 0
+    assert plan["peak_gigabytes"] > plan["planned_gigabytes"] > 0.3

@@ -76,7 +76,8 @@ class TestTrainingPair:
     def names(self, monkeypatch, name, module, faces):
         asked = give(monkeypatch, module, Stored(faces))
         train, validation = training_pair(name, "DIR", allow_missing=True)
-        assert sorted([*train.names, *validation.names]) == sorted(faces)
+        mirrored = {face for face in faces if face.replace("_Flip/", "/") in validation.names} - set(validation.names)
+        assert sorted([*train.names, *validation.names, *mirrored]) == sorted(faces)
         return set(train.names), set(validation.names), asked[0]
 
     def test_of_aflw_the_faces_of_a_photo_stay_together(self, monkeypatch):
@@ -115,12 +116,16 @@ class TestTrainingPair:
 
     @pytest.mark.parametrize(("name", "points"), [("300w_lp", "2d"), ("300w_lp_3d", "3d")])
     def test_of_300w_lp_the_outline_is_trained_on_or_the_points_of_the_head(self, monkeypatch, name, points):
-        faces = [f"HELEN/HELEN_{photo}_1_{turn}" for photo in range(40) for turn in (0, 11)]
-        _, validation, asked = self.names(monkeypatch, name, w300_lp, faces)
-        assert asked == (("DIR", points), {"allow_missing": True, "keep_damaged": False})
+        halves = ("HELEN", "HELEN_Flip")
+        faces = [f"{half}/HELEN_{photo}_1_{turn}" for half in halves for photo in range(40) for turn in (0, 11)]
+        train, validation, asked = self.names(monkeypatch, name, w300_lp, faces)
+        assert asked == (("DIR", points, True, True, False), {})
         photos = {face.rpartition("_")[0] for face in validation}
         assert 0 < len(photos) < 12
         assert len(validation) == 2 * len(photos)
+        # The mirror images of what validation takes are neither trained on nor validated on.
+        assert not {face.replace("_Flip/", "/") for face in train} & set(validation)
+        assert len(train) == len(faces) - 2 * len(validation)
 
     def test_no_folder_or_an_unknown_name(self):
         with pytest.raises(ValueError, match=r"--dataset cofw needs --data DIR, .*; see docs/data.md"):

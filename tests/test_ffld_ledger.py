@@ -7,7 +7,7 @@ from mxnet.gluon import nn
 
 import train_ffld
 from gluon_models import get_model
-from gluon_models.ffld.network import RECIPE
+from gluon_models.ffld.network import CPU_RECIPE, RECIPE
 from training import options as training
 
 
@@ -47,7 +47,8 @@ def test_the_start_depends_on_the_seed_alone():
 
 def test_the_residual_branches_of_resnet50_start_at_zero():
     """[F28]: every block of an untrained network answers its shortcut alone."""
-    net = get_model("resnet50_slim")
+    assert (RECIPE.branch_start, CPU_RECIPE.branch_start) == ("ones", "zeros")
+    net = get_model("resnet50_slim", branch_start="zeros")
     training.initialise(net, (1, 3, 64, 64), [mx.cpu()], 0)
     blocks = [block for stage in net.stages for block in stage]
     assert len(blocks) == 16

@@ -12,6 +12,8 @@ from mxnet.gluon import SymbolBlock
 from scipy.ndimage import convolve
 from scipy.special import log_softmax
 
+from engine.memory import training_megabytes
+from gluon_models import get_model
 from gluon_models.blocks import parameter_count
 from gluon_models.lgcn.network import LGCN, SPEC, Activation, KernelConvolution, dense_kernel, lgcn_64, lgcn_128
 from gluon_models.lgcn.objective import (
@@ -58,6 +60,7 @@ class TestNetwork:
         # Its 1x1 convolution with bias and normalization, and the 3x3 weights that look at its maps.
         side = (64 * 68 + 68) + 2 * 68 + 9 * 68 * 64
         assert count(lgcn_64(side_branch=False)) == 1_096_980 - side
+        assert count(lgcn_128(side_branch=False)) == 4_105_224
 
     def test_what_it_sees_is_the_authors_input(self):
         crops = np.zeros((1, 2, 2, 3), np.uint8)
@@ -422,3 +425,25 @@ def test_a_few_steps_find_the_points_of_one_face():
         trainer.step(2)
         losses.append(float(loss.mean().asscalar()))
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_saving_memory_changes_no_number_and_plans_less():
+    """ReLU, gain and dropout commute, as their factors are not negative."""
+    faces, results, planned = mx.nd.random.uniform(-0.1, 0.1, (2, 1, 96, 96)), [], []
+    for saves in (False, True):
+        mx.random.seed(0)
+        net = get_model("lgcn_64", num_landmarks=5, filters=8)
+        net.initialize(mx.init.Xavier())
+        net(faces)
+        planned.append(training_megabytes(net, (64, 1, 96, 96)))
+        if saves:
+            net.save_memory()
+            planned.append(training_megabytes(net, (64, 1, 96, 96)))
+        mx.random.seed(1)
+        with mx.autograd.record():
+            loss = (net(faces) ** 2).sum()
+        loss.backward()
+        results.append([net(faces), *(p.grad() for p in net.collect_params().values() if p.grad_req != "null")])
+    for usual, saved in zip(*results):
+        np.testing.assert_array_equal(usual.asnumpy(), saved.asnumpy())
+    assert planned[2] < 0.9 * planned[1] == 0.9 * planned[0]

@@ -51,7 +51,7 @@ def test_every_trial_is_a_run_and_more_trials_add_to_those_before(trainings, tmp
     search.main([*text, "--trials", "3"])
     assert [Path(command[-1]).name for command in trainings.commands] == ["trial-000", "trial-001", "trial-002"]
     stored = json.loads((tmp_path / "out" / "search.json").read_text())["trials"]
-    assert [trial["nme"] for trial in stored] == pytest.approx([0.06, 0.07, 0.08])
+    assert [trial["error"] for trial in stored] == pytest.approx([6, 7, 8])
     assert (tmp_path / "out" / "search.png").read_bytes().startswith(b"\x89PNG")
 
 

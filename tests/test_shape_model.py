@@ -152,7 +152,7 @@ class TestFit:
         errors, distances = [], []
         for points in shapes[46:] + (22, 0):
             beyond = points[:, 0] >= SIDE - 0.5
-            fit = ShapeFitter(model)(true_maps(points))
+            fit = ShapeFitter(model, prior=True)(true_maps(points))
             errors.extend(np.linalg.norm(fit.points - points, axis=1)[beyond])
             distances.extend(points[beyond, 0] - (SIDE - 1))
             assert np.linalg.norm(fit.points - points, axis=1)[~beyond].mean() < 0.3

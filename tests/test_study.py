@@ -86,7 +86,8 @@ def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
         folder = tmp_path / f"recipe-{seed}"
         folder.mkdir()
         (folder / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02, "best_epoch": 2}}))
-        lines = [{"nme": 0.03, "mse": 30.0}, {"nme": 0.02, "mse": error}]
+        # The lowest loss is not that of the epoch with the lowest NME, and an epoch without validation has neither.
+        lines = [{"nme": 0.03, "mse": error}, {"nme": 0.02, "mse": 30.0}, {"loss": 1.0}]
         (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     study.main(["tiny", "--seeds", "0,1", "--out", str(tmp_path)])
     # The deviation of 20 and 24 is their difference over sqrt(2).
@@ -109,6 +110,12 @@ def test_seeds_are_numbers(tmp_path):
     ("name", "training", "switched"),
     [
         ("lgcn_kernel", train_lgcn.TRAINING, {"kernel", "side_branch", "global_context"}),
+        ("lgcn_loss", train_lgcn.TRAINING, {"loss"}),
+        ("ffld_norm", train_ffld.TRAINING, {"loss"}),
+        ("hourglass_decay", train_hourglass.TRAINING, {"loss", "decays_all"}),
+        ("region_blocks", train_regions.TRAINING, {"blocks"}),
+        ("region_dropout", train_regions.TRAINING, {"dropout"}),
+        ("region_jaw", train_regions.TRAINING, {"jaw_network"}),
         ("region_dense_layers", train_regions.TRAINING, {"dense_layers"}),
         ("region_optimizer", train_regions.TRAINING, {"optimizer"}),
         ("region_batch_size", train_regions.TRAINING, {"batch_size"}),

@@ -210,3 +210,29 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, refused, text, message):
     new = str(tmp_path / "new")
     filled = [word.replace("{new}", new) for word in [*text, "--out", "{new}", "--rendered-count", "8"]]
     refused(lambda: TRAINING.main([*filled, "--workers", "0", "--gpus", "none"]), message)
+
+
+def test_decay_without_gluon_spares_lambdas_and_biases():
+    """MXNet's own optimizer, told the names alone, decays the same parameters as --wd-all off."""
+    net, context = network("--wd-all", "off")
+    TRAINING.fill_network(net, context)
+    parameters = net.collect_params()
+    optimizer = mx.optimizer.Adam(param_idx2name=dict(enumerate(parameters)), wd=1e-4)
+    decayed = {name for k, name in enumerate(parameters) if optimizer._get_wd(k)}
+    assert {name for name, each in parameters.items() if each.wd_mult} == decayed
+    assert any("lambda" in name for name in set(parameters) - decayed)
+    every = network()[0]
+    assert all(each.wd_mult for each in every.collect_params().values())
+
+
+def test_a_sum_over_cells_is_the_mean_times_their_number():
+    arrays = [mx.nd.random.uniform(shape=(2, 3, 4, 4)) for _ in range(2)] + [mx.nd.ones((2, 3))]
+    mean, total = (HeatmapLoss(loss)(*arrays).asnumpy() for loss in ("mean", "sum"))
+    np.testing.assert_allclose(total, 16 * mean, rtol=1e-5)
+    assert chosen()[1].loss == "mean"
+    with pytest.raises(ValueError, match="unknown loss 'wing'"):
+        HeatmapLoss("wing")
+
+
+def test_the_paper_recipe_reads_the_maximum_of_each_heatmap():
+    assert [context_of(*text).spec.decoding for text in ((), ("--recipe", "cpu"))] == ["argmax", "subpixel"]

@@ -14,6 +14,7 @@ from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
 from gluon_models import get_model, get_spec, load_weights
+from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
 from training import options as training
@@ -43,6 +44,12 @@ def test_the_defaults_are_the_papers():
     assert recipe.variants == 18
     setting = train_lgcn.TRAINING.augmentation(recipe)
     assert (setting.shift_fraction, setting.blur_probability, setting.occlusion_probability) == (0, 0, 0)
+
+
+def test_the_authors_have_their_own_batch_and_epochs():
+    _, recipe = chosen("--recipe", "authors")
+    assert replace(recipe, batch_size=20, epochs=75, loss="square_eq4", side_branch=False) == RECIPE
+    assert (recipe.batch_size, recipe.epochs) == (16, 100)
 
 
 def test_the_authors_rates():
@@ -84,7 +91,7 @@ def test_the_cpu_recipe_is_adam_on_the_mean():
 def test_the_papers_dropout_and_that_of_the_cpu_recipe():
     shares = []
     for text in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
-        net, context = network(*text)
+        net, context = network("--side-branch", "on", *text)
         train_lgcn.TRAINING.make_objective(net, context)
         first = net.cascade.local_context.layers[1]
         shares.append(first.dropout)
@@ -107,6 +114,10 @@ def test_switches_reach_the_network():
     objective = train_lgcn.TRAINING.make_objective(net, context)
     crops, points = np.zeros((1, 96, 96, 3), np.uint8), np.full((1, 68, 2), 50, "f")
     assert list(objective(net, (crops, points), mx.cpu())) == ["local", "full"]
+
+
+def test_the_paper_recipe_reads_whole_cells_and_the_cpu_recipe_between_them():
+    assert [network(*text)[1].spec.decoding for text in ((), ("--recipe", "cpu"))] == ["argmax", "subpixel"]
 
 
 def test_smaller_crops_are_of_the_same_network():

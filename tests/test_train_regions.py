@@ -75,11 +75,16 @@ def test_the_network_that_is_asked_for(model):
     jaw = {} if model == "region_direct" else {"jaw_network": True}
     assert info.overrides == {"num_landmarks": 68, "dropout": 0.25, "dense_layers": 2, **jaw}
     get_model(info.model, **info.overrides)
+    fewer = context_of("--model", model, "--blocks", "2").info
+    assert (fewer.overrides["channels"], fewer.overrides["units"]) == ([256, 512], [1, 1])
+    get_model(fewer.model, **fewer.overrides)
+    with pytest.raises(ValueError, match="--blocks 4: there are 3 at most"):
+        context_of("--blocks", "4")
 
 
 class TestStart:
-    def start(self, net, model, path):
-        train_regions.TRAINING.start_from(net, path, context_of("--model", model))
+    def start(self, net, model, path, *text):
+        train_regions.TRAINING.start_from(net, path, context_of("--model", model, *text))
 
     def test_parts_take_the_direct_network_and_leave_it(self, tmp_path):
         net, direct = network("region_parts"), network("region_direct", seed=3)
@@ -99,7 +104,11 @@ class TestStart:
     def test_the_box_network_starts_from_the_direct_features(self, tmp_path):
         net = network("region_boxes")
         last = values(net.boxes.net.points)
-        self.start(net, "region_boxes", saved(tmp_path, "region_parts", seed=4))
+        path = saved(tmp_path, "region_parts", seed=4)
+        before = values(net.boxes)
+        self.start(net, "region_boxes", path)
+        assert all(np.array_equal(a, b) for a, b in zip(values(net.boxes), before))  # the paper recipe
+        self.start(net, "region_boxes", path, "--recipe", "cpu")
         parts = network("region_parts", seed=4)
         for of in ("stem", "blocks"):
             assert same(getattr(net.boxes.net, of), getattr(parts.direct, of))

@@ -1,11 +1,14 @@
 """300W-LP and AFLW2000-3D: tiny copies in exactly their formats, every fault a file can have, and real data."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
 from datasets import w300_lp
+from datasets.catalog import load_subset, training_pair
 from datasets.markups import IBUG_68
 from datasets.w300_lp import load, load_aflw2000, read_mat, yaw_groups
 
@@ -96,6 +99,14 @@ class TestW300Lp:
         folders = [name.split("/")[0] for name in both.names[::2]]
         assert folders == ["AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip"]
         assert not any("Flip" in name for name in faces.names)
+
+    def test_training_asks_for_the_mirrored_half_and_names_the_folders_that_lack_it(self, lp):
+        for part in w300_lp.PARTS:
+            shutil.rmtree(lp / f"{part}_Flip")
+        with pytest.raises(FileNotFoundError, match=r"has 8 of 16 faces .*AFW_Flip: no such folder \(0 of 2\)"):
+            training_pair("300w_lp", str(lp))
+        faces, about = load_subset("300w_lp", str(lp), "unmirrored")
+        assert (len(faces), about.expected) == (8, 8)
 
     @pytest.mark.parametrize(("folder", "shown"), [("IBUG", "IBUG"), ("landmarks/IBUG", "landmarks/IBUG")])
     def test_a_missing_folder_is_named(self, lp, folder, shown):

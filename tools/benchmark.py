@@ -4,6 +4,9 @@ The photos are rendered faces of 490 pixels, saved as JPEG in a temporary folder
 twice the face. Training uses the cpu recipe. Weights are random where none ship. Prediction and training each run in a
 process of their own, whose memory is reported. Run it on an idle machine.
 
+--recipe paper measures training alone, at the paper's own batch and size: some steps and a validation of 200 faces, by
+the training script itself. It prints lines for the table in docs/reproduce.md.
+
 --peers measures other people's networks in turn with ours, each in a process of its own, and prints ratios.
 """
 
@@ -40,6 +43,7 @@ from engine import devices as processors
 from engine.fit import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
+from evaluation.published import QUOTED
 from gluon_models import get_model, get_spec, list_models, load_weights, shipped_weights
 from gluon_models.__main__ import add_up, summarize
 from inference.detectors import Detection, get_detector
@@ -50,6 +54,7 @@ from tools.peers.compare import check_peers, compare_with_peers, describe_peers
 from training import options as training
 from training.discovery import find_trainings
 from training.landmark_training import LandmarkTraining, TrainingContext
+from training.plan import ROW_HEADS, Plan
 
 ALL = "all"
 PRECISIONS = ("float32", "int8")
@@ -85,6 +90,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=cli.positive, default=10.0, help="length of each measurement")
     parser.add_argument("--json", metavar="FILE", type=cli.path, help="write the figures to this file, too")
+    steps = "training by this recipe alone (see above); cpu is what else is measured here by"
+    parser.add_argument("--recipe", choices=("cpu", "paper"), default="cpu", help=steps)
+    parser.add_argument("--steps", type=cli.count, default=30, help="steps that --recipe paper measures")
     parser.add_argument("--peers", action="store_true", help="compare with PyTorch, FAN and dlib instead")
     cli.add_device_arguments(parser)
     return parser
@@ -232,6 +240,26 @@ def measure_training(model: str, photos: AnnotatedPhotos, setting: Setting) -> d
     }
 
 
+def measure_recipe(model: str, steps: int, setting: Setting) -> dict[str, Any]:
+    """The plan of training a network by its paper's recipe on rendered faces, as a dictionary."""
+    script = find_trainings()[model]
+    argv = ["--model", model, "--recipe", "paper", "--dry-run", "--seed", str(setting.seed)]
+    argv += ["--workers", str(setting.workers), *(["--gpus", setting.gpus] if setting.gpus else [])]
+    settings, recipe, _ = script.parse(argv)
+    return asdict(script.plan(settings, recipe, steps))
+
+
+def measure_recipes(models: Sequence[str], steps: int, setting: Setting) -> dict[str, Any]:
+    """The plans of several networks, each in a process of its own; prints the table as they come."""
+    print(ROW_HEADS)
+    plans = {}
+    for model in models:
+        plans[model] = in_own_process(measure_recipe, model, steps, setting)
+        missing = plans[model].get("missing")
+        print(f"`{model}`: {missing}" if missing else Plan(**plans[model]).row(), flush=True)
+    return {"recipes": plans}
+
+
 def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """Calls a function in a process that does nothing else; {"missing": why} where the system ended it."""
     try:
@@ -270,6 +298,11 @@ def describe_cost(model: str, values: dict[str, Any]) -> str:
     """The figures of one network as lines to read."""
     lines = [
         f"{model}: {values['parameters']:,} parameters, {values['multiply_adds'] / 1e6:,.0f} million multiply-adds"
+    ]
+    lines += [
+        _line("  the paper's", f"{each.value:g} {each.unit} ({each.section})")
+        for each in QUOTED
+        if each.model == model and "per second" in each.unit
     ]
     for precision in PRECISIONS:
         lines += _prediction_lines(precision, values[precision])
@@ -345,6 +378,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             values["peers"] = compare_with_peers(ours, setting.seconds, setting.seed)
             print(describe_peers(values["peers"]))
+        elif arguments.recipe == "paper":
+            models = list_models() if arguments.model == ALL else [arguments.model]
+            values.update(measure_recipes(models, arguments.steps, setting))
         else:
             models = list_models() if arguments.model == ALL else [arguments.model]
             values.update(measure_models(models, photos, setting))

@@ -127,7 +127,7 @@ def find_subsets(root: Path | None, wanted: Collection[str] = ()) -> list[Subset
     for dataset in there:
         for part in CATALOG[dataset].subsets:
             named = not wanted or {dataset, f"{dataset}/{part}"} & set(wanted)
-            if not named or part in ("train", CATALOG[dataset].training):
+            if not named or part in ("train", "unmirrored", CATALOG[dataset].training):
                 continue
             try:
                 faces, about = load_subset(dataset, str(root / dataset), part, allow_missing=True)

@@ -2,7 +2,9 @@
 
 Each trial is an ordinary training run in OUT/trial-000 and so on. Interrupted trials are resumed, finished ones are not
 repeated, and a larger --trials adds to the earlier ones. Options not listed here, such as --data, go to the training
-script. Trials are judged on the validation faces. Writes search.json, search.md and search.png.
+script. Trials are judged on the validation faces: DeepPose by its loss, the mean squared error, others by NME.
+
+Writes search.json, search.md and search.png.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from common import cli
 from common.files import write_text, write_whole
 from engine.checkpoint import LAST
 from report.tables import markdown
-from tools.study import result_of
+from tools.study import MSE, NME, Measure, result_of
 from training.discovery import ROOT, training_scripts
 
+MEASURES = {"train_deeppose.py": MSE}  # Sec. III: "minimal validation loss"; NME for other scripts
 SCRIPTS = tuple(path.name for path in training_scripts(ROOT))
 
 
@@ -35,12 +38,12 @@ class Trial(NamedTuple):
     Attributes:
         learning_rate: of the optimizer.
         weight_decay: of the optimizer.
-        nme: the best validation error, a fraction; None if the training diverged.
+        error: the lowest validation error of its epochs; None if the training diverged.
     """
 
     learning_rate: float
     weight_decay: float
-    nme: float | None = None
+    error: float | None = None
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -81,38 +84,45 @@ def trial_command(script: str, trial: Trial, epochs: int, further: Sequence[str]
 
 def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> Trial:
     """Trains one trial unless that is done already."""
-    if result_of(folder) is None:
+    measure = measure_of(script)
+    if result_of(folder, measure) is None:
         command = trial_command(script, trial, epochs, further, folder)
         print(shlex.join(command), flush=True)
         subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
-    return trial._replace(nme=result_of(folder))
+    return trial._replace(error=result_of(folder, measure))
 
 
-def trials_table(trials: Sequence[Trial]) -> str:
+def measure_of(script: str) -> Measure:
+    """What a script's trials are ranked by."""
+    return MEASURES.get(script, NME)
+
+
+def trials_table(trials: Sequence[Trial], measure: Measure) -> str:
     """The table as Markdown, the best trial first."""
-    errors = ["failed" if trial.nme is None else f"{100 * trial.nme:.2f} %" for trial in trials]
+    found = (None if trial.error is None else f"{measure.factor * trial.error:.2f} {measure.unit}" for trial in trials)
+    errors = [text or "failed" for text in found]
     values = [(str(k), f"{rate:g}", f"{decay:g}", errors[k]) for k, (rate, decay, _) in enumerate(trials)]
     rows = [values[number] for number in ranked(trials)]
-    return markdown(("trial", "learning rate", "weight decay", "validation NME"), rows) + "\n"
+    return markdown(("trial", "learning rate", "weight decay", measure.text), rows) + "\n"
 
 
 def ranked(trials: Sequence[Trial]) -> list[int]:
     """Numbers of the trials, the best first, failed ones last."""
-    return sorted(range(len(trials)), key=lambda k: math.inf if trials[k].nme is None else trials[k].nme)
+    return sorted(range(len(trials)), key=lambda k: math.inf if trials[k].error is None else trials[k].error)
 
 
-def draw(path: Path, trials: Sequence[Trial]) -> None:
+def draw(path: Path, trials: Sequence[Trial], measure: Measure) -> None:
     """Draws both values of every trial, the error as colour, a cross where the training failed."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    done = [trial for trial in trials if trial.nme is not None]
-    failed = [trial for trial in trials if trial.nme is None]
+    done = [trial for trial in trials if trial.error is not None]
+    failed = [trial for trial in trials if trial.error is None]
     if done:
         rates, decays, errors = zip(*done)
         dots = axes.scatter(
-            rates, decays, c=[100 * error for error in errors], cmap="cividis_r", s=70, edgecolors="0.3"
+            rates, decays, c=[measure.factor * error for error in errors], cmap="cividis_r", s=70, edgecolors="0.3"
         )
-        figure.colorbar(dots, ax=axes, label="validation NME, inter-ocular (%)")
+        figure.colorbar(dots, ax=axes, label=f"{measure.text} ({measure.unit})")
     if failed:
         axes.plot([trial.learning_rate for trial in failed], [trial.weight_decay for trial in failed], "x", color="0.4")
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="weight decay", title="Random search")
@@ -123,18 +133,19 @@ def draw(path: Path, trials: Sequence[Trial]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the search; 1 if every trial failed, else 0."""
     arguments = parse(argv)
-    out, trials = cli.output_folder(arguments.out), []
+    out, trials, measure = cli.output_folder(arguments.out), [], measure_of(arguments.script)
     for number in range(arguments.trials):
         drawn = draw_trial(number, arguments.search_seed, arguments.lr_range, arguments.wd_range)
         folder = out / f"trial-{number:03d}"
         trials.append(complete(arguments.script, drawn, arguments.epochs, arguments.further, folder))
+        about = {"script": arguments.script, "measure": measure.key}
         rows = [trial._asdict() for trial in trials]
-        write_text(out / "search.json", json.dumps({"script": arguments.script, "trials": rows}, indent=2) + "\n")
-        write_text(out / "search.md", trials_table(trials))
-        draw(out / "search.png", trials)
+        write_text(out / "search.json", json.dumps({**about, "trials": rows}, indent=2) + "\n")
+        write_text(out / "search.md", trials_table(trials, measure))
+        draw(out / "search.png", trials, measure)
     best = trials[ranked(trials)[0]]
-    print(trials_table(trials))
-    if best.nme is None:
+    print(trials_table(trials, measure))
+    if best.error is None:
         print("every trial failed, see above", file=sys.stderr)
         return 1
     print(f"best: --lr {best.learning_rate:g} --wd {best.weight_decay:g}\nopen {out / 'search.png'}")

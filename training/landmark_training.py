@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
-from datasets.catalog import CATALOG, DATASETS, training_pair
+from datasets.catalog import CATALOG, DATASETS, chosen_subset, load_subset, training_pair
 from datasets.conversions import CONVERSIONS
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
@@ -36,6 +37,7 @@ from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, pre
 from training import advice
 from training import options as training
 from training.options import Command, CommandLine
+from training.plan import STEPS, Plan, measure_plan
 from training.recipe_options import Variants
 from training.settings import LandmarkSettings
 
@@ -67,6 +69,11 @@ class TrainingContext:
         """How the network sees a face."""
         return self.info.spec
 
+    def predictor(self, net: HybridBlock) -> PointPredictor:
+        """Runs a network on validation crops, in batches of their own size."""
+        size = self.settings.validation_batch_size
+        return PointPredictor(net, self.spec, self.devices[0], size)
+
     @property
     def normalizer(self) -> str:
         """Of the validation error."""
@@ -75,6 +82,28 @@ class TrainingContext:
     def error(self, points_image: np.ndarray, truth_image: np.ndarray) -> float:
         """Validation error of points (n, K, 2): the mean NME, a fraction; faces without a known length do not count."""
         return float(mean_of_known(nme(points_image, truth_image, self.normalizer, markup=self.markup), axis=0))
+
+
+class ReadyTraining(NamedTuple):
+    """A training up to its first step.
+
+    Attributes:
+        context: see there.
+        faces: to train on, each once.
+        validation: the faces that choose the epoch.
+        net: with the weights it starts from.
+        objective: the losses of a batch.
+        batches: of each epoch.
+        validate: measures a network.
+    """
+
+    context: TrainingContext
+    faces: FaceDataset
+    validation: FaceDataset
+    net: HybridBlock
+    objective: Objective
+    batches: Loader
+    validate: Validate
 
 
 class LandmarkTraining(ABC):
@@ -104,6 +133,10 @@ class LandmarkTraining(ABC):
         more = [self._data_set(settings, name, root, excluded)[0] for name, root in further]
         if excluded:
             excluded.refuse_unmatched(" and ".join([settings.dataset, *(name for name, _ in further)]))
+        if "300w_lp" in (settings.dataset, *(name for name, _ in further)):
+            print(
+                "300W-LP holds turned copies of iBUG's photos: 300-W challenging and full are no test of this network"
+            )
         other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
         if other:
             raise ValueError(
@@ -116,12 +149,24 @@ class LandmarkTraining(ABC):
     ) -> tuple[FaceDataset, FaceDataset]:
         """Training and validation faces of one data set, without those of excluded photos."""
         train, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
+        if settings.validate_on and name == settings.dataset:
+            train, validation = self._whole_set(settings)
         if excluded is None:
             return train, validation
         kept = [without_photos(faces, excluded, name) for faces in (train, validation)]
         left_out = len(train) + len(validation) - len(kept[0]) - len(kept[1])
         print(f"{left_out} faces of {name} left out, of the photos in {settings.exclude}")
         return kept[0], kept[1]
+
+    def _whole_set(self, settings: Any) -> tuple[FaceDataset, FaceDataset]:
+        """All training faces of the data set, and the subset that validation is asked to take."""
+        name, root = settings.dataset, settings.data
+        if name == "rendered":
+            raise ValueError("--validate-on: rendered faces have no subsets; name a data set of photos")
+        chosen = (CATALOG[name].training, chosen_subset(name, settings.validate_on))
+        train, validation = (load_subset(name, root, each, settings.allow_missing)[0] for each in chosen)
+        print(f"validation on {settings.validate_on}: these faces choose the best epoch, so they are no test any more")
+        return train, validation
 
     def epoch_faces(self, faces: FaceDataset, context: TrainingContext) -> FaceDataset:
         """What one epoch goes through: by default, each training face once."""
@@ -135,6 +180,10 @@ class LandmarkTraining(ABC):
         """Gives the initialised network the weights it starts from."""
         if context.settings.init:
             self.start_from(net, context.settings.init, context)
+
+    def start_advice(self, context: TrainingContext) -> str:
+        """What to pass where training starts from random weights and the paper's does not; else ""."""
+        return ""
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:
         """Fills the network with the weights of --init."""
@@ -186,7 +235,7 @@ class LandmarkTraining(ABC):
         faces = crop_dataset(dataset, context.spec)
 
         def validate(net: HybridBlock) -> dict[str, float]:
-            predictor = PointPredictor(net, context.spec, context.devices[0])
+            predictor = context.predictor(net)
             stages = np.moveaxis(predict_cropped(StagePredictor(predictor), faces), 1, 0)
             errors = [context.error(points, faces.truth_image) for points in stages]
             each = {f"nme_stage_{stage}": error for stage, error in enumerate(errors)}
@@ -225,49 +274,78 @@ class LandmarkTraining(ABC):
         spec = context.spec
         return TrainingCrop(spec.size, spec.box_margin, context.markup, self.augmentation(context.recipe))
 
-    def make_loader(self, samples: FaceDataset, context: TrainingContext) -> Loader:
-        """Batches of random crops of the faces of an epoch."""
-        settings, order = context.settings, self.loader_order(samples, context)
-        processors.settle_before_fork()
-        if settings.cache:
-            samples = CachedFaces(samples, settings.workers, show_progress)
-        crop = self.make_crop(context)
-        return Loader(samples, crop, context.recipe.batch_size, settings.seed, settings.workers, order)
-
-    def main(self, argv: Sequence[str] | None = None) -> int:
-        """Trains one network as the command line says."""
-        settings, recipe, arguments = self.parse(argv)
+    @contextmanager
+    def ready(self, settings: Any, recipe: Any) -> Iterator[ReadyTraining]:
+        """Everything that training steps need, in memory; nothing is written."""
         devices = processors.contexts(settings.gpus)
         settings = training.prepare(settings, devices)
         faces, validation = self.load_faces(settings, recipe)
         context = self.make_context(settings, recipe, faces.markup, devices)
         net = get_model(context.info.model, **context.info.overrides)
-        samples = self.epoch_faces(faces, context)
+        processors.settle_before_fork()
+        read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
+        samples = self.epoch_faces(read, context)
         print(f"{len(samples)} training faces, {len(validation)} for validation")
+        order = self.loader_order(samples, context)
+        crop, seed = self.make_crop(context), settings.seed
         # The workers are forked before anything lies on a GPU.
-        with training.start_folder(settings) as folder, self.make_loader(samples, context) as batches:
+        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
             crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
-            training.initialise(net, (1, *crop_shape), devices, settings.seed)
+            static_shape = context.spec.output != "heatmaps"
+            training.initialise(net, (1, *crop_shape), devices, seed, static_shape)
             objective = self.make_objective(net, context)
             self.fill_network(net, context)
+            if not settings.resume:
+                say([f"all weights start at random: {each}" for each in [self.start_advice(context)] if each])
             say(advice.about_size(len(faces), len(validation), bool(settings.init or settings.resume)))
             print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
+            validate = self.make_validate(validation, context)
+            yield ReadyTraining(context, faces, validation, net, objective, batches, validate)
+
+    def plan(self, settings: Any, recipe: Any, steps: int = STEPS) -> Plan:
+        """What a training would take, by some measured steps and one validation."""
+        with self.ready(settings, recipe) as ready:
+            spec, devices = ready.context.spec, ready.context.devices
+            crop_shape = (len(spec.mean), spec.size, spec.size)
+            return measure_plan(
+                ready.context.info.model,
+                ready.net,
+                ready.batches,
+                ready.batches.samples,
+                ready.objective,
+                ready.validate,
+                len(ready.validation),
+                self.fit_options(ready.context.settings, recipe),
+                devices,
+                recipe.batch_size,
+                training.planned_gigabytes(ready.net, crop_shape, recipe.batch_size, devices),
+                steps,
+            )
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Trains one network as the command line says."""
+        settings, recipe, arguments = self.parse(argv)
+        if settings.dry_run:
+            print(self.plan(settings, recipe).text())
+            return 0
+        with training.start_folder(settings) as folder, self.ready(settings, recipe) as ready:
+            context = ready.context
             fit = Fit(
-                net,
-                batches,
-                objective,
-                self.make_validate(validation, context),
+                ready.net,
+                ready.batches,
+                ready.objective,
+                ready.validate,
                 NME,
                 lambda best: save_weights(best, folder / "best.params", context.info),
-                self.fit_options(settings, recipe),
-                devices,
-                self.make_before_epoch(objective, context),
+                self.fit_options(context.settings, recipe),
+                context.devices,
+                self.make_before_epoch(ready.objective, context),
             )
-            record = RunRecord(folder, arguments, [str(device) for device in devices])
+            record = RunRecord(folder, arguments, [str(device) for device in context.devices])
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-            say(advice.about_error(state.best, context.error(*advice.mean_face_points(validation))))
-            self.finish(faces, folder)
+            say(advice.about_error(state.best, context.error(*advice.mean_face_points(ready.validation))))
+            self.finish(ready.faces, folder)
         return 0
 
 

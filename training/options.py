@@ -25,7 +25,7 @@ from training.settings import TrainingSettings
 
 # What does not change what a run is: where and how it goes on, how long, and on which faces.
 MAY_CHANGE_ON_RESUME = (
-    *("gpus", "workers", "cache", "patience", "validate_every", "amp"),
+    *("gpus", "workers", "cache", "patience", "validate_every", "validation_batch_size", "amp"),
     *("epochs", "data", "more", "allow_missing", "exclude"),
 )
 Settings = TypeVar("Settings", bound=TrainingSettings)
@@ -93,7 +93,7 @@ class CommandLine:
             stored, given = self._stored(namespace), self._given(argv, namespace)
             plain = self.make_parser().parse_args(["--resume", namespace.resume])
             namespace = argparse.Namespace(**{**vars(plain), **stored, **_kept(given), "out": namespace.resume})
-        if not namespace.out:
+        if not namespace.out and not getattr(namespace, "dry_run", False):
             raise ValueError("--out RUN is missing: name a folder for the run")
         if namespace.dataset is None:
             namespace.dataset = "300w" if namespace.data else "rendered"
@@ -211,20 +211,39 @@ def start_folder(settings: TrainingSettings) -> Iterator[Path]:
         yield folder
 
 
-def initialise(net: HybridBlock, input_shape: Sequence[int], devices: list[mx.Context], seed: int) -> None:
-    """Draws Xavier weights from `seed`, hybridizes the network, and settles every parameter's shape by one run."""
+def initialise(
+    net: HybridBlock, input_shape: Sequence[int], devices: list[mx.Context], seed: int, static_shape: bool = True
+) -> None:
+    """Draws Xavier weights from `seed`, hybridizes the network, and settles every parameter's shape by one run.
+
+    Args:
+        net: the network.
+        input_shape: (1, C, S, S), of one crop.
+        devices: that it will run on.
+        seed: of the weights.
+        static_shape: let MXNet keep every layer's output between steps; for full-size heatmaps that is too much memory.
+    """
     mx.random.seed(seed)
     net.initialize(mx.init.Xavier(), ctx=devices)
-    net.hybridize(static_alloc=True, static_shape=True)
+    net.hybridize(static_alloc=True, static_shape=static_shape)
     for device in devices:
         net(mx.nd.zeros(input_shape, ctx=device))
 
 
+def planned_gigabytes(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, devices: list[mx.Context]) -> float:
+    """Gigabytes that MXNet plans on each device for a training step on crops (C, S, S)."""
+    return training_megabytes(net, (-(-batch_size // len(devices)), *crop_shape)) / 1024
+
+
 def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, devices: list[mx.Context]) -> str:
-    """The memory that a training step on crops (C, S, S) takes on each device."""
+    """The memory that MXNet plans on each device for a training step on crops (C, S, S), and what is not in it."""
     share = -(-batch_size // len(devices))
-    gigabytes = training_megabytes(net, (share, *crop_shape)) / 1024
-    return f"a step takes about {gigabytes:.1f} GB for {share} faces of {crop_shape[-1]} px on each device"
+    gigabytes = planned_gigabytes(net, crop_shape, batch_size, devices)
+    beyond = (
+        "the loss and cuDNN come on top" if devices[0].device_type == "gpu" else "a CPU takes more, often twice that"
+    )
+    faces = f"{share} faces of {crop_shape[-1]} px on each device"
+    return f"MXNet plans {gigabytes:.1f} GB for a step with {faces}; {beyond}"
 
 
 def fit_options(settings: TrainingSettings, recipe: BaseRecipe) -> FitOptions:

@@ -26,6 +26,9 @@ class TrainingSettings:
     cache: bool = switch("keep all photos in memory")
     patience: int = option(0, "stop after this many epochs without improvement; 0 never stops early", least=0)
     clip: float = option(0.0, "largest norm of the gradient per sample; 0 turns clipping off")
+    validation_batch_size: int = option(
+        16, "samples that validation runs at once; more take more memory", metavar="FACES", least=1
+    )
     validate_every: int = option(1, "epochs between two validations", metavar="EPOCHS", least=1)
     amp: bool = switch("half precision where the processor supports it: float16 on GPUs, bfloat16 on CPUs")
     gpus: str | None = option(None, "GPU numbers such as 0,1, or none for the CPU (default: GPU 0 if there is one)")
@@ -36,6 +39,14 @@ class TrainingSettings:
 class LandmarkSettings(TrainingSettings):
     """Options of every training script of landmark networks."""
 
+    dry_run: bool = switch(
+        "print what the training would take (faces, steps, rates, memory, hours by ten measured steps), train nothing"
+    )
+    validate_on: str | None = option(
+        None,
+        "train on all training faces and validate on this subset, such as full for the region paper's 3,148 and 689",
+        metavar="SUBSET",
+    )
     exclude: str | None = option(
         None, "leave out the faces of these photos: a text file with one name per line", metavar="FILE"
     )

@@ -8,7 +8,7 @@ from evaluation.published.cells import Published
 
 PAPER = "Modified stacked hourglass"
 _AREA = "by which rule the area is taken is not said; by FAN's, its author's later network shows"
-_AREA_OF_FAN = "as [4], FAN, prints it, measured under conventions of its own (docs/protocols.md)"
+_AREA_OF_FAN = "as [4], FAN, prints it, by conventions of its own, most probably on 2-D points (docs/protocols.md)"
 
 # Its methods in brackets are citations: FAN, MDM, TCDCN and CFSS.
 _TABLE_1: dict[str, Sequence[tuple[str, float]]] = {

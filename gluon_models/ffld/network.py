@@ -64,6 +64,9 @@ class Recipe(LandmarkRecipe):
         False, "repeat faces of rare poses until all poses are equally frequent, on or off"
     )
     average_decay: float = 0.0  # no weight averaging is stated
+    branch_start: str = option(  # not stated [F28]
+        "ones", "ResNet-50: scale that each residual branch's last normalization starts from, ones or zeros"
+    )
 
 
 RECIPE = Recipe()
@@ -90,6 +93,7 @@ CPU_RECIPE = Recipe(
     flip_probability=0.5,
     photometric=True,
     average_decay=0.998,
+    branch_start="zeros",
 )
 """Trains the baseline well from random weights on a CPU; what differs from the paper and why is [F5]."""
 CPU_REFINEMENT_RECIPE = replace(
@@ -175,12 +179,23 @@ def resnet18_slim(num_landmarks: int = 68) -> SlimResNet:
     return SlimResNet(num_landmarks, basic_block, (2, 2, 2, 2), (16, 16, 32, 64, 128))
 
 
-def resnet50_slim(num_landmarks: int = 68) -> SlimResNet:
-    """Quarter-width ResNet-50. 4.12 % on 300-W common (Table 1). Its residual branches start at zero [F28]."""
-    block = partial(bottleneck_block, last_scale="zeros")
+def resnet50_slim(num_landmarks: int = 68, branch_start: str = "ones") -> SlimResNet:
+    """Quarter-width ResNet-50. 4.12 % on 300-W common (Table 1).
+
+    Args:
+        num_landmarks: K.
+        branch_start: scale that each residual branch's last normalization starts from, "ones" or "zeros" [F28].
+
+    Raises:
+        ValueError: there is no such start.
+    """
+    if branch_start not in BRANCH_STARTS:
+        raise ValueError(f"unknown --branch-start '{branch_start}': choose one of {', '.join(BRANCH_STARTS)}")
+    block = partial(bottleneck_block, last_scale=branch_start)
     return SlimResNet(num_landmarks, block, (3, 4, 6, 3), (16, 64, 128, 256, 512))
 
 
+BRANCH_STARTS = ("ones", "zeros")
 MAP_SIZES = (SPEC.size // 8, SPEC.size // 4, SPEC.size // 2)  # Sec. 3.2: the third, second and first level
 
 
@@ -302,6 +317,6 @@ def ffld_resnet18(num_landmarks: int = 68, **settings: Any) -> FFLD:
     return FFLD(resnet18_slim(num_landmarks), **settings)
 
 
-def ffld_resnet50(num_landmarks: int = 68, **settings: Any) -> FFLD:
+def ffld_resnet50(num_landmarks: int = 68, branch_start: str = "ones", **settings: Any) -> FFLD:
     """FFLD on ResNet-50. 3.06 % on 300-W common (Table 1)."""
-    return FFLD(resnet50_slim(num_landmarks), **settings)
+    return FFLD(resnet50_slim(num_landmarks, branch_start), **settings)

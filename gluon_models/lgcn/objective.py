@@ -184,7 +184,9 @@ class HeatmapObjective:
     def __init__(self, net: LGCN, loss: str, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
         self._input, self._size = NetworkInput(spec, contexts), spec.size
         self._losses = HeatmapLosses(net, loss)
-        self._losses.hybridize(static_alloc=True, static_shape=True)
+        net.save_memory()
+        # With static shapes MXNet keeps more than twice the memory: 1.4 GB instead of 0.6 per face of 96 px.
+        self._losses.hybridize(static_alloc=True, static_shape=False)
 
     def __call__(self, net: LGCN, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), see heatmap_weights -> {"local": (N,), "full": (N,)}.

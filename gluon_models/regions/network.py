@@ -67,6 +67,9 @@ class Recipe(LandmarkRecipe):
     brightness_fraction: float = 0.2  # Sec. 5.2 names brightness, not how much [R3]
     photometric: bool = False  # contrast, blur, noise and occluding boxes are not stated
     average_decay: float = 0.0  # no weight averaging is stated
+    box_start: str = option(  # not stated [R18]
+        "random", "what the box network starts from with --init: random weights, or direct for the direct network's"
+    )
 
 
 RECIPE = Recipe()
@@ -83,9 +86,11 @@ CPU_RECIPE = Recipe(
     shift_fraction=0.05,
     photometric=True,
     average_decay=0.998,
+    box_start="direct",
 )
 """Trains better on a CPU; what differs from the paper and why is [R4]."""
 RECIPES = {"paper": {"": RECIPE}, "cpu": {"": CPU_RECIPE}}
+BOX_STARTS = ("random", "direct")
 PATIENCE = 10  # Sec. 5.2: "with early stopping" [R5]
 
 

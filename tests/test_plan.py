@@ -1,0 +1,60 @@
+"""The plan of a training: its sums by hand, its learning rates, and a dry run that writes nothing."""
+
+import numpy as np
+import pytest
+
+import train_lgcn
+import train_regions
+from datasets.markups import IBUG_68
+from engine.schedule import Schedule
+from training.plan import SHOWN_RATES, Plan, rate_changes
+
+
+def test_a_plan_by_hand():
+    plan = Plan("m", 2000, 200, 50, 64, [(1, 0.1)], 1.5, 10, 2.0, 30.0, 3.25)
+    # 31 whole batches of 64 and one of 16; 32 steps of 2 s and a validation of 30 s take 94 s, fifty times.
+    assert plan.steps == 32
+    assert plan.hours == pytest.approx(50 * 94 / 3600)
+    assert plan.faces_per_second == pytest.approx(32)
+    for part in (
+        "100,000 faces in all",
+        "32 an epoch, 1,600 in all, batch 64",
+        "plans 1.5 GB",
+        "took 3.2 GB",
+        "1.3 hours",
+    ):
+        assert part in plan.text()
+    assert plan.row() == "| `m` | 64 | 2.00 | 32.0 | 30.0 for 200 | 1.5 | 3.2 |"
+
+
+def test_the_rates_that_a_schedule_changes_to():
+    milestones = Schedule("milestones", 4e-5, 50, decay_milestones=(20, 35))
+    assert [epoch for epoch, _ in rate_changes(milestones, 50)] == [1, 21, 36]
+    np.testing.assert_allclose([rate for _, rate in rate_changes(milestones, 50)], [4e-5, 4e-6, 4e-7])
+    assert rate_changes(Schedule("constant", 0.1, 9), 9) == [(1, 0.1)]
+    shown = rate_changes(Schedule("cosine", 0.1, 100), 100)
+    assert len(shown) == SHOWN_RATES
+    assert (shown[0][0], shown[-1][0]) == (1, 100)
+
+
+def test_a_dry_run_says_what_a_run_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("training.plan.STEPS", 1)
+    small = "--model lgcn_64 --filters 4 --size 48 --rendered-count 4 --batch-size 2 --workers 0 --gpus none".split()
+    assert train_lgcn.TRAINING.main([*small, "--epochs", "3", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    # Sec. 4: each face 18 times.
+    assert "lgcn_64: 72 faces an epoch, 3 epochs, 216 faces in all" in printed
+    assert "36 an epoch, 108 in all, batch 2" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_from_random_weights_says_what_the_paper_starts_from():
+    def advice(*text):
+        settings, recipe, _ = train_regions.TRAINING.parse(["--out", "run", *text])
+        context = train_regions.TRAINING.make_context(settings, recipe, IBUG_68, [])
+        return train_regions.TRAINING.start_advice(context)
+
+    assert "--imagenet resnet50_v1.params, which this writes: python -c" in advice()
+    assert "zoo(pretrained=True).save_parameters('resnet50_v1.params')" in advice()
+    assert advice("--imagenet", "f.params") == advice("--init", "f.params") == ""
