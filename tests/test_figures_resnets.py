@@ -113,7 +113,7 @@ def test_the_losses_of_a_run_are_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("module", "text", "message"),
     [
-        (deeppose, ["losses", "--run", "nowhere", "--out", "a.png"], "log.jsonl is not there: --run takes"),
+        (deeppose, ["losses", "--run", "nowhere", "--out", "a.png"], "--run takes the folder of a training run"),
         (deeppose, ["faces", "--weights", "{direct}", "--out", "a.png"], "this figure needs deeppose_resnet18"),
     ],
 )

@@ -157,8 +157,8 @@ def test_predict_without_a_detector(folder, tmp_path, monkeypatch, capsys):
     ("model", "text", "message"),
     [
         ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--boxes", "b.json"], "takes no --boxes"),
-        ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--min-face", "0"], "give more than 0"),
-        ("lgcn_64", ["--min-face", "40"], "--min-face needs --detector none"),
+        ("lgcn_64", ["--detector", "none", "--shape-model", "shape.npz", "--min-face", "0"], "not a number above 0"),
+        ("lgcn_64", ["--detector", "whole", "--min-face", "40"], "least scores and sizes are for haar"),
         ("resnet18_slim", ["--detector", "none", "--shape-model", "shape.npz"], "use lgcn_64 or lgcn_128"),
     ],
 )

@@ -298,7 +298,15 @@ class TestListing:
 
 def test_the_distributors_counts():
     totals = {name: sum(ibug_300w.PARTS[part] for part in parts) for name, parts in ibug_300w.SUBSETS.items()}
-    expected = {"train": 3148, "common": 554, "challenging": 135, "full": 689, "private": 600}
+    expected = {
+        "train": 3148,
+        "common": 554,
+        "challenging": 135,
+        "full": 689,
+        "private": 600,
+        "indoor": 300,
+        "outdoor": 300,
+    }
     assert totals == {**expected, "helen_test": 330, "lfpw_test": 224}
 
 

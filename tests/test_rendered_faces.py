@@ -239,5 +239,5 @@ def test_command_writes_a_sheet(tmp_path):
     out = tmp_path / "sheet.png"
     assert rendered_faces.main(["--out", str(out), "--count", "3", "--size", "64", "--landmarks"]) == 0
     assert cv2.imread(str(out)).shape == (64, 640, 3)
-    with pytest.raises(ValueError, match="--count must be at least 1"):
+    with pytest.raises(ValueError, match="--count: '0' is not a whole number from 1"):
         rendered_faces.main(["--out", str(out), "--count", "0"])

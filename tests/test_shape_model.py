@@ -211,7 +211,7 @@ class Painted:
 
 
 class PairMarkup:
-    flip_order = (0, 2, 1)
+    can_flip, flip_order = True, (0, 2, 1)
 
 
 class TestAnswersTogether:

@@ -79,7 +79,7 @@ def test_workers_are_forked_before_the_network_is_on_a_device(tmp_path, monkeypa
     ("text", "message"),
     [
         (["--dataset", "300w", "--out", "{new}"], "--dataset 300w needs --data DIR"),
-        (["--data", "{new}", "--out", "{new}"], "there is no such folder"),
+        (["--data", "{new}", "--out", "{new}.run"], "there is no such folder"),
         (["--out", "{new}", "--gpus", "17"], "GPUs here; run make check-gpu"),
         (["--out", "{new}", "--loss", "wing"], "unknown loss 'wing': choose one of normalized_l2, l2, l1"),
         (["--out", "{new}", "--init", "{new}.params"], "new.params is not there"),

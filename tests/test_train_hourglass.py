@@ -174,7 +174,7 @@ def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
     assert TRAINING.main([*TINY, *small, "--average-decay", "0", "--out", out]) == 0
     printed = capsys.readouterr().out
     assert "8 training faces, 16 for validation" in printed
-    assert "GB for 4 faces of 256 px" in printed
+    assert "GB for a step with 4 faces of 256 px" in printed
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     logged = {"nme", "nme_stage_0", "nme_stage_1", "lambda_stack_0", "lambda_stack_1"}
     assert all(logged <= set(line) for line in lines)

@@ -39,7 +39,8 @@ def network(model, seed=0, **settings):
 def saved(folder, model, seed, **settings):
     """Weights of a network as a run leaves them."""
     path = folder / f"{model}.params"
-    save_weights(network(model, seed, **settings), path, describe(model, "ibug_68", **{**SMALL, **settings}))
+    info = describe(model, get_markup(settings.get("num_landmarks", 68)).name, **{**SMALL, **settings})
+    save_weights(network(model, seed, **settings), path, info)
     return str(path)
 
 

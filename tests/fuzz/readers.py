@@ -22,6 +22,7 @@ from datasets import aflw, aflw21, cofw, helen_194, menpo_3d, pts_folder, w300_l
 from datasets.background import marked_boxes
 from datasets.detection import fddb, landmark_boxes, voc, wider_face
 from datasets.images import read_image, read_size
+from datasets.name_lists import read_lines
 from datasets.pts_files import read_pts, write_pts
 from datasets.w300_vw import FrameReader
 from engine.checkpoint import LAST, NUMBERS, PROGRESS, read_progress, write_arrays
@@ -31,7 +32,6 @@ from gluon_models.weights import load_weights, read_info, shipped_weights
 from inference.detectors import FileDetector
 from inference.shape_model import ShapeFitter, fit_shapes, load_shape_model, save_shape_model
 from report.compare import read_scored
-from training.landmark_training import read_photo_names
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -227,7 +227,9 @@ def _own_files() -> Iterator[tuple[str, Reader]]:
     yield "json", Reader("metrics.json", _write_metrics, lambda folder: read_json(folder / "metrics.json"), JSON)
     lines = Reader("log.jsonl", _write_log, lambda folder: read_json_lines(folder / "log.jsonl"), TEXT)
     yield "log", lines
-    names = Reader("names.txt", _write_names, lambda folder: read_photo_names(str(folder / "names.txt")), TEXT)
+    names = Reader(
+        "names.txt", _write_names, lambda folder: read_lines(folder / "names.txt", "give one name per line"), TEXT
+    )
     yield "names", names
 
 
