@@ -101,7 +101,9 @@ class Fit:
         self._validate, self._error, self._save_best = validate, error, save_best
         self._options, self._contexts = options, contexts
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
-        self._trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
+        # In the network's own order: a dictionary would be sorted by names, whose numbers depend on what was built before.
+        parameters = list(net.collect_params().values())
+        self._trainer = Trainer(parameters, options.optimizer, settings, update_on_kvstore=False)
         self._average = WeightAverage(net, options.average_decay) if options.average_decay else None
         self._scaled = options.amp and half_precision(contexts[0]) == "float16"  # bfloat16 reaches as far as float32
         if self._scaled:

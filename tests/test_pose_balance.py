@@ -161,5 +161,5 @@ def test_faces_all_alike_stay_as_they_are():
 def test_what_cannot_be_balanced_is_refused():
     with pytest.raises(ValueError, match="0 bins of poses are none; take 1 or more"):
         balanced_indices(np.zeros((2, 68, 2)), bins=0)
-    with pytest.raises(ValueError, match="no markup has 5 points"):
-        balanced_indices(np.zeros((2, 5, 2)))
+    with pytest.raises(ValueError, match="points_7 does not say which points trade places"):
+        balanced_indices(np.zeros((2, 7, 2)))

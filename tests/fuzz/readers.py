@@ -234,7 +234,9 @@ def _own_files() -> Iterator[tuple[str, Reader]]:
 
 
 def _write_boxes(folder: Path) -> None:
-    (folder / "a.json").write_text(json.dumps({"a.jpg": [[2, 3, 20, 21], [5, 6, 9.5, 12]], "b": [1, 2, 3, 4], "c": []}))
+    (folder / "a.json").write_text(
+        json.dumps({"a.jpg": [[2, 3, 20, 21], [5, 6, 9.5, 12]], "b": [1, 2, 13, 14], "c": []})
+    )
 
 
 def _find_boxes(folder: Path) -> None:
