@@ -101,7 +101,7 @@ class Fit:
         self._validate, self._error, self._save_best = validate, error, save_best
         self._options, self._contexts = options, contexts
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
-        # In the network's own order: a dictionary would be sorted by names, whose numbers depend on what was built before.
+        # In the network's own order: a dictionary is sorted by names, whose numbers depend on what was built before.
         parameters = list(net.collect_params().values())
         self._trainer = Trainer(parameters, options.optimizer, settings, update_on_kvstore=False)
         self._average = WeightAverage(net, options.average_decay) if options.average_decay else None
