@@ -87,7 +87,7 @@ def test_the_committed_record_is_drawn():
     assert all(float(summary_row(entry, record["cost"])[1]) > 0 for entry in record["evaluations"])
     # Drawn of two networks, as a dozen of them take ten seconds.
     files = results.output_files({**record, "evaluations": record["evaluations"][:2]})
-    assert set(files) == {"results.json", "report.html", "ced_300w_helen_test.png", "stress_300w_helen_test.png"}
+    assert set(files) == {"results.json", "report.html", "ced_300w_common.png", "stress_300w_common.png"}
 
 
 def test_commands_of_a_shape_model_and_of_a_part_of_a_data_set():
