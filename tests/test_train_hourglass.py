@@ -170,11 +170,11 @@ def test_what_the_zoos_weights_lack_is_said(tmp_path, capsys):
 def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
     out = str(tmp_path / "run")
-    small = "--recipe cpu --lr 0.01 --rendered-count 8 --batch-size 4 --workers 0 --gpus none --epochs 2".split()
+    small = "--recipe cpu --lr 0.01 --rendered-count 4 --batch-size 2 --workers 0 --gpus none --epochs 2".split()
     assert TRAINING.main([*TINY, *small, "--average-decay", "0", "--out", out]) == 0
     printed = capsys.readouterr().out
-    assert "8 training faces, 16 for validation" in printed
-    assert "GB for a step with 4 faces of 256 px" in printed
+    assert "4 training faces, 16 for validation" in printed
+    assert "GB for a step with 2 faces of 256 px" in printed
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     logged = {"nme", "nme_stage_0", "nme_stage_1", "lambda_stack_0", "lambda_stack_1"}
     assert all(logged <= set(line) for line in lines)
@@ -190,7 +190,7 @@ def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
 def test_a_run_in_half_precision(tmp_path):
     """In a process of its own, as half precision is turned on for all networks to come."""
     out = tmp_path / "run"
-    small = "--recipe cpu --amp --rendered-count 8 --batch-size 4 --workers 0 --gpus none --epochs 1".split()
+    small = "--recipe cpu --amp --rendered-count 4 --batch-size 2 --workers 0 --gpus none --epochs 1".split()
     subprocess.run([sys.executable, train_hourglass.__file__, *TINY, *small, "--out", str(out)], check=True)
     (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert np.isfinite([line["loss"], line["nme"]]).all()
