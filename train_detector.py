@@ -10,6 +10,7 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 
 # isort: split
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
 import mxnet as mx
@@ -22,13 +23,18 @@ from datasets.detection import fddb, landmark_boxes, wider_face
 from datasets.detection import voc as face_boxes
 from datasets.detection.boxed_photos import BoxedPhotos, JoinedSources, PhotoSource
 from datasets.detection.canvases import FaceCanvases
-from datasets.faces import FaceDataset
+from datasets.detection.centers import center_batch
+from datasets.detection.mosaics import Mosaics
+from datasets.faces import Face, FaceDataset
+from datasets.inventory import files
+from datasets.photo_formats import PHOTO_SUFFIXES
 from engine import devices as processors
 from engine.fit import Fit
 from engine.record import ErrorMeasure, RunRecord
 from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge
+from gluon_models.detector import centernet, network
 from gluon_models.detector.gluoncv_parts import FasterRCNN
-from gluon_models.detector.network import RECIPES, SETTINGS, Recipe, build_detector, find_boxes, initialise
+from gluon_models.detector.network import SETTINGS, Recipe, build_detector, find_boxes, initialise
 from gluon_models.detector.objective import DetectorObjective, DetectorSamples
 from gluon_models.detector.weights import fill_detector, load_backbone, save_detector
 from training import options as training
@@ -36,7 +42,8 @@ from training.landmark_training import show_progress
 from training.options import CommandLine
 from training.settings import TrainingSettings
 
-DATASETS = ("rendered", "300w", "face_boxes", "wider_face", "fddb", "pts")
+DATASETS = ("rendered", "300w", "one_face", "face_boxes", "wider_face", "fddb", "pts")
+OF_ONE_FACE = ("rendered", "300w", "one_face")
 LEAST_SIZE = 24.0  # pixels: validation is on faces from here on [B9]
 VALIDATION_PHOTOS = 200  # at most, evenly spread over those there are [B9]
 
@@ -45,15 +52,20 @@ ERROR = "one_minus_ap"  # in the log: runs are compared by the average precision
 Pair = "tuple[PhotoSource, PhotoSource]"
 
 
+RECIPES = {name: {**variants, centernet.NAME: centernet.RECIPE} for name, variants in network.RECIPES.items()}
+
+
 @dataclass(frozen=True)
 class DetectorSettings(TrainingSettings):
     """The detector's own options."""
 
     imagenet: str | None = option(None, "initial weights of the backbone: Gluon's resnet50_v1", metavar="FILE")
+    backbone: str | None = option(None, "initial weights of centernet_slim's backbone: resnet18_slim", metavar="FILE")
+    backgrounds: str | None = option(None, "centernet_slim: photos without faces to train on", metavar="DIR")
     max_photos: int = option(0, "train on the first photos only, to try things out; 0 trains on all", least=0)
 
 
-COMMAND_LINE = CommandLine(__doc__, tuple(SETTINGS), DATASETS, RECIPES, DetectorSettings)
+COMMAND_LINE = CommandLine(__doc__, (*SETTINGS, centernet.NAME), DATASETS, RECIPES, DetectorSettings)
 
 
 class PhotoBatches:
@@ -84,23 +96,29 @@ class PhotoBatches:
                 self._source.sample(int(index), np.random.default_rng((self._seed, epoch, start + place)))
                 for place, index in enumerate(chosen)
             ]
-            yield self._samples([(photo.image, photo.boxes) for photo in photos], (self._seed, epoch, start))
+            yield self._samples(photos, (self._seed, epoch, start))
+
+
+def recipes_for(model: str, dataset: str) -> dict[str, Recipe]:
+    """What each name of `RECIPES` means for a network."""
+    return {name: variants[model if model in variants else ""] for name, variants in RECIPES.items()}
 
 
 def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair:
-    """Training and validation photos of one data set.
+    """Training and validation photos of one data set; faces for those of `OF_ONE_FACE`.
 
     Raises:
         ValueError, FileNotFoundError: the data is not there.
     """
     if name != "rendered" and root is None:
         raise ValueError(f"--dataset {name} needs its folder: pass --data DIR")
-    if name in ("rendered", "300w"):
-        faces, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
+    if name in OF_ONE_FACE:
+        own = "pts" if name == "one_face" else name
+        faces, validation = training_pair(own, root, settings.allow_missing, settings.rendered_count, settings.seed)
         faces, validation = without_afw(faces), without_afw(validation)
         if settings.cache:
             faces = CachedFaces(faces, settings.workers, show_progress)
-        return FaceCanvases(faces), FaceCanvases(validation)
+        return faces, validation
     if name == "wider_face":
         return wider_face.load(root).for_training(), wider_face.load(root, "val")
     load: Callable[..., BoxedPhotos] = {"fddb": fddb.load, "pts": landmark_boxes.load}.get(name, face_boxes.load)
@@ -114,7 +132,7 @@ def without_afw(faces: FaceDataset) -> FaceDataset:
     return faces if len(kept) == len(faces) else faces.subset(kept)
 
 
-def make_validate(source: PhotoSource, context: mx.Context, seed: int) -> Callable[[FasterRCNN], dict[str, float]]:
+def make_validate(source: PhotoSource, find: Any, seed: int) -> Callable[[FasterRCNN], dict[str, float]]:
     """Average precision at an IoU of one half, on the same photos every time."""
     chosen = np.unique(np.linspace(0, len(source) - 1, min(len(source), VALIDATION_PHOTOS)).astype(int))
 
@@ -122,7 +140,7 @@ def make_validate(source: PhotoSource, context: mx.Context, seed: int) -> Callab
         found = []
         for index in chosen:
             photo = source.sample(int(index), np.random.default_rng((seed, int(index))))
-            found.append(FoundBoxes(*find_boxes(net, photo.image, context), photo.boxes, photo.ignored))
+            found.append(FoundBoxes(*find(net, photo.image), photo.boxes, photo.ignored))
         large, every = (average_precision(judge(found, SizeRange(least))) for least in (LEAST_SIZE, 0.0))
         return {ERROR: 1 - large, "average_precision": large, "average_precision_all_sizes": every}
 
@@ -131,11 +149,41 @@ def make_validate(source: PhotoSource, context: mx.Context, seed: int) -> Callab
 
 def load_sources(settings: DetectorSettings) -> Pair:
     """Training photos of all data sets, and validation photos of the first."""
-    train, validation = load_source(settings.dataset, settings.data, settings)
-    further = training.further_data(settings, DATASETS)
-    more = [load_source(name, root, settings)[0] for name, root in further]
-    joined: Any = JoinedSources((train, *more))
-    return FirstPhotos(joined, settings.max_photos) if settings.max_photos else joined, validation
+    named = [(settings.dataset, settings.data), *training.further_data(settings, DATASETS)]
+    pairs = [load_source(name, root, settings) for name, root in named]
+    validation = FaceCanvases(pairs[0][1]) if named[0][0] in OF_ONE_FACE else pairs[0][1]
+    train: Any
+    if settings.model == centernet.NAME:
+        faces = [faces for (name, _), (faces, _) in zip(named, pairs) if name in OF_ONE_FACE]
+        whole = [photos for (name, _), (photos, _) in zip(named, pairs) if name not in OF_ONE_FACE]
+        photos = JoinedSources(tuple(whole or map(FaceCanvases, faces)))
+        train = Mosaics(photos, JoinedFaces(faces), backgrounds(settings.backgrounds))
+    else:
+        every = [FaceCanvases(each) if name in OF_ONE_FACE else each for (name, _), (each, _) in zip(named, pairs)]
+        train = JoinedSources(tuple(every))
+    return FirstPhotos(train, settings.max_photos) if settings.max_photos else train, validation
+
+
+class JoinedFaces:
+    """Several data sets of faces as one, one after another."""
+
+    def __init__(self, parts: Sequence[FaceDataset]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, index: int) -> Face:
+        for part in self._parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise IndexError("there are not that many faces")
+
+
+def backgrounds(folder: str | None) -> list[Path]:
+    """The photos without faces in a folder, sorted; none without a folder."""
+    return files(Path(folder), PHOTO_SUFFIXES) if folder else []
 
 
 class FirstPhotos:
@@ -161,6 +209,14 @@ def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Co
     share, left = divmod(recipe.batch_size, len(devices))
     if left or not share:
         raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {len(devices)} GPUs")
+    if settings.model == centernet.NAME:
+        small = centernet.CenterNet()
+        centernet.initialise(small, devices, settings.seed)
+        if settings.backbone:
+            centernet.fill_backbone(small, settings.backbone)
+        if settings.init:
+            fill_detector(small, settings.init)
+        return small
     net = build_detector(settings.model, share)
     initialise(net, devices, settings.seed)
     if settings.imagenet:
@@ -174,20 +230,27 @@ def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Co
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains one detector as the command line says."""
-    settings, recipe, arguments = COMMAND_LINE.parse(argv)
+    settings, recipe, arguments = COMMAND_LINE.parse(argv, recipes_for)
     devices = processors.contexts(settings.gpus)
     settings = training.prepare(settings, devices)
     source, validation = load_sources(settings)
     net = make_network(settings, recipe, devices)
-    samples = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale))
+    small = settings.model == centernet.NAME
+    if small:
+        samples, objective = (lambda photos, seed: center_batch(photos, centernet.STRIDE)), centernet.CenterObjective()
+        finder = centernet.CenterFinder(net, devices[0])
+        find = lambda net, image: finder(image)
+    else:
+        samples, objective = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale)), DetectorObjective()
+        find = lambda net, image: find_boxes(net, image, devices[0])
     batches = PhotoBatches(source, samples, recipe.batch_size, settings.seed)
     with training.start_folder(settings) as folder:
         print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")
         fit = Fit(
             net,
             batches,
-            DetectorObjective(),
-            make_validate(validation, devices[0], settings.seed),
+            objective,
+            make_validate(validation, find, settings.seed),
             ErrorMeasure(ERROR, "validation 1 - AP"),
             lambda best: save_detector(best, folder / "best.params", settings.model),
             training.fit_options(settings, recipe),

@@ -86,8 +86,8 @@ class Recipe(BaseRecipe):
     warmup_epochs: float = 0.0
     weight_decay: float = 5e-4
     flip_probability: float = 0.5
-    smallest_scale: float = 1.0
-    largest_scale: float = 1.0
+    smallest_scale: float | None = 1.0
+    largest_scale: float | None = 1.0
     average_decay: float = 0.0
 
 

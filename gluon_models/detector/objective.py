@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Sequence
+from typing import Any, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -33,11 +33,11 @@ class DetectorSamples:
         )
         self._batchify = FasterRCNNTrainBatchify(net)
 
-    def __call__(self, photos: Sequence[tuple[np.ndarray, np.ndarray]], seed: Sequence[int]) -> list[np.ndarray]:
+    def __call__(self, photos: Sequence[Any], seed: Sequence[int]) -> list[np.ndarray]:
         """A batch of photos, padded with black to the size of the largest.
 
         Args:
-            photos: image (H, W, 3) uint8 RGB and boxes (n, 4), n > 0, of each.
+            photos: each with `image` (H, W, 3) uint8 RGB and `boxes` (n, 4), n > 0.
             seed: of all that is random in it.
 
         Returns:
@@ -50,7 +50,7 @@ class DetectorSamples:
         random.seed(int(first))
         np.random.seed(second)  # noqa: NPY002
         try:
-            images, labels, *targets = self._batchify([self._one(image, boxes) for image, boxes in photos])
+            images, labels, *targets = self._batchify([self._one(photo.image, photo.boxes) for photo in photos])
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002

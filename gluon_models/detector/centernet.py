@@ -1,0 +1,242 @@
+"""A small one-stage face detector: quarter-width ResNet-18 and a CenterNet-like head with one class.
+
+X. Zhou, D. Wang, P. Krähenbühl, "Objects as Points", 2019 (heatmap of centres, penalty-reduced focal loss); Z. Liu et al.,
+"Training-Time-Friendly Network for Real-Time Object Detection", AAAI 2020 (four sides of the box around every cell near
+a centre); T.-Y. Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017 (the way up to stride 4).
+
+Maps photos (N, 3, H, W), H and W multiples of 32, RGB scaled to [-1, 1], to the logits of a face's centre
+(N, 1, H/4, W/4) and the logarithms of the distances to the box's left, top, right and bottom, in cells
+(N, 4, H/4, W/4).
+Here:  python train_detector.py --model centernet_slim --dataset face_boxes --data DIR --init resnet18_slim --out RUN
+       python -m tools.evaluate_detector --detector centernet_slim --weights RUN/best.params --data DIR
+
+Numbers in brackets, such as [B13], point into docs/face_detector.md.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Sequence
+
+import cv2
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import nn
+
+from gluon_models.blocks import basic_block, conv_bn
+from gluon_models.detector.network import Recipe
+from gluon_models.ffld.network import SPEC, resnet18_slim
+from gluon_models.parameter_files import read_parameters
+from gluon_models.spec import NetworkInput
+
+STRIDE = 4  # pixels per cell
+DIVISOR = 32  # of the sides of an input
+WIDTHS = (64, 64, 48, 32)  # channels of the maps on the way up, strides 32 to 4
+PRIOR = 0.01  # probability of a face that every cell starts from
+LAST_CHANNELS = 128  # of the backbone
+SHORT_SIDE, LONG_SIDE = 320, 640  # pixels that a photo's sides are brought to, the same as Faster R-CNN's
+LEAST_RANKED = 0.02  # score from which boxes are ranked where none is asked for
+SIDE_STEP = 64  # pixels: photos are padded to multiples, so that few sizes ever run
+BOX_WEIGHT = 3.0  # of the loss of boxes beside that of centres
+
+
+NAME = "centernet_slim"
+RECIPE = Recipe(
+    epochs=16,
+    batch_size=16,
+    optimizer="adam",
+    learning_rate=2e-3,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    weight_decay=1e-4,
+    average_decay=0.998,
+)
+"""For an hour on a CPU core, from the landmark network's backbone [B16]."""
+
+
+class CenterNet(nn.HybridBlock):
+    """The backbone of FFLD's baseline, a pyramid down to stride 4, and two outputs there [B13]."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            slim = resnet18_slim()
+            self.stem, self.pool, self.stages = slim.stem, slim.pool, slim.stages
+            self.context = basic_block(LAST_CHANNELS, LAST_CHANNELS)
+            self.lateral = nn.HybridSequential()
+            self.smooth = nn.HybridSequential()
+            for own, following in zip(WIDTHS, (*WIDTHS[1:], WIDTHS[-1])):
+                self.lateral.add(conv_bn(own, 1, relu=False))
+                self.smooth.add(conv_bn(following, 3))
+            self.head = conv_bn(WIDTHS[-1], 3)
+            self.centre = nn.Conv2D(1, 1, bias_initializer=mx.init.Constant(float(np.log(PRIOR / (1 - PRIOR)))))
+            self.sides = nn.Conv2D(4, 1, bias_initializer=mx.init.Constant(1.0))
+
+    def hybrid_forward(self, F, photos):
+        """photos (N, 3, H, W) -> centre logits (N, 1, H/4, W/4) and log distances in cells (N, 4, H/4, W/4)."""
+        features, maps = self.pool(self.stem(photos)), []
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        maps[-1] = self.context(maps[-1])
+        joined = None
+        for finer, lateral, smooth in zip(reversed(maps), self.lateral, self.smooth):
+            own = lateral(finer)
+            joined = smooth(own if joined is None else own + F.UpSampling(joined, scale=2, sample_type="nearest"))
+        joined = self.head(joined)
+        return self.centre(joined), self.sides(joined)
+
+
+def initialise(net: CenterNet, contexts: Sequence[mx.Context], seed: int) -> None:
+    """Random weights from `seed`, every parameter's shape settled by one run."""
+    mx.random.seed(seed)
+    net.initialize(mx.init.Xavier(), ctx=list(contexts))
+    net.hybridize(static_alloc=True)
+    for context in contexts:
+        net(mx.nd.zeros((1, 3, SIDE_STEP, SIDE_STEP), ctx=context))
+
+
+def fill_backbone(net: CenterNet, path: str | os.PathLike[str]) -> None:
+    """Fills stem and stages from weights of `resnet18_slim`, of any number of landmarks.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is of another network.
+    """
+    stored = read_parameters(path)
+    own = {
+        name: parameter
+        for name, parameter in net._collect_params_with_prefix().items()
+        if name.startswith(("stem.", "stages."))
+    }
+    if any(name not in stored or stored[name].shape != parameter.shape for name, parameter in own.items()):
+        raise ValueError(f"{path} does not hold resnet18_slim: name weights of that network")
+    for name, parameter in own.items():
+        parameter.set_data(stored[name].astype("float32"))
+
+
+class CenterObjective:
+    """The focal loss of CenterNet on the heatmap, and the generalised IoU of the boxes, per face."""
+
+    def __init__(self) -> None:
+        self._input: NetworkInput | None = None
+
+    def __call__(
+        self, net: CenterNet, arrays: Sequence[np.ndarray], context: mx.Context
+    ) -> dict[str, mx.nd.NDArray]:
+        """Losses (N,) of each photo, by name; arrays as `datasets.detection.centers.center_batch` makes them."""
+        if self._input is None:
+            self._input = NetworkInput(SPEC, [context])
+        photos = self._input(arrays[0], context)
+        heat, counts, wanted, weights = (mx.nd.array(array, context) for array in arrays[1:])
+        logits, sides = net(photos)
+        faces = max(1.0, float((arrays[1] == 1).sum())) / len(photos)
+        return {
+            "centre": focal_loss(logits, heat, counts) / faces,
+            "box": BOX_WEIGHT * (weights * giou_loss(distances_of(mx.nd, sides), wanted)).sum(axis=(1, 2, 3)) / faces,
+        }
+
+
+def distances_of(F: Any, sides: Any) -> Any:
+    """The second output as distances in cells, bounded so that a first step cannot overflow."""
+    return F.exp(F.clip(sides, -4, 5.5))
+
+
+def focal_loss(logits: mx.nd.NDArray, heat: mx.nd.NDArray, counts: mx.nd.NDArray) -> mx.nd.NDArray:
+    """CenterNet's Eq. 1, summed over cells (N,): exponents 2 on the probability, 4 on the distance from a centre."""
+    log_yes = -mx.nd.Activation(-logits, "softrelu")
+    log_no = -mx.nd.Activation(logits, "softrelu")
+    yes = mx.nd.sigmoid(logits)
+    centre = heat == 1
+    loss = -mx.nd.where(centre, (1 - yes) ** 2 * log_yes, (1 - heat) ** 4 * yes**2 * log_no)
+    return (loss * counts).sum(axis=(1, 2, 3))
+
+
+def giou_loss(found: mx.nd.NDArray, wanted: mx.nd.NDArray) -> mx.nd.NDArray:
+    """1 - generalised IoU (N, 1, h, w) of two boxes around the same cell, by their distances (N, 4, h, w) from it."""
+
+    def extent(distances: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        left, top, right, bottom = distances.split(4, axis=1)
+        return left + right, top + bottom
+
+    def area(distances: mx.nd.NDArray) -> mx.nd.NDArray:
+        width, height = extent(distances)
+        return width * height
+
+    shared = area(mx.nd.minimum(found, wanted))
+    union = area(found) + area(wanted) - shared
+    hull = area(mx.nd.maximum(found, wanted))
+    return 1 - shared / union + (hull - union) / hull
+
+
+class CenterBoxes(nn.HybridBlock):
+    """What runs when faces are found: the probability of each cell that is a peak, and the box's distances from it."""
+
+    def __init__(self, net: CenterNet, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.net = net
+
+    def hybrid_forward(self, F, photos):
+        """photos (N, 3, H, W) -> probabilities (N, 1, H/4, W/4), 0 but at peaks, and pixels (N, 4, H/4, W/4)."""
+        logits, sides = self.net(photos)
+        scores = F.sigmoid(logits)
+        highest = F.Pooling(scores, kernel=(3, 3), pad=(1, 1), pool_type="max")
+        return scores * (scores == highest), STRIDE * distances_of(F, sides)
+
+
+def fitted_input(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A photo as the network takes it, and the factors that take its boxes back.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        The photo resized so that its shorter side has `SHORT_SIDE` pixels, its longer one at most `LONG_SIDE`, padded
+        with black at right and bottom; and the factors (4,) of the sides of boxes.
+    """
+    height, width = image.shape[:2]
+    zoom = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    padded_sides = [max(SHORT_SIDE, -(-side // SIDE_STEP) * SIDE_STEP) for side in size]
+    padded = np.zeros((padded_sides[1], padded_sides[0], 3), np.uint8)
+    padded[: size[1], : size[0]] = small
+    return padded, np.array([width / size[0], height / size[1]] * 2)
+
+
+def read_boxes(
+    scores: np.ndarray, distances: np.ndarray, least_score: float, largest_overlap: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) in pixels of the input and their scores (n,), the highest first.
+
+    Args:
+        scores: (h, w) of `CenterBoxes`.
+        distances: (4, h, w) of it.
+        least_score: of a box that is kept.
+        largest_overlap: IoU above which the lower-scoring of two boxes is dropped.
+    """
+    rows, columns = np.nonzero(scores >= least_score)
+    values = scores[rows, columns]
+    centres = STRIDE * (np.stack([columns, rows], axis=1) + 0.5)
+    left_top, right_bottom = np.split(distances[:, rows, columns].T, 2, axis=1)
+    boxes = np.hstack([centres - left_top, centres + right_bottom])
+    kept = cv2.dnn.NMSBoxes(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), values, 0.0, largest_overlap)
+    kept = np.asarray(kept, int).ravel()
+    return boxes[kept].astype(np.float64), values[kept].astype(np.float64)
+
+
+class CenterFinder:
+    """Finds the faces of photos; photos of all shapes become a few sizes of input, for which memory is kept."""
+
+    def __init__(self, net: CenterNet, context: mx.Context) -> None:
+        self._context, self._input = context, NetworkInput(SPEC, [context])
+        self._boxes = CenterBoxes(net)
+        self._boxes.hybridize(static_alloc=True)
+
+    def __call__(
+        self, image: np.ndarray, least_score: float = LEAST_RANKED, largest_overlap: float = 0.3
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (n, 4) in pixels of image (H, W, 3) uint8 RGB and their scores (n,), the highest first."""
+        padded, factors = fitted_input(image)
+        scores, distances = self._boxes(self._input(padded[None], self._context))
+        boxes, values = read_boxes(scores[0, 0].asnumpy(), distances[0].asnumpy(), least_score, largest_overlap)
+        return boxes * factors, values
