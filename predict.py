@@ -32,7 +32,7 @@ from gluon_models import file_sha256
 from gluon_models.weights import read_info
 from inference.aligned_crops import TEMPLATES, five_places
 from inference.confidence import PointConfidence, point_confidence
-from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, FASTER_RCNN_WEIGHTS, LEAST_SCORE, get_detector
+from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, NETWORKS, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
 from inference.media.output_folder import OutputFolder
@@ -56,8 +56,8 @@ BOXES_HELP = """JSON file of face boxes, {"photo.jpg": [[x0, y0, x1, y1], ...], 
 photo, tight around the landmarks; for a video, boxes of its first frame"""
 MIN_FACE_HELP = f"""smallest face that is kept: longer side of its landmark box, pixels (default: 0; {MIN_FACE:g} with
 --detector {NO_DETECTOR})"""
-MIN_SCORE_HELP = f"""least score of a face for {" and ".join(DETECTORS)}, 0 to 1 (default: {LEAST_SCORE:g} for
-{DEFAULT_DETECTOR}, 0 for haar)"""
+OWN_SCORES = ", ".join(f"{each.least_score:g} for {name}" for name, each in NETWORKS.items())
+MIN_SCORE_HELP = f"least score of a face for {', '.join(DETECTORS)}, 0 to 1 (default: {OWN_SCORES}, 0 for haar)"
 CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos"
 CROPS_HELP = (
     "write each face of a photo upright to DIR/<stem>_<face>_crop.png; its matrix, photo to crop, is in the JSON"
@@ -101,8 +101,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    if arguments.model == FASTER_RCNN_WEIGHTS:
-        raise ValueError(f"{FASTER_RCNN_WEIGHTS} finds faces, not landmarks: pass --detector {FASTER_RCNN_WEIGHTS}")
+    if arguments.model in NETWORKS:
+        raise ValueError(f"{arguments.model} finds faces, not landmarks: pass --detector {arguments.model}")
     if arguments.csv and arguments.resume:
         raise ValueError("--csv needs all photos: leave out --resume")
     if arguments.no_tracking and arguments.smooth:

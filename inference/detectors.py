@@ -14,13 +14,16 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import mxnet as mx
 import numpy as np
+from mxnet.gluon import HybridBlock
 
 from common.readers import read_json
+from gluon_models.detector import centernet
 from gluon_models.detector.network import find_boxes
-from gluon_models.detector.weights import load_detector
+from gluon_models.detector.weights import detector_name, load_detector
 from gluon_models.spec import NETWORK_LOCK
 from gluon_models.weights import shipped_weights
 from inference.detections import TIGHT_BOX, Detection
+from inference.fused import Network, fused
 from inference.given_boxes import FileDetector
 
 # MXNet and oneDNN keep what they prepared for each shape, without end by default, and photos come in all shapes. These
@@ -121,16 +124,12 @@ def _cascade() -> cv2.CascadeClassifier:
     return _OF_THREAD.cascade
 
 
-FASTER_RCNN_WEIGHTS = "faster_rcnn"  # the file that ships
-LEAST_SCORE = 0.9  # of a face; docs/face_detector.md has what it leaves out [B12]
-
-
-class FasterRcnnDetector:
-    """GluonCV's Faster R-CNN as `train_detector.py` trains it.
+class NetworkDetector:
+    """A network that `train_detector.py` trained.
 
     Args:
-        weights: a file that `train_detector.py` wrote; the one that ships if None.
-        least_score: boxes below are left out; 0 to 1.
+        weights: a file that it wrote; the one that ships if None.
+        least_score: boxes below are left out, 0 to 1; the detector's own if None.
         largest_overlap: IoU above which the lower-scoring of two boxes is dropped.
         context: where it runs; the CPU if None.
 
@@ -138,22 +137,34 @@ class FasterRcnnDetector:
         FileNotFoundError, ValueError: no weights are there, or they do not fit.
     """
 
+    name: str  # of the detector, and of the weights that ship
+    least_score: float  # of a face; docs/face_detector.md says how it was chosen
     box_kind = "box from the lower forehead to the chin, as wide as the face"
 
     def __init__(
         self,
         weights: str | os.PathLike[str] | None = None,
-        least_score: float = LEAST_SCORE,
+        least_score: float | None = None,
         largest_overlap: float = 0.3,
         context: mx.Context | None = None,
     ) -> None:
-        if not (0 <= least_score <= 1 and 0 <= largest_overlap <= 1):
+        self._least_score = self.least_score if least_score is None else least_score
+        if not (0 <= self._least_score <= 1 and 0 <= largest_overlap <= 1):
             raise ValueError(f"score {least_score} and overlap {largest_overlap} of a face detector are 0 to 1")
-        self._context, self._least_score = context or mx.cpu(), least_score
-        path = shipped_weights(FASTER_RCNN_WEIGHTS) if weights is None else weights
-        self._net = load_detector(path, self._context)
-        self._net.set_nms(nms_thresh=largest_overlap, nms_topk=-1, post_nms=-1)
+        path = shipped_weights(self.name) if weights is None else weights
+        if (detector_name(path) == centernet.NAME) != (self.name == centernet.NAME):
+            raise ValueError(f"{path} holds weights of another detector than {self.name}: name its own with --detector")
+        self._context, self._largest_overlap = context or mx.cpu(), largest_overlap
+        self._prepare(load_detector(path, self._context))
         self._made_of = (path, least_score, largest_overlap, context)
+
+    def _prepare(self, net: HybridBlock) -> None:
+        """Keeps what finds the faces."""
+        raise NotImplementedError
+
+    def _find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (n, 4) of image (H, W, 3) and their scores (n,), the highest first."""
+        raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles read the weights again: Gluon's blocks can be neither copied nor pickled."""
@@ -162,8 +173,38 @@ class FasterRcnnDetector:
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3), the surest first; the score is the network's probability."""
         with NETWORK_LOCK:
-            boxes, scores = find_boxes(self._net, image, self._context)
+            boxes, scores = self._find(image)
         return [Detection(box, float(score)) for box, score in zip(boxes, scores) if score >= self._least_score]
+
+
+class FasterRcnnDetector(NetworkDetector):
+    """GluonCV's Faster R-CNN."""
+
+    name = "faster_rcnn"
+    least_score = 0.9  # [B12]
+
+    def _prepare(self, net: HybridBlock) -> None:
+        net.set_nms(nms_thresh=self._largest_overlap, nms_topk=-1, post_nms=-1)
+        self._net = net
+
+    def _find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return find_boxes(self._net, image, self._context)
+
+
+class CenterNetDetector(NetworkDetector):
+    """The small one-stage detector, on a CPU as oneDNN fuses it."""
+
+    name = centernet.NAME
+    least_score = 0.4  # [B17]
+
+    def _prepare(self, net: HybridBlock) -> None:
+        def fuse_on_cpu(block: HybridBlock) -> Network:
+            return fused(block, np.inf) if self._context.device_type == "cpu" else block
+
+        self._finder = centernet.CenterFinder(net, self._context, fuse_on_cpu)
+
+    def _find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._finder(image, self._least_score, self._largest_overlap)
 
 
 def merge_overlapping(detections: list[Detection], largest_overlap: float) -> list[Detection]:
@@ -227,8 +268,9 @@ class WholeImage:
         return [Detection(np.array([0.0, 0.0, width, height]), 1.0)]
 
 
-DETECTORS = ("haar", "faster_rcnn")  # search photos for faces
-DEFAULT_DETECTOR = "faster_rcnn"
+NETWORKS: dict[str, type[NetworkDetector]] = {each.name: each for each in (FasterRcnnDetector, CenterNetDetector)}
+DETECTORS = ("haar", *NETWORKS)  # search photos for faces
+DEFAULT_DETECTOR = FasterRcnnDetector.name
 BOX_SOURCES = (*DETECTORS, "file", "whole")
 
 
@@ -243,11 +285,11 @@ def get_detector(
     """A detector that returns tight landmark boxes.
 
     Args:
-        name: "haar" (OpenCV's cascade), "file" (given boxes), "whole" (the image is the face) or "faster_rcnn".
+        name: "haar" (OpenCV's cascade), one of `NETWORKS`, "file" (given boxes) or "whole" (the image is the face).
         boxes: JSON file for "file", see `FileDetector`.
-        weights: of "faster_rcnn"; those that ship if None.
-        context: that "faster_rcnn" runs on; the CPU if None.
-        min_score: of a face that "haar" or "faster_rcnn" finds, 0 to 1; the detector's own if None.
+        weights: of one of `NETWORKS`; those that ship if None.
+        context: that a network runs on; the CPU if None.
+        min_score: of a face that one of `DETECTORS` finds, 0 to 1; the detector's own if None.
         min_face: longer side of the smallest face's tight box that is kept, pixels.
 
     Raises:
@@ -259,15 +301,15 @@ def get_detector(
     if (name == "file") != (boxes is not None):
         needs = "needs a" if name == "file" else "takes no"
         raise ValueError(f"detector '{name}' {needs} file of boxes: such a file and the detector 'file' go together")
-    if weights is not None and name != "faster_rcnn":
-        raise ValueError(f"detector '{name}' takes no weights: such a file and the detector 'faster_rcnn' go together")
+    if weights is not None and name not in NETWORKS:
+        raise ValueError(f"detector '{name}' takes no weights: such a file goes with {' or '.join(NETWORKS)}")
     if name not in DETECTORS and (min_score is not None or min_face):
         raise ValueError(f"detector '{name}' finds no faces: least scores and sizes are for {' and '.join(DETECTORS)}")
     if min_score is not None and not 0 <= min_score <= 1:
         raise ValueError(f"the least score of a face is 0 to 1, not {min_score:g}")
     if name == "haar":
         return CorrectedDetector(HaarDetector(), HAAR_CORRECTION, min_score or 0.0, min_face)
-    if name == "faster_rcnn":
-        finds = FasterRcnnDetector(weights, LEAST_SCORE if min_score is None else min_score, context=context)
-        return CorrectedDetector(finds, FASTER_RCNN_CORRECTION, 0.0, min_face)
+    if name in NETWORKS:
+        finds = NETWORKS[name](weights, min_score, context=context)
+        return CorrectedDetector(finds, CORRECTIONS[name], 0.0, min_face)
     return WholeImage() if boxes is None else FileDetector(boxes)

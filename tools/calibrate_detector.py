@@ -30,9 +30,9 @@ from gluon_models import load_weights
 from inference.detectors import (
     CORRECTIONS_FILE,
     DETECTORS,
+    NETWORKS,
     BoxCorrection,
     FaceDetector,
-    FasterRcnnDetector,
     HaarDetector,
     relative_boxes,
 )
@@ -76,7 +76,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("--detector", choices=DETECTORS, default="haar", help="detector to calibrate")
     parser.add_argument(
-        "--detector-weights", metavar="FILE", type=cli.path, help="weights of faster_rcnn (default: the shipped ones)"
+        "--detector-weights", metavar="FILE", type=cli.path, help="weights of a network (default: the shipped ones)"
     )
     parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of 300-W")
     parser.add_argument("--allow-missing", action="store_true", help="measure on the photos that are there")
@@ -94,7 +94,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def make_detector(name: str, weights: str | None, context: mx.Context) -> FaceDetector:
     """The detector with its uncorrected boxes."""
-    return HaarDetector() if name == "haar" else FasterRcnnDetector(weights, context=context)
+    return NETWORKS[name](weights, context=context) if name in NETWORKS else HaarDetector()
 
 
 def load_parts(data: str, allow_missing: bool, max_faces: int) -> tuple[FaceDataset, FaceDataset]:

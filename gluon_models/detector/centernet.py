@@ -16,7 +16,7 @@ Numbers in brackets, such as [B13], point into docs/face_detector.md.
 from __future__ import annotations
 
 import os
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import cv2
 import mxnet as mx
@@ -35,6 +35,8 @@ WIDTHS = (64, 64, 48, 32)  # channels of the maps on the way up, strides 32 to 4
 PRIOR = 0.01  # probability of a face that every cell starts from
 LAST_CHANNELS = 128  # of the backbone
 SHORT_SIDE, LONG_SIDE = 320, 640  # pixels that a photo's sides are brought to, the same as Faster R-CNN's
+Network = Callable[[mx.nd.NDArray], mx.nd.NDArray]
+
 LEAST_RANKED = 0.02  # score from which boxes are ranked where none is asked for
 SIDE_STEP = 64  # pixels: photos are padded to multiples, so that few sizes ever run
 BOX_WEIGHT = 3.0  # of the loss of boxes beside that of centres
@@ -176,11 +178,11 @@ class CenterBoxes(nn.HybridBlock):
         self.net = net
 
     def hybrid_forward(self, F, photos):
-        """photos (N, 3, H, W) -> probabilities (N, 1, H/4, W/4), 0 but at peaks, and pixels (N, 4, H/4, W/4)."""
+        """photos (N, 3, H, W) -> probabilities, 0 but at peaks, and four distances in pixels (N, 5, H/4, W/4)."""
         logits, sides = self.net(photos)
         scores = F.sigmoid(logits)
         highest = F.Pooling(scores, kernel=(3, 3), pad=(1, 1), pool_type="max")
-        return scores * (scores == highest), STRIDE * distances_of(F, sides)
+        return F.concat(scores * (scores == highest), STRIDE * distances_of(F, sides), dim=1)
 
 
 def fitted_input(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,40 +205,46 @@ def fitted_input(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return padded, np.array([width / size[0], height / size[1]] * 2)
 
 
-def read_boxes(
-    scores: np.ndarray, distances: np.ndarray, least_score: float, largest_overlap: float
-) -> tuple[np.ndarray, np.ndarray]:
+def read_boxes(found: np.ndarray, least_score: float, largest_overlap: float) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4) in pixels of the input and their scores (n,), the highest first.
 
     Args:
-        scores: (h, w) of `CenterBoxes`.
-        distances: (4, h, w) of it.
+        found: (5, h, w), the output of `CenterBoxes` for one photo.
         least_score: of a box that is kept.
         largest_overlap: IoU above which the lower-scoring of two boxes is dropped.
     """
-    rows, columns = np.nonzero(scores >= least_score)
-    values = scores[rows, columns]
-    centres = STRIDE * (np.stack([columns, rows], axis=1) + 0.5)
-    left_top, right_bottom = np.split(distances[:, rows, columns].T, 2, axis=1)
-    boxes = np.hstack([centres - left_top, centres + right_bottom])
-    kept = cv2.dnn.NMSBoxes(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), values, 0.0, largest_overlap)
-    kept = np.asarray(kept, int).ravel()
-    return boxes[kept].astype(np.float64), values[kept].astype(np.float64)
+    rows, columns = np.nonzero(found[0] >= max(least_score, np.finfo(np.float32).tiny))  # not what is no peak
+    scores, *distances = found[:, rows, columns].astype(np.float64)
+    centres, near, far = STRIDE * (np.stack([columns, rows]) + 0.5), np.stack(distances[:2]), np.stack(distances[2:])
+    corner_and_size = np.concatenate([centres - near, near + far]).T
+    kept = np.array(cv2.dnn.NMSBoxes(corner_and_size, scores, 0.0, largest_overlap), int)
+    return np.concatenate([centres - near, centres + far]).T[kept], scores[kept]
 
 
 class CenterFinder:
-    """Finds the faces of photos; photos of all shapes become a few sizes of input, for which memory is kept."""
+    """Finds the faces of photos.
 
-    def __init__(self, net: CenterNet, context: mx.Context) -> None:
+    Args:
+        net: filled.
+        context: where it runs.
+        prepare: makes what runs of the network, once for each size of input, of which there are few: memory stays
+            bounded, and MXNet plans none anew when photos of several shapes follow one another.
+    """
+
+    def __init__(
+        self, net: CenterNet, context: mx.Context, prepare: Callable[[CenterBoxes], Network] = lambda block: block
+    ) -> None:
         self._context, self._input = context, NetworkInput(SPEC, [context])
-        self._boxes = CenterBoxes(net)
-        self._boxes.hybridize(static_alloc=True)
+        self._block, self._prepare = CenterBoxes(net), prepare
+        self._prepared: dict[tuple[int, ...], Network] = {}
 
     def __call__(
         self, image: np.ndarray, least_score: float = LEAST_RANKED, largest_overlap: float = 0.3
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (n, 4) in pixels of image (H, W, 3) uint8 RGB and their scores (n,), the highest first."""
         padded, factors = fitted_input(image)
-        scores, distances = self._boxes(self._input(padded[None], self._context))
-        boxes, values = read_boxes(scores[0, 0].asnumpy(), distances[0].asnumpy(), least_score, largest_overlap)
-        return boxes * factors, values
+        if padded.shape not in self._prepared:
+            self._prepared[padded.shape] = self._prepare(self._block)
+        found = self._prepared[padded.shape](self._input(padded[None], self._context))[0].asnumpy()
+        boxes, scores = read_boxes(found, least_score, largest_overlap)
+        return boxes * factors, scores
