@@ -59,7 +59,9 @@ def lgcn():
 
 def test_pictures_of_any_size_and_number_follow_one_another():
     net = lgcn()
-    twin = FusedNetwork(net, values_at_once=2 * 96 * 96)  # three faces run as two and one, the large picture without static shapes
+    twin = FusedNetwork(
+        net, values_at_once=2 * 96 * 96
+    )  # three faces run as two and one, the large picture without static shapes
     for shape in ((1, 1, 96, 96), (3, 1, 96, 96), (1, 1, 160, 128), (2, 1, 96, 96), (1, 1, 64, 96)):
         faces = mx.nd.array(untrained.draw(shape, seed=1))
         expected = net(faces).asnumpy()
