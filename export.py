@@ -1,9 +1,9 @@
 """Writes a trained network as files that run without this project, then reads them back and compares.
 
 PREFIX-symbol.json and PREFIX-0000.params are for MXNet, PREFIX.onnx for other runtimes; PREFIX.json describes the input
-and how the output becomes points of the photo. The batch size is free. --fused adds the graph that MXNet runs fastest
-on a CPU, which takes the same parameters. --int8 adds a twin whose convolutions run in eight bits, and prints its loss
-of accuracy on rendered faces.
+and how the output becomes points of the photo. The batch size is free. The face detector centernet_slim takes whole
+photos. --fused adds the graph that MXNet runs fastest on a CPU, which takes the same parameters. --int8 adds a twin
+whose convolutions run in eight bits, and prints its loss of accuracy on rendered faces.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ from datasets.render.faces import RenderedFaces
 from engine import devices
 from evaluation.metrics import nme
 from gluon_models import InputSpec, file_sha256, list_models, load_weights, shipped_weights
+from gluon_models.detector import centernet
+from gluon_models.detector.weights import detector_name, load_detector
 from gluon_models.weights import info_path
 from inference.detectors import get_detector
 from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
+from inference.exported_detector import DetectorExporter, describe_detector
 from inference.fused import write_fused
 from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_output, to_image
 from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
@@ -43,7 +46,7 @@ INT8_FACES = 64  # to measure on
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--model", choices=list_models(), required=True)
+    parser.add_argument("--model", choices=(*list_models(), centernet.NAME), required=True)
     parser.add_argument(
         "--weights", metavar="FILE", type=cli.path, help="a .params file with its .json (default: the shipped one)"
     )
@@ -175,7 +178,7 @@ def write_and_compare(
         runners["fused"] = read_mxnet(files[-1], written[1], mx.cpu())
     if with_onnx:
         path = Path(f"{part}.onnx")
-        write_onnx(*written, path, exporter.feed(crops), num_landmarks=exporter.output(crops).shape[1])
+        write_onnx(*written, path, exporter.feed(crops), exporter.shapes(crops))
         files.append(path)
         runners["onnx"] = read_onnx(path)
     worst = {}
@@ -231,6 +234,27 @@ def export(
     return [prefix.parent / path.name for path in files]
 
 
+def export_detector(arguments: argparse.Namespace, weights: Path, ctx: mx.Context) -> list[Path]:
+    """Writes the face detector; see `export`.
+
+    Raises:
+        ValueError: an option is for landmark networks, or the weights are of another detector.
+    """
+    if arguments.int8:
+        raise ValueError(f"--int8 is for landmark networks, not for {centernet.NAME}: leave it out")
+    if detector_name(weights) != centernet.NAME:
+        raise ValueError(f"{weights} holds weights of {detector_name(weights)}: only {centernet.NAME} is exported")
+    prefix, exporter = output_prefix(arguments.out, weights), DetectorExporter(load_detector(weights, ctx), ctx)
+    faces = RenderedFaces(max(BATCH_SIZES), arguments.seed, centernet.SHORT_SIDE)
+    values = {
+        "detector": centernet.NAME,
+        "weights": {"file": weights.name, "sha256": file_sha256(weights)},
+        **describe_detector(),
+    }
+    photos = np.stack([faces[index].image for index in range(len(faces))])
+    return export(exporter, prefix, photos, arguments.onnx, arguments.fused, values)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = make_parser().parse_args(argv)
@@ -238,6 +262,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("--calibration needs --int8: add it, or leave both out")
     ctx = devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights or shipped_weights(arguments.model))
+    if arguments.model == centernet.NAME:
+        print("wrote " + ", ".join(map(str, export_detector(arguments, weights, ctx))))
+        return 0
     net, info = load_weights(weights, arguments.model, ctx)
     prefix = output_prefix(arguments.out, weights)
     crops = crop_dataset(RenderedFaces(max(BATCH_SIZES), arguments.seed), info.spec).crops

@@ -1,6 +1,7 @@
-"""Trains the face detector (gluon_models/detector/network.py); --recipe paper is GluonCV's own.
+"""Trains a face detector, Faster R-CNN or the small centernet_slim; --recipe paper is GluonCV's own for the first.
 
-The data sets 300w and rendered hold photos of one large face, which are shrunk and placed in larger canvases. AFW is
+The data sets 300w, rendered and one_face (a folder of photos with .pts files) hold photos of one large face. For Faster
+R-CNN these are shrunk and placed in larger canvases, for centernet_slim tiled with parts of the other photos. AFW is
 left out of 300-W, since its whole photos test the detector.
 """
 
@@ -11,29 +12,29 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 # isort: split
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
+from mxnet.gluon import HybridBlock
 
 from common.options import option
 from datasets.cache import CachedFaces
 from datasets.catalog import training_pair
 from datasets.detection import fddb, landmark_boxes, wider_face
 from datasets.detection import voc as face_boxes
-from datasets.detection.boxed_photos import BoxedPhotos, JoinedSources, PhotoSource
+from datasets.detection.boxed_photos import BoxedPhoto, BoxedPhotos, JoinedSources, PhotoSource
 from datasets.detection.canvases import FaceCanvases
 from datasets.detection.centers import center_batch
 from datasets.detection.mosaics import Mosaics
-from datasets.faces import Face, FaceDataset
+from datasets.faces import FaceDataset
 from datasets.inventory import files
 from datasets.photo_formats import PHOTO_SUFFIXES
 from engine import devices as processors
-from engine.fit import Fit
+from engine.fit import Fit, Objective
 from engine.record import ErrorMeasure, RunRecord
 from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge
 from gluon_models.detector import centernet, network
-from gluon_models.detector.gluoncv_parts import FasterRCNN
 from gluon_models.detector.network import SETTINGS, Recipe, build_detector, find_boxes, initialise
 from gluon_models.detector.objective import DetectorObjective, DetectorSamples
 from gluon_models.detector.weights import fill_detector, load_backbone, save_detector
@@ -49,7 +50,9 @@ VALIDATION_PHOTOS = 200  # at most, evenly spread over those there are [B9]
 
 ERROR = "one_minus_ap"  # in the log: runs are compared by the average precision
 
-Pair = "tuple[PhotoSource, PhotoSource]"
+Pair = "tuple[Any, Any]"
+Samples = Callable[[Sequence[BoxedPhoto], Sequence[int]], "list[np.ndarray]"]
+FindsBoxes = Callable[[np.ndarray], "tuple[np.ndarray, np.ndarray]"]
 
 
 RECIPES = {name: {**variants, centernet.NAME: centernet.RECIPE} for name, variants in network.RECIPES.items()}
@@ -78,7 +81,7 @@ class PhotoBatches:
         seed: of the order and of each photo's random changes.
     """
 
-    def __init__(self, source: PhotoSource, samples: DetectorSamples, batch_size: int, seed: int) -> None:
+    def __init__(self, source: PhotoSource, samples: Samples, batch_size: int, seed: int) -> None:
         if len(source) < batch_size:
             raise ValueError(f"{len(source)} training photos do not fill a batch of {batch_size}: lower --batch-size")
         self._source, self._samples = source, samples
@@ -132,15 +135,15 @@ def without_afw(faces: FaceDataset) -> FaceDataset:
     return faces if len(kept) == len(faces) else faces.subset(kept)
 
 
-def make_validate(source: PhotoSource, find: Any, seed: int) -> Callable[[FasterRCNN], dict[str, float]]:
+def make_validate(source: PhotoSource, find: FindsBoxes, seed: int) -> Callable[[HybridBlock], dict[str, float]]:
     """Average precision at an IoU of one half, on the same photos every time."""
     chosen = np.unique(np.linspace(0, len(source) - 1, min(len(source), VALIDATION_PHOTOS)).astype(int))
 
-    def validate(net: FasterRCNN) -> dict[str, float]:
+    def validate(net: HybridBlock) -> dict[str, float]:
         found = []
         for index in chosen:
             photo = source.sample(int(index), np.random.default_rng((seed, int(index))))
-            found.append(FoundBoxes(*find(net, photo.image), photo.boxes, photo.ignored))
+            found.append(FoundBoxes(*find(photo.image), photo.boxes, photo.ignored))
         large, every = (average_precision(judge(found, SizeRange(least))) for least in (LEAST_SIZE, 0.0))
         return {ERROR: 1 - large, "average_precision": large, "average_precision_all_sizes": every}
 
@@ -157,28 +160,11 @@ def load_sources(settings: DetectorSettings) -> Pair:
         faces = [faces for (name, _), (faces, _) in zip(named, pairs) if name in OF_ONE_FACE]
         whole = [photos for (name, _), (photos, _) in zip(named, pairs) if name not in OF_ONE_FACE]
         photos = JoinedSources(tuple(whole or map(FaceCanvases, faces)))
-        train = Mosaics(photos, JoinedFaces(faces), backgrounds(settings.backgrounds))
+        train = Mosaics(photos, tuple(faces), tuple(backgrounds(settings.backgrounds)))
     else:
         every = [FaceCanvases(each) if name in OF_ONE_FACE else each for (name, _), (each, _) in zip(named, pairs)]
         train = JoinedSources(tuple(every))
     return FirstPhotos(train, settings.max_photos) if settings.max_photos else train, validation
-
-
-class JoinedFaces:
-    """Several data sets of faces as one, one after another."""
-
-    def __init__(self, parts: Sequence[FaceDataset]) -> None:
-        self._parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def __getitem__(self, index: int) -> Face:
-        for part in self._parts:
-            if index < len(part):
-                return part[index]
-            index -= len(part)
-        raise IndexError("there are not that many faces")
 
 
 def backgrounds(folder: str | None) -> list[Path]:
@@ -200,8 +186,24 @@ class FirstPhotos:
         return self._source.sample(index, rng)
 
 
-def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context]) -> FasterRCNN:
-    """The detector with the weights it starts from.
+class Training(NamedTuple):
+    """What differs between the two kinds of detectors.
+
+    Attributes:
+        net: initialised, with the weights it starts from.
+        samples: photos, seed -> arrays of a batch.
+        objective: of the training loop.
+        find: photo -> boxes and scores.
+    """
+
+    net: HybridBlock
+    samples: Samples
+    objective: Objective
+    find: FindsBoxes
+
+
+def train_faster_rcnn(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context]) -> Training:
+    """Faster R-CNN with the weights it starts from.
 
     Raises:
         ValueError: a batch cannot be divided evenly among the devices.
@@ -209,23 +211,27 @@ def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Co
     share, left = divmod(recipe.batch_size, len(devices))
     if left or not share:
         raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {len(devices)} GPUs")
-    if settings.model == centernet.NAME:
-        small = centernet.CenterNet()
-        centernet.initialise(small, devices, settings.seed)
-        if settings.backbone:
-            centernet.fill_backbone(small, settings.backbone)
-        if settings.init:
-            fill_detector(small, settings.init)
-        return small
     net = build_detector(settings.model, share)
     initialise(net, devices, settings.seed)
     if settings.imagenet:
         load_backbone(net, settings.imagenet)
-    if settings.init:
-        fill_detector(net, settings.init)
     if not (settings.imagenet or settings.init or settings.resume):
         print("the backbone starts from random weights and its first stage keeps them: pass --imagenet FILE")
-    return net
+    samples = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale))
+    return Training(net, samples, DetectorObjective(), lambda image: find_boxes(net, image, devices[0]))
+
+
+def train_centernet(settings: DetectorSettings, devices: list[mx.Context]) -> Training:
+    """The small detector with the weights it starts from."""
+    net = centernet.CenterNet()
+    centernet.initialise(net, devices, settings.seed)
+    if settings.backbone:
+        centernet.fill_backbone(net, settings.backbone)
+
+    def samples(photos: Sequence[BoxedPhoto], seed: Sequence[int]) -> list[np.ndarray]:
+        return center_batch(photos, centernet.STRIDE)
+
+    return Training(net, samples, centernet.CenterObjective(devices), centernet.CenterFinder(net, devices[0]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -234,23 +240,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     devices = processors.contexts(settings.gpus)
     settings = training.prepare(settings, devices)
     source, validation = load_sources(settings)
-    net = make_network(settings, recipe, devices)
     small = settings.model == centernet.NAME
-    if small:
-        samples, objective = (lambda photos, seed: center_batch(photos, centernet.STRIDE)), centernet.CenterObjective()
-        finder = centernet.CenterFinder(net, devices[0])
-        find = lambda net, image: finder(image)
-    else:
-        samples, objective = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale)), DetectorObjective()
-        find = lambda net, image: find_boxes(net, image, devices[0])
-    batches = PhotoBatches(source, samples, recipe.batch_size, settings.seed)
+    made = train_centernet(settings, devices) if small else train_faster_rcnn(settings, recipe, devices)
+    if settings.init:
+        fill_detector(made.net, settings.init)
+    batches = PhotoBatches(source, made.samples, recipe.batch_size, settings.seed)
     with training.start_folder(settings) as folder:
         print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")
         fit = Fit(
-            net,
+            made.net,
             batches,
-            objective,
-            make_validate(validation, find, settings.seed),
+            made.objective,
+            make_validate(validation, made.find, settings.seed),
             ErrorMeasure(ERROR, "validation 1 - AP"),
             lambda best: save_detector(best, folder / "best.params", settings.model),
             training.fit_options(settings, recipe),

@@ -80,8 +80,6 @@ def relative_boxes(detected: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 # Measured by tools/calibrate_detector.py; each entry says on what.
 CORRECTIONS_FILE = Path(__file__).with_name("box_corrections.json")
 CORRECTIONS = {name: BoxCorrection(**entry["correction"]) for name, entry in read_json(CORRECTIONS_FILE).items()}
-HAAR_CORRECTION = CORRECTIONS["haar"]
-FASTER_RCNN_CORRECTION = CORRECTIONS["faster_rcnn"]
 
 
 class HaarDetector:
@@ -124,6 +122,9 @@ def _cascade() -> cv2.CascadeClassifier:
     return _OF_THREAD.cascade
 
 
+LARGEST_OVERLAP = 0.3  # IoU above which the lower-scoring of two boxes is dropped [B12]
+
+
 class NetworkDetector:
     """A network that `train_detector.py` trained.
 
@@ -145,7 +146,7 @@ class NetworkDetector:
         self,
         weights: str | os.PathLike[str] | None = None,
         least_score: float | None = None,
-        largest_overlap: float = 0.3,
+        largest_overlap: float = LARGEST_OVERLAP,
         context: mx.Context | None = None,
     ) -> None:
         self._least_score = self.least_score if least_score is None else least_score
@@ -308,7 +309,7 @@ def get_detector(
     if min_score is not None and not 0 <= min_score <= 1:
         raise ValueError(f"the least score of a face is 0 to 1, not {min_score:g}")
     if name == "haar":
-        return CorrectedDetector(HaarDetector(), HAAR_CORRECTION, min_score or 0.0, min_face)
+        return CorrectedDetector(HaarDetector(), CORRECTIONS["haar"], min_score or 0.0, min_face)
     if name in NETWORKS:
         finds = NETWORKS[name](weights, min_score, context=context)
         return CorrectedDetector(finds, CORRECTIONS[name], 0.0, min_face)

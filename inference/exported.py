@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -24,6 +24,7 @@ INPUT = "data"
 OPSET = 13  # the newest that MXNet 1.9.1 has converters for
 
 Runner = Callable[[np.ndarray], np.ndarray]
+Shape = Tuple[Union[int, str], ...]
 
 
 class ExportGraph(HybridBlock):
@@ -46,10 +47,14 @@ class Exporter:
         spec: how it sees a face.
         raw_input: put the normalization into the graph, which then takes crops as they are.
         ctx: where the network's parameters are.
+        output_name: of the graph's output; what the network returns if None.
     """
 
-    def __init__(self, net: HybridBlock, spec: InputSpec, raw_input: bool, ctx: mx.Context) -> None:
+    def __init__(
+        self, net: HybridBlock, spec: InputSpec, raw_input: bool, ctx: mx.Context, output_name: str | None = None
+    ) -> None:
         self._net, self._spec, self._raw_input, self.ctx = net, spec, raw_input, ctx
+        self._output_name = output_name or spec.output
         self._normalize = Normalize(spec)
         self._normalize.initialize(ctx=ctx)
 
@@ -65,7 +70,7 @@ class Exporter:
 
     def write_mxnet(self, prefix: Path, crops: np.ndarray) -> tuple[Path, Path]:
         """Writes PREFIX-symbol.json and PREFIX-0000.params; crops (N, S, S, 3) uint8 run through the graph once."""
-        graph = ExportGraph(self._net, self._normalize if self._raw_input else None, self._spec.output)
+        graph = ExportGraph(self._net, self._normalize if self._raw_input else None, self._output_name)
         graph.hybridize()
         data = self.feed(crops)
         graph(mx.nd.array(data, self.ctx, dtype=data.dtype))
@@ -73,6 +78,10 @@ class Exporter:
         # What was written is compared with the network run operator by operator.
         self._net.hybridize(False)
         return Path(f"{prefix}-symbol.json"), Path(f"{prefix}-0000.params")
+
+    def shapes(self, crops: np.ndarray) -> tuple[Shape, Shape]:
+        """The shapes of the written graph's input and output for crops (N, S, S, 3) uint8; names are free sizes."""
+        return ("batch", *self.feed(crops).shape[1:]), ("batch", *self.output(crops).shape[1:])
 
     def largest_difference(self, run: Runner, crops: np.ndarray) -> float:
         """Largest difference between a written network and this one, in pixels of the crop.
@@ -97,37 +106,51 @@ def read_mxnet(symbol: Path, params: Path, ctx: mx.Context) -> Runner:
     return lambda data: block(mx.nd.array(data, ctx, dtype=data.dtype)).asnumpy()
 
 
-def write_onnx(symbol: Path, params: Path, path: Path, data: np.ndarray, num_landmarks: int) -> None:
-    """Turns PREFIX-symbol.json and PREFIX-0000.params into ONNX; `data` is one batch of the input."""
-    shape = ("batch", *data.shape[1:])
+def write_onnx(symbol: Path, params: Path, path: Path, data: np.ndarray, shapes: tuple[Shape, Shape]) -> None:
+    """Turns PREFIX-symbol.json and PREFIX-0000.params into ONNX.
+
+    Args:
+        symbol: one of the written files.
+        params: the other.
+        path: of the file to write.
+        data: one batch of the input.
+        shapes: of input and output, see `Exporter.shapes`.
+    """
     with warnings.catch_warnings():
         # MXNet calls functions of onnx that are deprecated.
         warnings.simplefilter("ignore")
         mx_onnx.export_model(
-            str(symbol), str(params), [data.shape], [data.dtype], str(path), dynamic=True, dynamic_input_shapes=[shape]
+            str(symbol),
+            str(params),
+            [data.shape],
+            [data.dtype],
+            str(path),
+            dynamic=True,
+            dynamic_input_shapes=[shapes[0]],
         )
     model = onnx.load(str(path))
-    _tidy(model, num_landmarks)
+    _tidy(model, shapes[1])
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
 
-def _tidy(model: onnx.ModelProto, num_landmarks: int) -> None:
+def _tidy(model: onnx.ModelProto, output_shape: Shape) -> None:
     """Leaves the data as the only input, so that runtimes may fold the weights; states opset and output shape."""
     kept = [value for value in model.graph.input if value.name == INPUT]
     del model.graph.input[:]
     model.graph.input.extend(kept)
     # MXNet states the newest opset that the onnx package knows, whatever the nodes were written for.
     model.opset_import[0].version = OPSET
-    faces, landmarks, *rest = model.graph.output[0].type.tensor_type.shape.dim
-    faces.dim_param, landmarks.dim_value = "batch", num_landmarks
+    for dimension, size in zip(model.graph.output[0].type.tensor_type.shape.dim, output_shape):
+        if isinstance(size, str):
+            dimension.dim_param = size
+        else:
+            dimension.dim_value = size
     for node in model.graph.node:
         # MXNet counts the elements of one axis by the product of a list of one, at which OpenCV's reader crashes.
         if node.op_type == "ReduceProd":
             node.op_type = "Identity"
             del node.attribute[:]
-    if len(rest) == 1:  # points; heatmaps have the size that the crop gives them
-        rest[0].dim_value = 2
 
 
 def read_onnx(path: Path) -> Runner:

@@ -89,6 +89,11 @@ def _cost(source: Source) -> str:
     return f"{tables.machine_text(record)}\n\n{markdown(*tables.cost_table(record))}"
 
 
+def _detectors(source: Source) -> str:
+    index = {name: each for name, each in source.read(INDEX).items() if each.get("kind") == DETECTOR}
+    return markdown(*tables.detector_table(source.read(each["metrics"]) for each in index.values()))
+
+
 TABLES: dict[str, Callable[[Source], str]] = {
     "shipped": _shipped,
     "errors": lambda source: markdown(*tables.errors_table(*source.shipped())),
@@ -100,7 +105,7 @@ TABLES: dict[str, Callable[[Source], str]] = {
     "study": lambda source: markdown(*tables.study_table(source.result())),
     "cost": _cost,
     "peers": lambda source: markdown(*tables.peers_table(source.read(f"{RESULTS}/peers.json"))),
-    "detector": lambda source: markdown(*tables.detector_table(source.result())),
+    "detectors": _detectors,
 }
 
 

@@ -182,19 +182,22 @@ def peers_table(record: Record) -> Table:
     return ["network", "one face", "64 at a time", "memory", "ours is faster: one face, 64 at a time"], rows
 
 
-def detector_table(record: Record) -> Table:
-    """A row for each detector on each set of photos; average precision only where every face is marked."""
+def detector_table(records: Iterable[Record]) -> Table:
+    """A row for each detector on each set of photos; precision only where every face is marked."""
     heads = ["photos", "faces: " + " / ".join(DETECTED_SIZES) + " px", "detector"]
-    rows = []
-    for each in record["evaluations"]:
+    rows: dict[tuple[str, str], list[str]] = {}
+    evaluations = [each for record in records for each in record["evaluations"]]
+    titles = list(dict.fromkeys(each["title"] for each in evaluations))
+    for each in sorted(evaluations, key=lambda each: titles.index(each["title"])):
         for name, result in each["results"].items():
             cells = [detected_cells(result["sizes"][label]) for label in DETECTED_SIZES]
-            faces, average, recall, _ = (" / ".join(column) for column in zip(*cells))
+            faces, average, recall, precision = (" / ".join(column) for column in zip(*cells))
             # Photos with landmark files show further faces: a detection there may well be right.
-            average = "" if each["dataset"] == "pts" else average
+            shares = ["", recall, ""] if each["dataset"] == "pts" else [average, recall, precision]
             photos = f"{each['title']}, {each['photos']:,}"
-            rows.append([photos, faces, f"`{name}`", average, recall, f"{result['seconds_per_photo']:.2f}"])
-    return [*heads, "average precision, %", "recall, %", "seconds a photo"], rows
+            seconds = f"{result['seconds_per_photo']:.3f}"
+            rows.setdefault((photos, name), [photos, faces, f"`{name}`", *shares, seconds])
+    return [*heads, "average precision, %", "recall, %", "precision, %", "seconds a photo"], list(rows.values())
 
 
 def detected_cells(row: Record) -> list[str]:

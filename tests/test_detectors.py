@@ -12,8 +12,7 @@ from datasets.ibug_300w import load
 from datasets.images import read_image
 from inference.detectors import (
     BOX_SOURCES,
-    FASTER_RCNN_CORRECTION,
-    HAAR_CORRECTION,
+    CORRECTIONS,
     TIGHT_BOX,
     BoxCorrection,
     CorrectedDetector,
@@ -223,7 +222,9 @@ def test_detectors_by_name(box_file):
     path = box_file({})
     detectors = [get_detector(name, path if name == "file" else None) for name in BOX_SOURCES]
     assert {detector.box_kind for detector in detectors} == {TIGHT_BOX}
-    with pytest.raises(ValueError, match="unknown detector 'viola': choose one of haar, faster_rcnn, file, whole"):
+    with pytest.raises(
+        ValueError, match="unknown detector 'viola': choose one of haar, faster_rcnn, centernet_slim, file"
+    ):
         get_detector("viola")
     with pytest.raises(ValueError, match="'file' needs a file of boxes"):
         get_detector("file")
@@ -238,7 +239,7 @@ def test_detectors_by_name(box_file):
 def test_the_networks_boxes_become_tight_ones():
     points = np.array([[10.0, 20], [50, 30], [30, 70]])
     # It was trained on `face_box`: what was measured of it must be near to the inverse of that.
-    np.testing.assert_allclose(FASTER_RCNN_CORRECTION.apply(face_box(points)), [10, 20, 50, 70], atol=1)
+    np.testing.assert_allclose(CORRECTIONS["faster_rcnn"].apply(face_box(points)), [10, 20, 50, 70], atol=1)
 
 
 def closest(boxes, truth):
@@ -268,6 +269,6 @@ def test_the_correction_is_what_300w_training_photos_say(face_data):
                 rows.append(relative_boxes(box[None], face.box[None])[0])
     assert len(rows) / seen > 0.88
     # Over some 275 faces a median of such a spread is known to about 0.01.
-    np.testing.assert_allclose(np.median(rows, axis=0), HAAR_CORRECTION, atol=0.02)
+    np.testing.assert_allclose(np.median(rows, axis=0), CORRECTIONS["haar"], atol=0.02)
     spread = np.subtract(*np.percentile(rows, [75, 25], axis=0))
     assert (spread < 0.15).all()

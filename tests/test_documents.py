@@ -120,9 +120,12 @@ def test_average_precision_is_shown_only_where_all_faces_are_marked():
     none = {"faces": 0, "average_precision": None, "recall": None, "precision": None}
     results = {"haar": {"seconds_per_photo": 0.25, "sizes": {"all": found, "from 24": found, "from 40": none}}}
     marked, partly = ({"title": "t", "dataset": name, "photos": 7, "results": results} for name in ("fddb", "pts"))
-    _, rows = detector_table({"evaluations": [marked, partly]})
-    assert rows[0][1:] == ["1,200 / 1,200 / 0", "`haar`", "72.0 / 72.0 / -", "75.0 / 75.0 / -", "0.25"]
-    assert rows[1][3:5] == ["", "75.0 / 75.0 / -"]
+    # A cascade that two records measured on the same photos has one row.
+    _, rows = detector_table([{"evaluations": [marked, partly]}, {"evaluations": [marked]}])
+    assert len(rows) == 2
+    all_marked = ["72.0 / 72.0 / -", "75.0 / 75.0 / -", "50.0 / 50.0 / -", "0.250"]
+    assert rows[0][1:] == ["1,200 / 1,200 / 0", "`haar`", *all_marked]
+    assert rows[1][3:6] == ["", "75.0 / 75.0 / -", ""]
 
 
 # --- marks in documents

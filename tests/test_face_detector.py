@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from datasets.detection.boxed_photos import BoxedPhoto
 from gluon_models.detector import network as face_detector
 from gluon_models.detector.network import BACKBONE, build_detector, find_boxes, initialise, limit_short_side
 from gluon_models.detector.objective import DetectorObjective, DetectorSamples
@@ -52,9 +53,13 @@ def photo():
     return image
 
 
+def photo_with(image):
+    return BoxedPhoto(image, BOXES, np.zeros(len(BOXES), bool), "a")
+
+
 @pytest.fixture(scope="module")
 def arrays(net, photo):
-    return DetectorSamples(net, 0.0, (1.0, 1.0))([(photo, BOXES)], (0,))
+    return DetectorSamples(net, 0.0, (1.0, 1.0))([photo_with(photo)], (0,))
 
 
 def test_the_settings_are_those_of_the_ledger():
@@ -70,7 +75,7 @@ def test_labels_follow_the_photo_and_its_mirror(net, photo, arrays):
     width = images.shape[3]
     scale = np.array([width / 100, factor] * 2)
     np.testing.assert_allclose(labels[0], np.hstack([BOXES * scale, [[0], [0]]]), rtol=1e-6)
-    mirrored = DetectorSamples(net, 1.0, (1.0, 1.0))([(photo, BOXES)], (0,))
+    mirrored = DetectorSamples(net, 1.0, (1.0, 1.0))([photo_with(photo)], (0,))
     np.testing.assert_allclose(mirrored[0], images[..., ::-1])
     np.testing.assert_allclose(mirrored[1][0, :, [0, 2]], width - labels[0][:, [2, 0]].T, rtol=1e-6)
     assert classes.shape[1] * 4 == targets[0].size == masks[0].size
@@ -97,11 +102,11 @@ def test_targets_lead_from_the_anchors_to_the_boxes(net, arrays):
 def test_samples_follow_their_seed_and_leave_the_shared_generators_alone(net, photo):
     samples = DetectorSamples(net, 0.5, (0.7, 1.3))
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    one, again = (samples([(photo, BOXES)], (3, 1)) for _ in range(2))
+    one, again = (samples([photo_with(photo)], (3, 1)) for _ in range(2))
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     for first, second in zip(one, again):
         np.testing.assert_array_equal(first, second)
-    shapes = {samples([(photo, BOXES)], (3, k))[0].shape for k in range(8)}
+    shapes = {samples([photo_with(photo)], (3, k))[0].shape for k in range(8)}
     assert len(shapes) > 3
 
 
@@ -207,7 +212,7 @@ def test_weights_go_round_and_ship_in_float16(net, photo, tmp_path, monkeypatch)
     halve(path, half)
     assert half.stat().st_size < 0.51 * path.stat().st_size
     entry = {"file": half.name, "sha256": file_sha256(half), "kind": "detector"}
-    (tmp_path / "index.json").write_text(json.dumps({detectors.FASTER_RCNN_WEIGHTS: entry}))
+    (tmp_path / "index.json").write_text(json.dumps({detectors.FasterRcnnDetector.name: entry}))
     monkeypatch.setattr(detectors, "shipped_weights", partial(shipped_weights, folder=tmp_path))
     shipped = detectors.FasterRcnnDetector(least_score=0.0, largest_overlap=net.nms_thresh)
     kept = shipped._net.collect_params()

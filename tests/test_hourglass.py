@@ -492,7 +492,7 @@ def test_exported_files_answer_the_last_stacks_maps(tmp_path):
     np.testing.assert_allclose(last, stacks[1].asnumpy(), rtol=1e-3, atol=1e-4)
     assert np.abs(last - stacks[0].asnumpy()).max() > 1e-2
     files = exporter.write_mxnet(tmp_path / "net", crops)
-    write_onnx(*files, tmp_path / "net.onnx", exporter.feed(crops), num_landmarks=5)
+    write_onnx(*files, tmp_path / "net.onnx", exporter.feed(crops), exporter.shapes(crops))
     for run in (read_mxnet(*files, mx.cpu()), read_onnx(tmp_path / "net.onnx")):
         for count in (1, 3):
             np.testing.assert_allclose(run(exporter.feed(crops[:count])), last[:count], rtol=1e-3, atol=1e-4)

@@ -315,7 +315,7 @@ class TestCascades:
         crops = draw((3, 224, 224, 3), seed=7, high=255).astype("uint8")
         exporter = Exporter(net, SPEC, raw_input=True, ctx=mx.cpu())
         files = exporter.write_mxnet(tmp_path / "net", crops)
-        write_onnx(*files, tmp_path / "net.onnx", exporter.feed(crops), num_landmarks=68)
+        write_onnx(*files, tmp_path / "net.onnx", exporter.feed(crops), exporter.shapes(crops))
         for run in (read_mxnet(*files, mx.cpu()), read_onnx(tmp_path / "net.onnx")):
             for count in (1, 3):
                 assert exporter.largest_difference(run, crops[:count]) < 0.1

@@ -219,7 +219,7 @@ def test_a_detector_ships_with_its_evaluations_on_several_data_sets(tmp_path, ro
     afw = make_detection(tmp_path / "afw", half, "pts", "AFW's photos")
     (root / "docs").mkdir()
     page = root / "docs" / "page.md"
-    page.write_text("<!-- table: detector finder -->\n<!-- end of table -->\n")
+    page.write_text("<!-- table: detectors -->\n<!-- end of table -->\n")
     assert ship.main(detector_text(run, root, held_out, afw)) == 0
     entry = json.loads((root / "weights" / "index.json").read_text())["finder"]
     assert (entry["kind"], entry["model"], entry["seed"]) == ("detector", "faster_rcnn_fpn", 7)

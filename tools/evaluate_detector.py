@@ -27,19 +27,11 @@ from engine.record import git_state, versions
 from evaluation.detection import LEAST_OVERLAP, FoundBoxes, SizeRange, average_precision, judge, precision_at, recall_at
 from gluon_models import file_sha256, shipped_weights
 from gluon_models.detector.weights import detector_name
-from inference.detectors import (
-    FASTER_RCNN_WEIGHTS,
-    LEAST_SCORE,
-    Detection,
-    FaceDetector,
-    FasterRcnnDetector,
-    HaarDetector,
-)
+from inference.detectors import DEFAULT_DETECTOR, DETECTORS, NETWORKS, Detection, FaceDetector, HaarDetector
 from report.outputs import json_bytes
 from report.tables import detected_cells
 
 DATASETS = ("face_boxes", "wider_face", "fddb", "pts")
-DETECTORS = ("faster_rcnn", "haar")
 # Sizes are sqrt(width * height) of the true box in pixels of the photo.
 SIZES = {
     "all": SizeRange(),
@@ -55,23 +47,29 @@ SIZES = {
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--detector", choices=DETECTORS, action="append", help="may be repeated (default: both)")
-    parser.add_argument("--weights", metavar="FILE", type=cli.path, help="of faster_rcnn (default: the shipped ones)")
+    chosen = f"may be repeated, with one network at most (default: {DEFAULT_DETECTOR} and haar)"
+    parser.add_argument("--detector", choices=DETECTORS, action="append", help=chosen)
+    parser.add_argument("--weights", metavar="FILE", type=cli.path, help="of the network (default: the shipped ones)")
     parser.add_argument("--nms", type=cli.fraction, default=0.3, help="IoU at which the lower-scoring box is dropped")
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0], help="pts: photos with landmark files")
     parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of the data set")
     parser.add_argument("--part", choices=(*PARTS, "all"), default="held_out", help="part of the photos")
     parser.add_argument("--title", metavar="TEXT", help="names the photos in tables (default: data set and part)")
-    parser.add_argument(
-        "--least-score", type=cli.fraction, default=LEAST_SCORE, help="of faster_rcnn, to read recall at"
-    )
+    read_at = "score of the network to read recall and precision at (default: its own)"
+    parser.add_argument("--least-score", type=cli.fraction, help=read_at)
     parser.add_argument(
         "--max-photos", type=cli.count_or_none, default=0, help="measure on the first N photos; 0 for all"
     )
     parser.add_argument("--out", metavar="DIR", type=cli.path, help="folder for metrics.json")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    arguments.detector = arguments.detector or list(DETECTORS)
+    arguments.detector = arguments.detector or [DEFAULT_DETECTOR, "haar"]
+    networks = [name for name in arguments.detector if name in NETWORKS]
+    if len(networks) > 1:
+        raise ValueError(f"--detector {' and '.join(networks)}: measure one network at a time, as a record is of one")
+    arguments.network = networks[0] if networks else None
+    if arguments.network and arguments.least_score is None:
+        arguments.least_score = NETWORKS[arguments.network].least_score
     arguments.title = arguments.title or f"{arguments.dataset}, {arguments.part}"
     return arguments
 
@@ -94,19 +92,19 @@ def load_photos(arguments: argparse.Namespace) -> BoxedPhotos:
 
 
 def find_weights(arguments: argparse.Namespace) -> Path | None:
-    """The network's file; None if it is not measured.
+    """The network's file; None if none is measured.
 
     Raises:
         FileNotFoundError, ValueError: none ships, or it is not the one of the index.
     """
-    if "faster_rcnn" not in arguments.detector:
+    if arguments.network is None:
         return None
-    return Path(arguments.weights) if arguments.weights else shipped_weights(FASTER_RCNN_WEIGHTS)
+    return Path(arguments.weights) if arguments.weights else shipped_weights(arguments.network)
 
 
-def make_detector(weights: Path | None, overlap: float, context: mx.Context) -> FaceDetector:
-    """A detector that returns its own kind of box at any score; the cascade without weights."""
-    return HaarDetector() if weights is None else FasterRcnnDetector(weights, 0.0, overlap, context)
+def make_detector(name: str, weights: Path | None, overlap: float, context: mx.Context) -> FaceDetector:
+    """A detector that returns its own kind of box at any score."""
+    return NETWORKS[name](weights, 0.0, overlap, context) if name in NETWORKS else HaarDetector()
 
 
 def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> dict[str, Any]:
@@ -133,12 +131,12 @@ def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> 
 def terminal_table(evaluation: Mapping[str, Any]) -> str:
     """A line for each detector and range of sizes."""
     lines = [f"{evaluation['title']}: {evaluation['photos']:,} photos"]
-    lines.append(f"{'detector':12} {'size, px':>9} {'faces':>6} {'AP %':>6} {'recall %':>9} {'precision %':>12}")
+    lines.append(f"{'detector':14} {'size, px':>9} {'faces':>6} {'AP %':>6} {'recall %':>9} {'precision %':>12}")
     for name, result in evaluation["results"].items():
         for label, row in result["sizes"].items():
             faces, average, recall, precision = detected_cells(row)
-            lines.append(f"{name:12} {label:>9} {faces:>6} {average:>6} {recall:>9} {precision:>12}")
-        lines.append(f"{name:12} {result['seconds_per_photo']:.3f} seconds a photo")
+            lines.append(f"{name:14} {label:>9} {faces:>6} {average:>6} {recall:>9} {precision:>12}")
+        lines.append(f"{name:14} {result['seconds_per_photo']:.3f} seconds a photo")
     return "\n".join(lines)
 
 
@@ -182,8 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = {}
     for name in arguments.detector:
         # The cascade's votes have no common scale: every box that it returns counts as found.
-        own, least = (None, -np.inf) if name == "haar" else (weights, arguments.least_score)
-        results[name] = measure(make_detector(own, arguments.nms, context), photos, least)
+        least = arguments.least_score if name in NETWORKS else -np.inf
+        results[name] = measure(make_detector(name, weights, arguments.nms, context), photos, least)
     content = json_bytes({**made, "photos": len(photos), "results": results})
     print(terminal_table(json.loads(content)))  # what is shown is what is written
     if arguments.out:

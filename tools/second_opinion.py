@@ -21,7 +21,7 @@ from datasets.detection import voc
 from datasets.geometry import landmark_box
 from evaluation.detection import FoundBoxes, SizeRange, judge, precision_at, recall_at
 from gluon_models import load_weights, shipped_weights
-from inference.detectors import FASTER_RCNN_CORRECTION, FasterRcnnDetector
+from inference.detectors import CORRECTIONS, FasterRcnnDetector
 from inference.pipeline import PointPredictor, locate
 from inference.tracking import locate_twice
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         faces = detector(photo.image, photo.name)
         boxes = np.array([face.box for face in faces]).reshape(-1, 4)
         found.append(FoundBoxes(boxes, np.array([face.score for face in faces]), photo.boxes, photo.ignored))
-        tight = [FASTER_RCNN_CORRECTION.apply(box) for box in boxes]
+        tight = [CORRECTIONS[FasterRcnnDetector.name].apply(box) for box in boxes]
         apart.append(disagreements(predictor, photo.image, tight))
     rows = table(found, apart)
     for row in rows:

@@ -24,8 +24,7 @@ from common.files import make_folder, write_text
 from common.readers import read_json
 from engine.record import best_error
 from gluon_models import file_sha256
-from gluon_models.detector.network import SETTINGS
-from gluon_models.detector.weights import detector_name
+from gluon_models.detector.weights import NAMES, detector_name
 from gluon_models.registry import get_paper
 from gluon_models.weights import halve, read_info
 from inference.shape_model import FILE_NAME as SHAPE
@@ -67,9 +66,9 @@ def _public_path(path: str) -> str:
 
 # How the value of an option, by its name in Python, is published; values of other options hold no path.
 PUBLIC: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(("init", "baseline", "out", "resume", "shape_model", "weights"), _public_path),
+    **dict.fromkeys(("init", "baseline", "backbone", "out", "resume", "shape_model", "weights"), _public_path),
     **dict.fromkeys(("backbone_weights", "imagenet", "exclude"), lambda path: Path(path).name),
-    **dict.fromkeys(("data", "background"), lambda path: "DIR"),
+    **dict.fromkeys(("data", "background", "backgrounds"), lambda path: "DIR"),
     "more": lambda named: re.sub("=.*", "=DIR", named),
 }
 
@@ -204,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_detector(record: dict[str, Any]) -> bool:
-    return record["arguments"]["model"] in SETTINGS
+    return record["arguments"]["model"] in NAMES
 
 
 def _write(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Targets of a detector that finds faces by their centres: heatmaps, and boxes around the cells near each centre [B14]."""
+"""Targets of a detector that finds faces by their centres: a heatmap, and boxes for the cells near a centre [B14]."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from datasets.detection.boxed_photos import BoxedPhoto
 SPREAD = 0.09  # standard deviation of a face's Gaussian, of its box: a sixth of 0.54, TTFNet's share
 LEAST_SPREAD = 0.3  # cells, added to it
 EDGE = 0.3  # of a Gaussian: the cells above learn the box
+TOP = 0.8  # of a Gaussian: the cells above are all centres, as which of them is does not matter to the box
 
 
 class CenterTargets(NamedTuple):
     """Of one photo, on a map of h by w cells.
 
     Attributes:
-        heat: (1, h, w) 1 in the cell of each face's centre, Gaussians around it, the largest where several meet.
-        counts: (1, h, w) 0 where an ignored face is.
+        heat: (1, h, w) 1 in the cells of each face's centre, Gaussians around them, the largest where several meet.
+        counts: (1, h, w) weights of these cells: 0 where an ignored face is, 1 / n in the n cells of a face's centre.
         distances: (4, h, w) from a cell's middle to the box's left, top, right and bottom, in cells.
         weights: (1, h, w) of the distances; those of one face add up to 1.
     """
@@ -49,13 +50,16 @@ def center_targets(photo: BoxedPhoto, stride: int) -> CenterTargets:
         bump = np.outer(
             _bell(rows - y, SPREAD * (y1 - y0) + LEAST_SPREAD), _bell(columns - x, SPREAD * (x1 - x0) + LEAST_SPREAD)
         ).astype(np.float32)
+        bump[bump > TOP] = 1
         owner[(bump > heat) & (bump > EDGE)] = number
         heat = np.maximum(heat, bump)
-    counts[heat == 1] = 1
     distances, weights = np.ones((4, height, width), np.float32), np.zeros((height, width), np.float32)
     for number, (x0, y0, x1, y1) in enumerate(boxes):
         sides = np.stack(np.broadcast_arrays(columns - x0, (rows - y0)[:, None], x1 - columns, (y1 - rows)[:, None]))
-        own = (owner == number) & (sides.min(axis=0) > 0)
+        own = owner == number
+        centre = own & (heat == 1)
+        counts[centre] = 1 / max(1, centre.sum())
+        own &= sides.min(axis=0) > 0
         if own.any():
             distances[:, own] = sides[:, own]
             weights[own] = heat[own] / heat[own].sum()

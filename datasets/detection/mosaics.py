@@ -1,6 +1,6 @@
 """Training squares tiled from random parts of photos: whole photos, photos of one face, and photos without faces [B15].
 
-Small tiles show small faces and crowds; a tile of a photo without a face, or of a part without one, teaches what is none.
+Small tiles show small faces and crowds; tiles without a face teach what is none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ from datasets.faces import FaceDataset
 from datasets.geometry import compose, crop_matrix, similarity_matrix, square_box, transform_points, warp_image
 from datasets.images import read_image
 
+LOOK = Augmentation(
+    brightness_fraction=0.3,
+    contrast_fraction=0.3,
+    saturation_fraction=0.4,
+    grayscale_probability=0.15,
+    blur_probability=0.15,
+    blur_sigma_pixels=1.5,
+    noise_probability=0.15,
+)
 MOST_AROUND = 1.3  # longer sides of a photo that a tile shows at most
 
 
@@ -45,20 +54,12 @@ class MosaicSetting:
     tile_shares: tuple[float, ...] = (0.5, 0.3, 0.1, 0.1)
     kinds: tuple[float, float, float] = (0.6, 0.3, 0.1)
     zooms: tuple[float, float] = (0.5, 2.5)
-    reaches: tuple[float, float] = (1.05, 2.4)
+    reaches: tuple[float, float] = (1.05, 1.8)
     rotation_degrees: float = 25.0
     aimed: float = 0.6
     least_face: float = 6.0
     least_visible: float = 0.5
-    look: Augmentation = Augmentation(
-        brightness_fraction=0.2,
-        contrast_fraction=0.3,
-        saturation_fraction=0.4,
-        grayscale_probability=0.15,
-        blur_probability=0.15,
-        blur_sigma_pixels=1.5,
-        noise_probability=0.15,
-    )
+    look: Augmentation = LOOK
 
 
 class _Part(NamedTuple):
@@ -74,14 +75,14 @@ class Mosaics:
 
     Attributes:
         photos: whole photos; every face is annotated.
-        faces: photos of one face; what lies farther off may hold faces without annotation.
+        faces: data sets of photos of one face; what lies farther off may hold faces without annotation.
         backgrounds: files of photos without faces.
         setting: how squares are tiled.
         count: squares of one epoch.
     """
 
     photos: PhotoSource
-    faces: FaceDataset
+    faces: Sequence[FaceDataset] = ()
     backgrounds: Sequence[Path] = ()
     setting: MosaicSetting = field(default_factory=MosaicSetting)
     count: int = 2400
@@ -125,9 +126,7 @@ class Mosaics:
         photo = self.photos.sample(int(rng.integers(len(self.photos))), rng)
         return self._anywhere(photo.image, photo.boxes, side, tiles, rng)
 
-    def _anywhere(
-        self, image: np.ndarray, boxes: np.ndarray, side: int, tiles: int, rng: np.random.Generator
-    ) -> _Part:
+    def _anywhere(self, image: np.ndarray, boxes: np.ndarray, side: int, tiles: int, rng: np.random.Generator) -> _Part:
         zoom = np.exp(rng.uniform(*np.log(self.setting.zooms))) / np.sqrt(tiles)
         limits = np.array([image.shape[1], image.shape[0]], float)
         extent = min(side / zoom, MOST_AROUND * limits.max())
@@ -143,7 +142,9 @@ class Mosaics:
 
     def _around_a_face(self, side: int, rng: np.random.Generator) -> _Part:
         setting = self.setting
-        face = self.faces[int(rng.integers(len(self.faces)))]
+        sizes = np.array([len(each) for each in self.faces])
+        faces = self.faces[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
+        face = faces[int(rng.integers(len(faces)))]
         reach = np.exp(rng.uniform(*np.log(setting.reaches)))
         box = face_box(face.points_image)
         free = max(reach - 1, 0.1)  # of the face's size, between it and the border of the part

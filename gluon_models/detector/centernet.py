@@ -1,13 +1,13 @@
 """A small one-stage face detector: quarter-width ResNet-18 and a CenterNet-like head with one class.
 
-X. Zhou, D. Wang, P. Krähenbühl, "Objects as Points", 2019 (heatmap of centres, penalty-reduced focal loss); Z. Liu et al.,
-"Training-Time-Friendly Network for Real-Time Object Detection", AAAI 2020 (four sides of the box around every cell near
-a centre); T.-Y. Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017 (the way up to stride 4).
+X. Zhou, D. Wang, P. Krähenbühl, "Objects as Points", 2019: a heatmap of centres and its focal loss; Z. Liu et al.,
+"Training-Time-Friendly Network for Real-Time Object Detection", AAAI 2020: the box's four sides around every cell near
+a centre; T.-Y. Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017: the way up to stride 4.
 
 Maps photos (N, 3, H, W), H and W multiples of 32, RGB scaled to [-1, 1], to the logits of a face's centre
 (N, 1, H/4, W/4) and the logarithms of the distances to the box's left, top, right and bottom, in cells
-(N, 4, H/4, W/4).
-Here:  python train_detector.py --model centernet_slim --dataset face_boxes --data DIR --init resnet18_slim --out RUN
+(N, 4, H/4, W/4). `CenterBoxes` turns these into what finds faces.
+Here:  python train_detector.py --model centernet_slim --dataset face_boxes --data DIR --backbone FILE --out RUN
        python -m tools.evaluate_detector --detector centernet_slim --weights RUN/best.params --data DIR
 
 Numbers in brackets, such as [B13], point into docs/face_detector.md.
@@ -29,28 +29,29 @@ from gluon_models.ffld.network import SPEC, resnet18_slim
 from gluon_models.parameter_files import read_parameters
 from gluon_models.spec import NetworkInput
 
+NAME = "centernet_slim"
 STRIDE = 4  # pixels per cell
 DIVISOR = 32  # of the sides of an input
+LAST_CHANNELS = 128  # of the backbone
 WIDTHS = (64, 64, 48, 32)  # channels of the maps on the way up, strides 32 to 4
 PRIOR = 0.01  # probability of a face that every cell starts from
-LAST_CHANNELS = 128  # of the backbone
-SHORT_SIDE, LONG_SIDE = 320, 640  # pixels that a photo's sides are brought to, the same as Faster R-CNN's
+BOX_WEIGHT = 3.0  # of the loss of boxes beside that of centres
+SHORT_SIDE, LONG_SIDE = 320, 640  # pixels that a photo's sides are brought to, as Faster R-CNN's
+SIDE_STEP = 64  # pixels: photos are padded to multiples, so that few sizes ever run
+LEAST_RANKED = 0.02  # score from which boxes are ranked where none is asked for
+
 Network = Callable[[mx.nd.NDArray], mx.nd.NDArray]
 
-LEAST_RANKED = 0.02  # score from which boxes are ranked where none is asked for
-SIDE_STEP = 64  # pixels: photos are padded to multiples, so that few sizes ever run
-BOX_WEIGHT = 3.0  # of the loss of boxes beside that of centres
-
-
-NAME = "centernet_slim"
 RECIPE = Recipe(
-    epochs=16,
+    epochs=20,
     batch_size=16,
     optimizer="adam",
     learning_rate=2e-3,
     schedule="cosine",
     warmup_epochs=0.5,
     weight_decay=1e-4,
+    smallest_scale=None,
+    largest_scale=None,
     average_decay=0.998,
 )
 """For an hour on a CPU core, from the landmark network's backbone [B16]."""
@@ -117,21 +118,21 @@ def fill_backbone(net: CenterNet, path: str | os.PathLike[str]) -> None:
 
 
 class CenterObjective:
-    """The focal loss of CenterNet on the heatmap, and the generalised IoU of the boxes, per face."""
+    """The focal loss of CenterNet on the heatmap, and the generalised IoU of the boxes, per face of the batch.
 
-    def __init__(self) -> None:
-        self._input: NetworkInput | None = None
+    Args:
+        contexts: devices that it runs on.
+    """
 
-    def __call__(
-        self, net: CenterNet, arrays: Sequence[np.ndarray], context: mx.Context
-    ) -> dict[str, mx.nd.NDArray]:
+    def __init__(self, contexts: Sequence[mx.Context]) -> None:
+        self._input = NetworkInput(SPEC, contexts)
+
+    def __call__(self, net: CenterNet, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
         """Losses (N,) of each photo, by name; arrays as `datasets.detection.centers.center_batch` makes them."""
-        if self._input is None:
-            self._input = NetworkInput(SPEC, [context])
         photos = self._input(arrays[0], context)
         heat, counts, wanted, weights = (mx.nd.array(array, context) for array in arrays[1:])
         logits, sides = net(photos)
-        faces = max(1.0, float((arrays[1] == 1).sum())) / len(photos)
+        faces = max(1.0, float(arrays[4].sum())) / len(photos)  # the weights of each add up to 1
         return {
             "centre": focal_loss(logits, heat, counts) / faces,
             "box": BOX_WEIGHT * (weights * giou_loss(distances_of(mx.nd, sides), wanted)).sum(axis=(1, 2, 3)) / faces,
@@ -182,7 +183,7 @@ class CenterBoxes(nn.HybridBlock):
         logits, sides = self.net(photos)
         scores = F.sigmoid(logits)
         highest = F.Pooling(scores, kernel=(3, 3), pad=(1, 1), pool_type="max")
-        return F.concat(scores * (scores == highest), STRIDE * distances_of(F, sides), dim=1)
+        return F.concat(scores * F.broadcast_equal(scores, highest), STRIDE * distances_of(F, sides), dim=1)
 
 
 def fitted_input(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

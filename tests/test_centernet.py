@@ -1,0 +1,270 @@
+"""The small face detector: targets, losses and boxes by hand, its mosaics, its weights, and its exported files."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+import export
+from datasets.augment import Augmentation
+from datasets.detection.boxed_photos import BoxedPhoto
+from datasets.detection.centers import LEAST_SPREAD, SPREAD, center_batch, center_targets
+from datasets.detection.mosaics import Mosaics, MosaicSetting
+from datasets.images import write_image
+from datasets.render.faces import RenderedFaces
+from gluon_models import get_model
+from gluon_models.detector import centernet
+from gluon_models.detector.weights import load_detector, save_detector
+from inference.detectors import CenterNetDetector, FasterRcnnDetector
+from inference.exported import read_mxnet, read_onnx
+
+CPU = mx.cpu()
+GREEN = (0, 200, 0)
+
+
+def photo_of(boxes, ignored=(), side=64):
+    every = np.array([*boxes, *ignored], float).reshape(-1, 4)
+    flags = np.array([False] * len(boxes) + [True] * len(ignored))
+    return BoxedPhoto(np.zeros((side, side, 3), np.uint8), every, flags, "a")
+
+
+@pytest.fixture(scope="module")
+def net():
+    built = centernet.CenterNet()
+    centernet.initialise(built, [CPU], seed=0)
+    return built
+
+
+# --- targets
+
+
+def test_targets_by_hand():
+    # In cells of 4 px: a face from (2, 3) to (8, 11), so that its centre (5, 7) is in cell 5, 7.
+    heat, counts, distances, weights = center_targets(photo_of([[8, 12, 32, 44]], ignored=[[40, 40, 56, 60]]), 4)
+    assert heat.shape == counts.shape == weights.shape == (1, 16, 16)
+    assert heat[0, 7, 5] == 1 == (heat == 1).sum()
+    right = np.exp(-0.5 / (SPREAD * 6 + LEAST_SPREAD) ** 2)
+    below = np.exp(-0.5 / (SPREAD * 8 + LEAST_SPREAD) ** 2)
+    np.testing.assert_allclose(heat[0, 7:9, 5:7], [[1, right], [below, right * below]], rtol=1e-6)
+    np.testing.assert_allclose(distances[:, 7, 6], [6.5 - 2, 7.5 - 3, 8 - 6.5, 11 - 7.5])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0, 7, 6] / weights[0, 7, 5] == pytest.approx(right)
+    assert (counts[0, 10:15, 10:14] == 0).all()
+    assert (counts == 0).sum() == 20
+
+
+def test_each_face_counts_the_same_and_the_nearer_one_owns_a_cell():
+    boxes = [[0, 0, 40, 40], [20, 0, 60, 40], [50, 50, 58, 60]]
+    heat, _, distances, weights = center_targets(photo_of(boxes), 4)
+    assert weights.sum() == pytest.approx(3)
+    assert [heat[0, 5, 5], heat[0, 5, 10], heat[0, 13, 13]] == [1, 1, 1]
+    # Between the first two, cell 6 is nearer to the first, cell 9 to the second.
+    np.testing.assert_allclose(distances[0, 5, [6, 9]], [6.5, 9.5 - 5])
+
+
+def test_a_large_face_has_several_centres_that_count_as_one():
+    heat, counts, _, weights = center_targets(photo_of([[0, 0, 64, 64]]), 4)
+    # One cell off the middle one the Gaussian is above 0.8, diagonally below.
+    off = np.exp(-0.5 / (SPREAD * 16 + LEAST_SPREAD) ** 2)
+    assert off > 0.8 > off**2
+    centres = [(7, 8), (8, 7), (8, 8), (8, 9), (9, 8)]
+    assert [tuple(cell) for cell in np.argwhere(heat[0] == 1)] == centres
+    np.testing.assert_allclose([counts[0][cell] for cell in centres], 0.2)
+    assert (counts == 1).sum() == 256 - 5
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_a_face_at_the_border_keeps_a_centre():
+    heat, *_ = center_targets(photo_of([[56, 56, 72, 72]]), 4)
+    assert heat[0, 15, 15] == 1
+
+
+# --- losses
+
+
+def test_losses_by_hand():
+    rng = np.random.default_rng(0)
+    logits, heat = rng.normal(size=(2, 1, 3, 3)), rng.uniform(0, 0.9, (2, 1, 3, 3))
+    heat[:, 0, 1, 1], counts = 1, rng.integers(0, 2, (2, 1, 3, 3))
+    yes = 1 / (1 + np.exp(-logits))
+    cells = np.where(heat == 1, -((1 - yes) ** 2) * np.log(yes), -((1 - heat) ** 4) * yes**2 * np.log(1 - yes))
+    found = centernet.focal_loss(*(mx.nd.array(each) for each in (logits, heat, counts)))
+    np.testing.assert_allclose(found.asnumpy(), (cells * counts).sum(axis=(1, 2, 3)), rtol=1e-5)
+    # 4 by 4 inside 6 by 6: an IoU of 16 / 36. 2 by 2 and 2 by 2 whose corners touch in a hull of 4 by 4.
+    first, second = np.full((1, 4, 1, 2), 2.0), np.full((1, 4, 1, 2), 3.0)
+    first[0, :, 0, 1], second[0, :, 0, 1] = [2, 2, 0, 0], [0, 0, 2, 2]
+    loss = centernet.giou_loss(mx.nd.array(first), mx.nd.array(second)).asnumpy()
+    np.testing.assert_allclose(loss[0, 0, 0], [1 - 16 / 36, 1 + 8 / 16], rtol=1e-6)
+
+
+def test_a_few_steps_bring_both_losses_down(net):
+    photo = photo_of([[10, 12, 40, 50]])
+    photo.image[12:50, 10:40] = GREEN
+    arrays, objective = center_batch([photo, photo], centernet.STRIDE), centernet.CenterObjective([CPU])
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 2e-3})
+    totals = []
+    for _ in range(8):
+        with autograd.record():
+            losses = objective(net, arrays, CPU)
+            total = sum(losses.values())
+        total.backward()
+        trainer.step(2)
+        totals.append([losses["centre"].sum().asscalar(), losses["box"].sum().asscalar()])
+    assert np.isfinite(totals).all()
+    assert (np.array(totals[-1]) < 0.7 * np.array(totals[0])).all()
+
+
+# --- boxes of a photo
+
+
+def one_peak(height, width):
+    """The map of an input: one face of 40 by 60 px about (102, 202), a worse copy beside it, and a weak one."""
+    found = np.zeros((1, 5, height // 4, width // 4), np.float32)
+    for (column, row), score in (((25, 50), 0.9), ((26, 50), 0.8), ((60, 20), 0.3)):
+        found[0, :, row, column] = [score, 20, 30, 20, 30]
+    return mx.nd.array(found)
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((320, 480), 1), ((640, 320), 1), ((960, 1440), 3), ((160, 240), 0.5)])
+def test_boxes_return_to_the_photos_pixels(net, shape, factor):
+    finder = centernet.CenterFinder(net, CPU, lambda block: lambda data: one_peak(*data.shape[2:]))
+    boxes, scores = finder(np.zeros((*shape, 3), np.uint8), 0.5, 0.3)
+    np.testing.assert_allclose(boxes, [np.array([82, 172, 122, 232]) * factor])
+    np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
+    assert len(finder(np.zeros((*shape, 3), np.uint8), 0.2, 0.95)[0]) == 3
+    assert finder(np.zeros((*shape, 3), np.uint8), 0.95, 0.3)[0].shape == (0, 4)
+
+
+def test_photos_of_all_shapes_become_eleven_sizes_of_input():
+    sizes = [1, 2, 31, 100, 319, 320, 321, 500, 640, 641, 3000]
+    inputs = {centernet.fitted_input(np.zeros((h, w, 3), np.uint8))[0].shape for h in sizes for w in sizes}
+    steps = range(320, 641, 64)
+    assert inputs <= {(320, long, 3) for long in steps} | {(long, 320, 3) for long in steps}
+    padded, factors = centernet.fitted_input(np.full((200, 300, 3), 7, np.uint8))
+    assert (padded[:320, :480] == 7).all()
+    assert padded.shape == (320, 512, 3)
+    assert not padded[:, 480:].any()
+    np.testing.assert_allclose(factors, [300 / 480, 200 / 320] * 2)
+
+
+def test_a_peak_is_no_lower_than_its_neighbours(net):
+    photo = mx.nd.random.uniform(-1, 1, (1, 3, 64, 64))
+    scores, *distances = centernet.CenterBoxes(net)(photo)[0].asnumpy()
+    logits, sides = (each[0].asnumpy() for each in net(photo))
+    plain = np.pad(1 / (1 + np.exp(-logits[0])), 1)
+    around = [plain[1 + dy : 17 + dy, 1 + dx : 17 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    peaks = plain[1:-1, 1:-1] == np.max(around, axis=0)
+    assert 0 < peaks.sum() < 100
+    np.testing.assert_allclose(scores, np.where(peaks, plain[1:-1, 1:-1], 0), rtol=1e-5)
+    np.testing.assert_allclose(distances, 4 * np.exp(sides), rtol=1e-5)
+
+
+# --- mosaics
+
+
+class Marked:
+    """Whole photos of noise with one green face; a number of pixels decides where."""
+
+    def __len__(self):
+        return 3
+
+    def sample(self, index, rng):
+        image = np.full((150, 200, 3), 90, np.uint8)
+        box = np.array([[30.0 + 40 * index, 50, 70 + 40 * index, 100]])
+        x0, y0, x1, y1 = box[0].astype(int)
+        image[y0:y1, x0:x1] = GREEN
+        return BoxedPhoto(image, box, np.zeros(1, bool), str(index))
+
+
+def test_boxes_of_mosaics_are_where_the_faces_are():
+    mosaics, areas = Mosaics(Marked(), setting=MosaicSetting(look=Augmentation())), []
+    for seed in range(12):
+        image, boxes, ignored, _ = mosaics.sample(0, np.random.default_rng(seed))
+        green = np.zeros(image.shape[:2], bool)
+        for x0, y0, x1, y1 in boxes:
+            green[int(round(y0)) : int(round(y1)), int(round(x0)) : int(round(x1))] = True
+        seen = (image[..., 1] > 145) & (image[..., 0] < 45)
+        assert (seen == green).mean() > 0.97
+        assert boxes.min(initial=0) >= 0
+        assert boxes.max(initial=0) <= 256
+        areas += [np.sqrt(np.prod(box[2:] - box[:2])) for box in boxes[~ignored]]
+    assert min(areas) < 16 < 64 < max(areas)
+    first, again = (mosaics.sample(0, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.boxes, again.boxes)
+
+
+def test_mosaics_show_faces_and_photos_without_faces(tmp_path):
+    write_image(tmp_path / "wall.png", np.full((40, 60, 3), (0, 0, 250), np.uint8))
+    faces = (RenderedFaces(2, size=96),)
+    setting = MosaicSetting(tiles=(2,), tile_shares=(1.0,), kinds=(0.0, 0.5, 0.5), look=Augmentation())
+    image, boxes, _, _ = Mosaics(Marked(), faces, (tmp_path / "wall.png",), setting).sample(0, np.random.default_rng(1))
+    tiles = [(x, y) for x in (0, 128) for y in (0, 128)]
+    blue = [(image[y : y + 128, x : x + 128] == (0, 0, 250)).all(axis=2).mean() > 0.3 for x, y in tiles]
+    assert 1 <= sum(blue) <= 3
+    with_face = {(int(x // 128), int(y // 128)) for x, y in 0.5 * (boxes[:, :2] + boxes[:, 2:])}
+    assert with_face == {(x // 128, y // 128) for (x, y), is_blue in zip(tiles, blue) if not is_blue}
+
+
+# --- weights
+
+
+def test_the_backbone_is_the_landmark_networks(net, tmp_path):
+    slim = get_model("resnet18_slim", num_landmarks=5)
+    slim.initialize(mx.init.Xavier(rnd_type="gaussian"))
+    photo = mx.nd.random.uniform(-1, 1, (1, 3, 64, 64))
+    expected = slim.with_maps(mx.nd, photo)[1][0]
+    path = tmp_path / "slim.params"
+    slim.save_parameters(str(path))
+    centernet.fill_backbone(net, path)
+    found = net.stages[1](net.stages[0](net.pool(net.stem(photo))))
+    np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), rtol=1e-5, atol=1e-6)
+    other = get_model("resnet50_slim", num_landmarks=5)
+    other.initialize()
+    other(photo)
+    other.save_parameters(str(path))
+    with pytest.raises(ValueError, match="does not hold resnet18_slim"):
+        centernet.fill_backbone(net, path)
+
+
+@pytest.fixture(scope="module")
+def weights(net, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "small.params"
+    save_detector(net, path, centernet.NAME)
+    assert path.stat().st_size < 5e6
+    return path
+
+
+def test_what_is_fused_finds_what_the_network_finds(weights):
+    image = RenderedFaces(1, size=96)[0].image
+    plain = centernet.CenterFinder(load_detector(weights), CPU)
+    boxes, scores = plain(image, 0.0)
+    found = CenterNetDetector(weights, 0.0)(image)
+    assert len(found) == len(scores) > 3
+    np.testing.assert_allclose([each.score for each in found], scores, atol=1e-5)
+    np.testing.assert_allclose([each.box for each in found], boxes, atol=1e-2)
+
+
+def test_a_detector_refuses_the_weights_of_the_other(weights):
+    with pytest.raises(ValueError, match=r"small\.params holds weights of another detector than faster_rcnn"):
+        FasterRcnnDetector(weights)
+
+
+# --- export
+
+
+def test_exported_files_take_photos_of_any_size(weights, tmp_path):
+    text = ["--model", centernet.NAME, "--weights", str(weights), "--out", str(tmp_path / "det"), "--onnx"]
+    assert export.main([*text, "--gpus", "none"]) == 0
+    detector = CenterNetDetector(weights, 0.0)
+    written = [tmp_path / f"det{end}" for end in ("-symbol.json", "-0000.params", ".onnx")]
+    for shape in ((96, 320), (320, 96)):
+        image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+        padded, factors = centernet.fitted_input(image)
+        expected = detector(image)
+        for run in (read_mxnet(*written[:2], CPU), read_onnx(written[2])):
+            boxes, scores = centernet.read_boxes(run(padded[None])[0], 0.0, 0.3)
+            np.testing.assert_allclose(scores, [each.score for each in expected], atol=1e-4)
+            np.testing.assert_allclose(boxes * factors, [each.box for each in expected], atol=0.05)
+    with pytest.raises(ValueError, match="--int8 is for landmark networks"):
+        export.main([*text, "--int8", "--gpus", "none"])
