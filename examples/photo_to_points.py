@@ -25,11 +25,12 @@ def find_faces(photo, network, use):
     """Boxes (n, 4) of the faces of a photo (H, W, 3), tight around their landmarks."""
     zoom = min(320 / min(photo.shape[:2]), 640 / max(photo.shape[:2]))
     size = np.maximum(1, np.round(np.array(photo.shape[1::-1]) * zoom).astype(int))
-    padded = np.zeros((*np.maximum(320, -(-size[::-1] // 64) * 64), 3), np.uint8)
+    padded = np.zeros((*np.maximum(320, -(-size[::-1] // 32) * 32), 3), np.uint8)
     interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     padded[: size[1], : size[0]] = cv2.resize(photo, size.tolist(), interpolation=interpolation)
     score, *distances = network(padded)
-    rows, columns = np.nonzero(score >= use["least_score"])
+    peaks = score == cv2.dilate(score, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero(peaks & (score >= use["least_score"]))
     left, top, right, bottom = (each[rows, columns] for each in distances)
     boxes = np.c_[4 * columns + 2 - left, 4 * rows + 2 - top, left + right, top + bottom]  # corner and size
     boxes = boxes[list(cv2.dnn.NMSBoxes(boxes.tolist(), score[rows, columns].tolist(), 0.0, use["largest_overlap"]))]

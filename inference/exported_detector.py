@@ -16,7 +16,7 @@ TOLERANCE = {"rtol": 1e-3, "atol": 1e-3}  # pixels and probabilities, between th
 
 
 class DetectorExporter(Exporter):
-    """Writes the detector with its normalization and peaks in the graph.
+    """Writes the detector with its normalization in the graph.
 
     Args:
         net: filled.
@@ -52,14 +52,14 @@ def describe_detector() -> dict[str, Any]:
             "name": INPUT,
             "shape": ["N", "H", "W", 3],
             "type": "uint8",
-            "meaning": f"photos, RGB, 0 to 255; H and W are multiples of {centernet.DIVISOR}",
+            "meaning": f"photos, RGB, 0 to 255; H and W are multiples of {centernet.SIDE_STEP}",
         },
         "output": {
             "name": OUTPUT,
             "type": "float32",
             "shape": ["N", 5, f"H / {centernet.STRIDE}", f"W / {centernet.STRIDE}"],
-            "meaning": "of each cell the probability that a face's centre lies there, 0 where a neighbour's is higher, "
-            "and the distances in pixels from the cell's middle to the box's left, top, right and bottom",
+            "meaning": "of each cell the probability that a face's centre lies there, and the distances in pixels "
+            "from the cell's middle to the box's left, top, right and bottom; skip cells with a higher neighbour",
         },
         "use": {
             "photo": f"scaled so that the shorter side has {short} pixels, the longer one at most {long}; padded with "

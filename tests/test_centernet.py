@@ -135,27 +135,36 @@ def test_boxes_return_to_the_photos_pixels(net, shape, factor):
     assert finder(np.zeros((*shape, 3), np.uint8), 0.95, 0.3)[0].shape == (0, 4)
 
 
-def test_photos_of_all_shapes_become_eleven_sizes_of_input():
+def test_photos_of_all_shapes_become_21_sizes_of_input():
     sizes = [1, 2, 31, 100, 319, 320, 321, 500, 640, 641, 3000]
     inputs = {centernet.fitted_input(np.zeros((h, w, 3), np.uint8))[0].shape for h in sizes for w in sizes}
-    steps = range(320, 641, 64)
+    steps = range(320, 641, 32)
     assert inputs <= {(320, long, 3) for long in steps} | {(long, 320, 3) for long in steps}
-    padded, factors = centernet.fitted_input(np.full((200, 300, 3), 7, np.uint8))
-    assert (padded[:320, :480] == 7).all()
+    padded, factors = centernet.fitted_input(np.full((200, 310, 3), 7, np.uint8))
+    assert (padded[:320, :496] == 7).all()
     assert padded.shape == (320, 512, 3)
-    assert not padded[:, 480:].any()
-    np.testing.assert_allclose(factors, [300 / 480, 200 / 320] * 2)
+    assert not padded[:, 496:].any()
+    np.testing.assert_allclose(factors, [310 / 496, 200 / 320] * 2)
 
 
-def test_a_peak_is_no_lower_than_its_neighbours(net):
+def test_a_box_is_read_at_each_peak_alone():
+    found = np.random.default_rng(0).uniform(1, 2, (5, 9, 7)).astype(np.float32)
+    found[0] -= 1
+    plain = np.pad(found[0], 1)
+    around = [plain[1 + dy : 10 + dy, 1 + dx : 8 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    peaks = found[0] == np.max(around, axis=0)
+    boxes, scores = centernet.read_boxes(found, 0.0, 1.0)
+    np.testing.assert_allclose(scores, np.sort(found[0][peaks])[::-1])
+    row, column = np.unravel_index(found[0].argmax(), peaks.shape)
+    centre = 4 * np.array([column, row, column, row]) + 2
+    np.testing.assert_allclose(boxes[0], centre + found[1:, row, column] * [-1, -1, 1, 1], rtol=1e-6)
+
+
+def test_the_networks_outputs_become_probabilities_and_pixels(net):
     photo = mx.nd.random.uniform(-1, 1, (1, 3, 64, 64))
     scores, *distances = centernet.CenterBoxes(net)(photo)[0].asnumpy()
     logits, sides = (each[0].asnumpy() for each in net(photo))
-    plain = np.pad(1 / (1 + np.exp(-logits[0])), 1)
-    around = [plain[1 + dy : 17 + dy, 1 + dx : 17 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    peaks = plain[1:-1, 1:-1] == np.max(around, axis=0)
-    assert 0 < peaks.sum() < 100
-    np.testing.assert_allclose(scores, np.where(peaks, plain[1:-1, 1:-1], 0), rtol=1e-5)
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits[0])), rtol=1e-5)
     np.testing.assert_allclose(distances, 4 * np.exp(sides), rtol=1e-5)
 
 
