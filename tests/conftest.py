@@ -44,11 +44,11 @@ def face_data():
 
 @pytest.fixture(scope="session")
 def few_photos(tmp_path_factory):
-    """A folder of twelve small labelled photos, two of which are for validation: rendered faces have sixteen."""
-    folder, faces = tmp_path_factory.mktemp("few_photos"), RenderedFaces(12, 0, 96)
+    """A folder of seven small labelled photos, two of which are for validation: rendered faces have sixteen."""
+    folder, faces = tmp_path_factory.mktemp("few_photos"), RenderedFaces(7, 0, 96)
     names = list(map(str, range(100)))
     held, others = ([name for name in names if is_validation(name) == each] for each in (True, False))
-    for index, name in enumerate([*held[:2], *others[:10]]):
+    for index, name in enumerate([*held[:2], *others[:5]]):
         face = faces[index]
         write_image(folder / f"{name}.png", face.image)
         write_pts(folder / f"{name}.pts", face.points_image)

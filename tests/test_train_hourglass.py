@@ -168,13 +168,11 @@ def test_what_the_zoos_weights_lack_is_said(tmp_path, capsys):
 @pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and log get written.
 def test_a_run_and_its_resumption(tmp_path, capsys, few_photos):
     out = str(tmp_path / "run")
-    small = (
-        f"--recipe cpu --lr 0.01 --dataset pts --data {few_photos} --batch-size 5 --workers 0 --gpus none --epochs 2"
-    )
-    assert TRAINING.main([*TINY, *small.split(), "--average-decay", "0", "--out", out]) == 0
+    small = f"--recipe cpu --lr 0.01 --average-decay 0 --dataset pts --data {few_photos} --batch-size 3 --epochs 2"
+    assert TRAINING.main([*TINY, *small.split(), "--workers", "0", "--gpus", "none", "--out", out]) == 0
     printed = capsys.readouterr().out
-    assert "10 training faces, 2 for validation" in printed
-    assert "GB for a step with 5 faces of 256 px" in printed
+    assert "5 training faces, 2 for validation" in printed
+    assert "GB for a step with 3 faces of 256 px" in printed
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     logged = {"nme", "nme_stage_0", "nme_stage_1", "lambda_stack_0", "lambda_stack_1"}
     assert all(logged <= set(line) for line in lines)
@@ -190,7 +188,7 @@ def test_a_run_and_its_resumption(tmp_path, capsys, few_photos):
 def test_a_run_in_half_precision(tmp_path, few_photos):
     """In a process of its own, as half precision is turned on for all networks to come."""
     out = tmp_path / "run"
-    small = f"--recipe cpu --amp --dataset pts --data {few_photos} --batch-size 5 --workers 0 --gpus none --epochs 1"
+    small = f"--recipe cpu --amp --dataset pts --data {few_photos} --batch-size 3 --workers 0 --gpus none --epochs 1"
     subprocess.run([sys.executable, train_hourglass.__file__, *TINY, *small.split(), "--out", str(out)], check=True)
     (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert np.isfinite([line["loss"], line["nme"]]).all()

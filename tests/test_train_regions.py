@@ -179,7 +179,7 @@ def interrupt_after(monkeypatch, epochs):
 def test_one_command_trains_each_approach_and_an_interrupted_run_goes_on(tmp_path, monkeypatch, few_photos):
     thin = lambda settings, recipe, markup: describe(settings.model, markup.name, **SMALL)  # noqa: E731
     monkeypatch.setattr(train_regions.TRAINING, "describe_network", thin)
-    small = f"--dataset pts --data {few_photos} --batch-size 5 --workers 0 --gpus none".split()
+    small = f"--dataset pts --data {few_photos} --batch-size 3 --workers 0 --gpus none".split()
     files = {model: tmp_path / model / "best.params" for model in train_regions.MODELS}
     run = train_regions.TRAINING.main
     run(["--model", "region_direct", "--epochs", "1", *small, "--out", str(tmp_path / "region_direct")])
