@@ -14,6 +14,7 @@ from typing import Callable, Iterator, NamedTuple
 import numpy as np
 
 from datasets.faces import Face, FaceDataset
+from datasets.shared_memory import Layout, Room, SharedMemory
 from datasets.workers import Workers
 
 Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, np.ndarray]"]
@@ -26,6 +27,9 @@ class Batch(NamedTuple):
     points_crop: np.ndarray
 
 
+USED_AT_ONCE = 3  # batches that whoever trains may hold while the workers make others
+
+
 class Part(NamedTuple):
     """The faces of one batch, and where in its epoch the batch starts."""
 
@@ -35,17 +39,20 @@ class Part(NamedTuple):
     indices: np.ndarray
 
 
-_worker_source: tuple[FaceDataset, Transform] | None = None
+_worker_source: tuple[FaceDataset, Transform, SharedMemory] | None = None
 
 
-def _start_worker(dataset: FaceDataset, transform: Transform) -> None:
+def _start_worker(dataset: FaceDataset, transform: Transform, memory: SharedMemory) -> None:
     global _worker_source
-    _worker_source = (dataset, transform)
+    _worker_source = (dataset, transform, memory)
 
 
-def _make_in_worker(part: Part) -> Batch:
+def _make_in_worker(part: Part, room: int | None) -> Batch | Layout:
+    """Where a batch lies in its room, or the batch itself where it has none."""
     assert _worker_source is not None
-    return make_batch(*_worker_source, part)
+    dataset, transform, memory = _worker_source
+    batch = make_batch(dataset, transform, part)
+    return (None if room is None else memory.write(room, batch)) or batch
 
 
 def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> Batch:
@@ -80,7 +87,7 @@ class Loader:
         self._source = (dataset, transform)
         self._batch_size, self._seed, self._workers = batch_size, seed, workers
         self._order = np.arange(len(dataset)) if order is None else np.asarray(order)
-        self._pool: Workers | None = None
+        self._pool: tuple[Workers, SharedMemory] | None = None
         if len(self._order) == 0:
             raise ValueError("the training data holds no face: check the folder and the subset")
 
@@ -102,15 +109,23 @@ class Loader:
             return (make_batch(*self._source, part) for part in parts)
         return self._from_workers(parts)
 
-    def _started(self) -> Workers:
+    def _started(self) -> tuple[Workers, SharedMemory]:
         if self._pool is None:
-            self._pool = Workers(self._workers, _start_worker, self._source)
+            first = make_batch(*self._source, Part(self._seed, 0, 0, self._order[:1]))
+            size = Layout.of([np.broadcast_to(array, (self._batch_size, *array.shape[1:])) for array in first]).size
+            memory = SharedMemory(self._ahead + USED_AT_ONCE, size)
+            self._pool = Workers(self._workers, _start_worker, (*self._source, memory)), memory
         return self._pool
+
+    @property
+    def _ahead(self) -> int:
+        """Batches that workers make ahead."""
+        return 2 * self._workers + 2
 
     def close(self) -> None:
         """Ends the workers."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool[0].shutdown()
             self._pool = None
 
     def __enter__(self) -> Loader:
@@ -123,21 +138,44 @@ class Loader:
         self.close()
 
     def _from_workers(self, parts: list[Part]) -> Iterator[Batch]:
-        pool = self._started()
-        waiting: deque[Future[Batch]] = deque()
+        pool, memory = self._started()
+        waiting: deque[_Coming] = deque()
         remaining = iter(parts)
         try:
             while True:
-                while len(waiting) < 2 * self._workers + 2:
+                while len(waiting) < self._ahead:
                     part = next(remaining, None)
                     if part is None:
                         break
-                    waiting.append(pool.submit(_make_in_worker, part))
+                    waiting.append(_submit(pool, part, memory.take()))
                 if not waiting:
                     return
-                yield waiting.popleft().result()
+                yield _received(waiting.popleft())
         except BrokenProcessPool as error:
             raise OSError(pool.cause_of_end()) from error
         finally:
-            for future in waiting:
-                future.cancel()
+            for coming in waiting:
+                coming.future.cancel()
+
+
+class _Coming(NamedTuple):
+    """A batch that a worker makes, and its room if one was free."""
+
+    future: Future[Batch | Layout]
+    room: Room | None
+
+
+def _submit(pool: Workers, part: Part, room: Room | None) -> _Coming:
+    future = pool.submit(_make_in_worker, part, room and room.number)
+    # Holds the room until the worker is done, even if nobody waits for the batch any more.
+    future.add_done_callback(lambda _, room=room: None)  # type: ignore[misc]
+    return _Coming(future, room)
+
+
+def _received(coming: _Coming) -> Batch:
+    """The batch that a worker made; its arrays hold its room."""
+    made = coming.future.result()
+    if isinstance(made, Batch):
+        return made
+    assert coming.room is not None
+    return Batch(*made.arrays(coming.room.memory))
