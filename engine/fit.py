@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -20,11 +21,10 @@ from engine.averaging import WeightAverage, share_running_statistics
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from engine.clipping import clip_global_norm
 from engine.devices import half_precision
+from engine.feed import Objective, ReadyBatch, losses_of, one_ahead, uploaded
 from engine.losses import EpochLoss, NotFinite
 from engine.record import ErrorMeasure, RunRecord
 from engine.schedule import Schedule
-
-Objective = Callable[[HybridBlock, Sequence[np.ndarray], mx.Context], "dict[str, mx.nd.NDArray]"]
 
 
 class EpochSource(Protocol):
@@ -73,7 +73,8 @@ class Fit:
     Args:
         net: initialised on `contexts`, hybridized, and run once.
         batches: source of the samples.
-        objective: (net, arrays, context) -> {term: (N,) loss of each sample}; the terms are added.
+        objective: (net, arrays, context) -> {term: (N,) loss of each sample}, whose terms are added; or one in two
+            parts, the first of which is done ahead (engine/feed.py).
         validate: net -> numbers for the log, among them `error`.
         error: the number that validation is judged by; lower is better.
         save_best: called with the network whenever validation improved.
@@ -156,12 +157,14 @@ class Fit:
         mx.random.seed(1_000_003 * self._options.seed + state.epoch)
         start, loss = monotonic(), EpochLoss(state.epoch + 1)
         self._before_epoch(state.history)
-        for number, arrays in enumerate(self._batches.epoch(state.epoch)):
-            self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
-            self._step(arrays, loss)
-            bar.update()
-            shown = {"epoch": state.epoch + 1, "loss": f"{loss.mean:.4g}", "best": f"{100 * state.best:.2f}%"}
-            bar.set_postfix(shown, refresh=False)
+        batches = uploaded(self._batches.epoch(state.epoch), self._net, self._objective, self._contexts)
+        with closing(one_ahead(batches)) as ready:
+            for number, batch in enumerate(ready):
+                self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
+                self._step(batch, loss)
+                bar.update()
+                shown = {"epoch": state.epoch + 1, "loss": f"{loss.mean:.4g}", "best": f"{100 * state.best:.2f}%"}
+                bar.set_postfix(shown, refresh=False)
         loss.finish()
         # The engine orders reads behind writes, but for those of the running statistics (engine/averaging.py).
         mx.nd.waitall()
@@ -179,12 +182,12 @@ class Fit:
         line["seconds"] = round(monotonic() - start, 1)
         state.history.append(line)
 
-    def _step(self, arrays: Sequence[np.ndarray], loss: EpochLoss) -> None:
+    def _step(self, batch: ReadyBatch, loss: EpochLoss) -> None:
         """One update, which the devices may finish later; `loss` gets its losses."""
         terms = []
         with autograd.record():
-            for context, (part, weight) in zip(self._contexts, _shares(arrays, len(self._contexts))):
-                part_terms = self._objective(self._net, part, context)
+            for context, part, weight in zip(self._contexts, batch.parts, batch.weights):
+                part_terms = losses_of(self._objective)(self._net, part, context)
                 terms.append({name: weight * term for name, term in part_terms.items()})
             losses = [sum(each.values()) for each in terms]
             if self._scaled:
@@ -192,7 +195,7 @@ class Fit:
                     autograd.backward(scaled)
         if not self._scaled:
             autograd.backward(losses)
-        count = len(arrays[0])
+        count = batch.samples
         loss.add(count, terms, losses)
         self._trainer.allreduce_grads()
         if self._options.clip_norm:
@@ -223,14 +226,6 @@ class Fit:
             state.best, state.best_epoch = numbers[self._error.key], state.epoch
             self._save_best(self._net)
         return numbers
-
-
-def _shares(arrays: Sequence[np.ndarray], devices: int) -> list[tuple[list[np.ndarray], float]]:
-    """Divides a batch among devices; a device without samples gets the first one at weight 0."""
-    used = min(devices, len(arrays[0]))
-    parts = zip(*(np.array_split(array, used) for array in arrays))
-    idle = [([array[:1] for array in arrays], 0.0)] * (devices - used)
-    return [(list(part), 1.0) for part in parts] + idle
 
 
 def _kept_text(epochs: int, folder: Path) -> str:

@@ -40,7 +40,7 @@ from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
 from datasets.workers import run_alone
 from engine import devices as processors
-from engine.fit import Objective
+from engine.feed import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
 from evaluation.published import QUOTED

@@ -26,7 +26,8 @@ from datasets.markup import to_dict
 from datasets.markups import Markup, is_known
 from datasets.name_lists import PhotoList
 from engine import devices as processors
-from engine.fit import Fit, FitOptions, Objective
+from engine.feed import Objective
+from engine.fit import Fit, FitOptions
 from engine.record import ErrorMeasure, RunRecord
 from evaluation.metrics import mean_of_known, nme
 from evaluation.protocols import get_protocol

@@ -13,7 +13,8 @@ from mxnet import autograd
 from mxnet.gluon import HybridBlock, Trainer
 
 from datasets.loader import Loader
-from engine.fit import FitOptions, Objective
+from engine.feed import Objective
+from engine.fit import FitOptions
 from engine.timing import peak_memory_megabytes
 
 STEPS = 10
