@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple, Sequence, Union
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from datasets.faces import Face, FaceDataset
 from datasets.shared_memory import Layout, Room, SharedMemory
 from datasets.workers import Workers
 
-Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, np.ndarray]"]
+Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, ...]"]
 
 
 class Batch(NamedTuple):
@@ -28,6 +28,17 @@ class Batch(NamedTuple):
 
 
 USED_AT_ONCE = 3  # batches that whoever trains may hold while the workers make others
+
+
+class UnfinishedBatch(NamedTuple):
+    """A batch whose pixels are still to be changed, by looks (N, LOOK_LENGTH) of `datasets.augment`."""
+
+    crops: np.ndarray
+    points_crop: np.ndarray
+    looks: np.ndarray
+
+
+AnyBatch = Union[Batch, UnfinishedBatch]
 
 
 class Part(NamedTuple):
@@ -47,7 +58,7 @@ def _start_worker(dataset: FaceDataset, transform: Transform, memory: SharedMemo
     _worker_source = (dataset, transform, memory)
 
 
-def _make_in_worker(part: Part, room: int | None) -> Batch | Layout:
+def _make_in_worker(part: Part, room: int | None) -> AnyBatch | Layout:
     """Where a batch lies in its room, or the batch itself where it has none."""
     assert _worker_source is not None
     dataset, transform, memory = _worker_source
@@ -55,12 +66,15 @@ def _make_in_worker(part: Part, room: int | None) -> Batch | Layout:
     return (None if room is None else memory.write(room, batch)) or batch
 
 
-def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> Batch:
+def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> AnyBatch:
     """The crops of one part of an epoch."""
     seeds = ((part.seed, part.epoch, part.start + i) for i in range(len(part.indices)))
     made = [transform(dataset[int(i)], np.random.default_rng(seed)) for i, seed in zip(part.indices, seeds)]
-    crops, points = zip(*made)
-    return Batch(np.stack(crops), np.stack(points))
+    return _named([np.stack(each) for each in zip(*made)])
+
+
+def _named(arrays: Sequence[np.ndarray]) -> AnyBatch:
+    return Batch(*arrays) if len(arrays) == len(Batch._fields) else UnfinishedBatch(*arrays)
 
 
 class Loader:
@@ -68,7 +82,7 @@ class Loader:
 
     Args:
         dataset: where the faces come from.
-        transform: makes (crop, points_crop) of a face with the generator it is given.
+        transform: makes (crop, points_crop) of a face with the generator it is given, and a look where it leaves that.
         batch_size: crops in a batch.
         seed: of the order and of every crop.
         workers: processes that make the batches; 0 makes them in this process.
@@ -100,7 +114,7 @@ class Loader:
         """Crops in an epoch."""
         return len(self._order)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int) -> Iterator[AnyBatch]:
         """The batches of one epoch, in the order that (seed, epoch) sets."""
         order = np.random.default_rng((self._seed, epoch)).permutation(self._order)
         starts = range(0, len(order), self._batch_size)
@@ -137,7 +151,7 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _from_workers(self, parts: list[Part]) -> Iterator[Batch]:
+    def _from_workers(self, parts: list[Part]) -> Iterator[AnyBatch]:
         pool, memory = self._started()
         waiting: deque[_Coming] = deque()
         remaining = iter(parts)
@@ -161,7 +175,7 @@ class Loader:
 class _Coming(NamedTuple):
     """A batch that a worker makes, and its room if one was free."""
 
-    future: Future[Batch | Layout]
+    future: Future[AnyBatch | Layout]
     room: Room | None
 
 
@@ -172,10 +186,10 @@ def _submit(pool: Workers, part: Part, room: Room | None) -> _Coming:
     return _Coming(future, room)
 
 
-def _received(coming: _Coming) -> Batch:
+def _received(coming: _Coming) -> AnyBatch:
     """The batch that a worker made; its arrays hold its room."""
     made = coming.future.result()
-    if isinstance(made, Batch):
+    if not isinstance(made, Layout):
         return made
     assert coming.room is not None
-    return Batch(*made.arrays(coming.room.memory))
+    return _named(made.arrays(coming.room.memory))
