@@ -1,16 +1,13 @@
-"""Batches on their way to the devices: a thread loads and uploads the next one while the last one is trained on."""
+"""Batches on their way to the devices, so that a thread can load and upload the next one ahead of its step."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import Any, Callable, Generator, Iterable, Iterator, NamedTuple, Protocol, Sequence, TypeVar, Union
+from typing import Any, Callable, Generator, Iterable, Iterator, NamedTuple, Protocol, Sequence, Union
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-Item = TypeVar("Item")
 Losses = Callable[[HybridBlock, Any, mx.Context], "dict[str, mx.nd.NDArray]"]
 
 
@@ -59,18 +56,6 @@ def uploaded(
 def losses_of(objective: Objective) -> Losses:
     """The part of an objective that takes what was `uploaded`."""
     return getattr(objective, "losses", objective)
-
-
-def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The same items, the next one made by a thread while the last one is used."""
-    with closing(items), ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while True:
-            item = coming.result()
-            if item is None:
-                return
-            coming = thread.submit(next, items, None)
-            yield item
 
 
 def _shares(arrays: Sequence[np.ndarray], devices: int) -> Iterator[tuple[list[np.ndarray], float]]:

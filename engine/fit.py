@@ -16,12 +16,13 @@ from mxnet.contrib import amp
 from mxnet.gluon import HybridBlock, Trainer
 from tqdm import tqdm
 
+from common.ahead import read_ahead
 from common.cli import says_what_is_kept
 from engine.averaging import WeightAverage, share_running_statistics
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from engine.clipping import clip_global_norm
 from engine.devices import half_precision
-from engine.feed import Objective, ReadyBatch, losses_of, one_ahead, uploaded
+from engine.feed import Objective, ReadyBatch, losses_of, uploaded
 from engine.losses import EpochLoss, NotFinite
 from engine.record import ErrorMeasure, RunRecord
 from engine.schedule import Schedule
@@ -157,8 +158,8 @@ class Fit:
         mx.random.seed(1_000_003 * self._options.seed + state.epoch)
         start, loss = monotonic(), EpochLoss(state.epoch + 1)
         self._before_epoch(state.history)
-        batches = uploaded(self._batches.epoch(state.epoch), self._net, self._objective, self._contexts)
-        with closing(one_ahead(batches)) as ready:
+        source = uploaded(self._batches.epoch(state.epoch), self._net, self._objective, self._contexts)
+        with closing(source), closing(read_ahead(source, count=1)) as ready:
             for number, batch in enumerate(ready):
                 self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
                 self._step(batch, loss)

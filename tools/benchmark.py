@@ -257,6 +257,9 @@ def measure_recipes(models: Sequence[str], steps: int, setting: Setting) -> dict
         plans[model] = in_own_process(measure_recipe, model, steps, setting)
         missing = plans[model].get("missing")
         print(f"`{model}`: {missing}" if missing else Plan(**plans[model]).row(), flush=True)
+    for model, values in plans.items():
+        if "missing" not in values:
+            print(f"`{model}`, {Plan(**values).cost_text()}")
     return {"recipes": plans}
 
 
