@@ -46,8 +46,8 @@ def test_the_rates_that_a_schedule_changes_to():
 def test_a_dry_run_says_what_a_run_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("training.plan.STEPS", 1)
-    small = "--model lgcn_64 --filters 4 --size 48 --rendered-count 4 --batch-size 2 --workers 0 --gpus none --augment-on device".split()
-    assert train_lgcn.TRAINING.main([*small, "--epochs", "3", "--dry-run"]) == 0
+    small = "--model lgcn_64 --filters 4 --size 48 --rendered-count 4 --batch-size 2 --workers 0 --gpus none".split()
+    assert train_lgcn.TRAINING.main([*small, "--augment-on", "device", "--epochs", "3", "--dry-run"]) == 0
     printed = capsys.readouterr().out
     # Sec. 4: each face 18 times.
     assert "lgcn_64: 72 faces an epoch, 3 epochs, 216 faces in all" in printed
