@@ -25,7 +25,7 @@ def test_a_plan_by_hand():
         "plans 1.5 GB",
         "took 3.2 GB",
         "1.3 hours",
-        "faces/s: loading 128, upload 6,400, step on the device 40, all at once 32; the device sets the pace",
+        "faces/s: loading 128, upload 6,400, step on the device 40, all at once 32, validation 7; the device sets",
     ):
         assert part in plan.text()
     assert plan.row() == "| `m` | 64 | 2.00 | 32.0 | 0.500, 0.0100, 1.600 | 30.0 for 200 | 1.5 | 3.2 |"

@@ -111,7 +111,7 @@ class Plan:
         return PACE[max(parts, key=lambda name: parts[name])]
 
     def cost_text(self) -> str:
-        """How fast each part of a step is, and which is the slowest."""
+        """How fast each part of a step is, and validation; and which part of a step is the slowest."""
         parts = (
             ("loading", self.loading_seconds),
             ("upload", self.upload_seconds),
@@ -119,7 +119,8 @@ class Plan:
             ("all at once", self.step_seconds),
         )
         each = ", ".join(f"{name} {self.batch_size / seconds:,.0f}" for name, seconds in parts)
-        return f"faces/s: {each}; {self.bottleneck}"
+        validation = f"validation {self.validation_faces / self.validation_seconds:,.0f}"
+        return f"faces/s: {each}, {validation}; {self.bottleneck}"
 
     def text(self) -> str:
         """The plan in lines to read."""
