@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_the_rates_that_a_schedule_changes_to():
 
 def test_a_dry_run_says_what_a_run_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("training.plan.STEPS", 1)
+    monkeypatch.setattr(train_lgcn.TRAINING, "plan", partial(train_lgcn.TRAINING.plan, steps=1))
     small = "--model lgcn_64 --filters 4 --size 48 --rendered-count 4 --batch-size 2 --workers 0 --gpus none".split()
     assert train_lgcn.TRAINING.main([*small, "--augment-on", "device", "--epochs", "3", "--dry-run"]) == 0
     printed = capsys.readouterr().out
