@@ -117,7 +117,8 @@ def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair
         raise ValueError(f"--dataset {name} needs its folder: pass --data DIR")
     if name in OF_ONE_FACE:
         own = "pts" if name == "one_face" else name
-        faces, validation = training_pair(own, root, settings.allow_missing, settings.rendered_count, settings.seed)
+        given = (settings.allow_missing, settings.rendered_count, settings.seed, settings.official_split)
+        faces, validation = training_pair(own, root, *given)
         faces, validation = without_afw(faces), without_afw(validation)
         if settings.cache:
             faces = CachedFaces(faces, settings.workers, show_progress)

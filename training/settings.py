@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from common import cli
 from common.options import option, repeated, switch
 
+HOST, DEVICE = "host", "device"
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -21,6 +23,7 @@ class TrainingSettings:
     more: tuple[str, ...] = repeated("train on this data set too, such as 300w=DIR; may be repeated", "NAME=DIR")
     init: str | None = option(None, "start from these weights instead of random ones", metavar="FILE")
     allow_missing: bool = switch("train on the part of the data set that is there")
+    official_split: bool = switch("keep the training faces of 300-W whose photos are test photos too")
     rendered_count: int = option(2000, "number of rendered training faces", least=1)
     workers: int = option(os.cpu_count() or 1, "processes that prepare samples", least=0)
     cache: bool = switch("keep all photos in memory")
@@ -41,6 +44,12 @@ class LandmarkSettings(TrainingSettings):
 
     dry_run: bool = switch(
         "print what the training would take (faces, steps, rates, memory, hours by ten measured steps), train nothing"
+    )
+    augment_on: str = option(
+        HOST,
+        "where colour, blur, noise and occluding boxes are added to crops: host, in the processes of --workers, or "
+        "device, on the processors of --gpus, where those processes are too slow for them",
+        choices=(HOST, DEVICE),
     )
     validate_on: str | None = option(
         None,
