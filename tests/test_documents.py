@@ -119,7 +119,7 @@ def test_average_precision_is_shown_only_where_all_faces_are_marked():
     found = {"faces": 1200, "average_precision": 0.72, "recall": 0.75, "precision": 0.5}
     none = {"faces": 0, "average_precision": None, "recall": None, "precision": None}
     results = {"haar": {"seconds_per_photo": 0.25, "sizes": {"all": found, "from 24": found, "from 40": none}}}
-    marked, partly = ({"title": "t", "dataset": name, "photos": 7, "results": results} for name in ("fddb", "pts"))
+    marked, partly = ({"title": name, "dataset": name, "photos": 7, "results": results} for name in ("fddb", "pts"))
     # A cascade that two records measured on the same photos has one row.
     _, rows = detector_table([{"evaluations": [marked, partly]}, {"evaluations": [marked]}])
     assert len(rows) == 2

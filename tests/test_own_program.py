@@ -1,6 +1,7 @@
 """The networks in a program of one's own: exported files, other folders, threads, copies, several photos at once."""
 
 import copy
+import json
 import os
 import pickle
 import shutil
@@ -56,6 +57,20 @@ def test_an_exported_network_finds_the_points_of_this_project(exported, tmp_path
     assert np.abs(points - face.points).max() < 0.1
 
 
+def test_two_exported_networks_take_a_photo_to_the_points_of_its_faces(exported, tmp_path):
+    assert export.main(["--model", "centernet_slim", "--out", str(tmp_path / "found"), "--onnx", "--gpus", "none"]) == 0
+    for script in ("photo_to_points.py", "use_exported.py"):
+        shutil.copy(ROOT / "examples" / script, tmp_path)
+    photo = np.pad(np.hstack(rendered(2, 260)), ((20, 0), (0, 50), (0, 0)))
+    write_image(tmp_path / "photo.png", photo)
+    finished = run(tmp_path, "photo_to_points.py", "found", exported, "photo.png")
+    assert finished.returncode == 0, finished.stderr
+    faces = LandmarkDetector.from_pretrained(NAME, "centernet_slim")(photo)
+    assert len(faces) == 2
+    for line, face in zip(finished.stdout.splitlines(), faces):
+        assert np.abs(np.array(json.loads(line)) - face.points).max() < 0.1
+
+
 FROM_ELSEWHERE = """
 import sys
 sys.path.insert(int(sys.argv[2]), sys.argv[1])
@@ -91,7 +106,7 @@ def same_faces(found, expected):
         np.testing.assert_allclose(one.points, other.points, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "times"), [("haar", 3), ("faster_rcnn", 1)])
+@pytest.mark.parametrize(("name", "times"), [("haar", 3), ("faster_rcnn", 1), ("centernet_slim", 2)])
 def test_threads_find_what_one_finds_from_the_first_call_on(name, times):
     photos = [photo for size in (240, 320, 400) for photo in rendered(1, size)]
     detector = LandmarkDetector.from_pretrained(NAME, name)
