@@ -10,8 +10,12 @@ from typing import Mapping
 import numpy as np
 
 from common.files import PathLike, write_bytes
+from common.readers import read_bytes
 from datasets.annotated_photos import read_points
 from datasets.geometry import all_placed
+
+_RESTORE = "restore it from the original data"
+_LARGEST = 2**24  # bytes: half a million points
 
 
 def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
@@ -30,13 +34,13 @@ def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: there is no such .pts file; check the path")
-    text = Path(path).read_bytes().decode("utf-8", errors="replace")
+    text = read_bytes(path, _RESTORE, _LARGEST).decode("utf-8", errors="replace")
     try:
         points = _parse_pts(text)
         if num_landmarks is not None and len(points) != num_landmarks:
             raise ValueError(f"it has {len(points)} points, not {num_landmarks}")
     except ValueError as error:
-        raise ValueError(f"{path}: not a readable .pts file: {error}; restore it from the original data") from None
+        raise ValueError(f"{path}: not a readable .pts file: {error}; {_RESTORE}") from None
     return points - 1
 
 
