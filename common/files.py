@@ -10,13 +10,13 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 _STAGED = ".part"
-_LOCK = ".lock"
+LOCK = ".lock"  # stands in a folder that a process has for itself
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
     Raises:
         ValueError: another process has it; one line that names that process.
     """
-    path = Path(folder) / _LOCK
+    path = Path(folder) / LOCK
     with open(path, "a+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,14 +89,30 @@ def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
 
 
 def publish(staged: Path, folder: PathLike, names: Sequence[str]) -> None:
-    """Flushes files of a staging folder to the disk, then moves them to `folder` in the order given."""
+    """Flushes files of a staging folder to the disk, then moves them to `folder` in the order given.
+
+    Of two processes that do so at once one waits, so that their sets of files do not mix.
+    """
     for name in names:
         # A link has no bytes of its own.
         if not (staged / name).is_symlink():
             with open(staged / name, "rb") as file:
                 os.fsync(file.fileno())
-    for name in names:
-        os.replace(staged / name, Path(folder) / name)
+    with _turn(folder):
+        for name in names:
+            os.replace(staged / name, Path(folder) / name)
+
+
+@contextmanager
+def _turn(folder: PathLike) -> Iterator[None]:
+    """Waits until no other process is within; a file system without locks lets all of them in."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: PathLike, write: Callable[[str], object]) -> None:

@@ -78,6 +78,22 @@ def test_two_processes_that_write_one_file_never_mix(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 
 
+def test_sets_of_files_of_two_processes_do_not_mix(tmp_path):
+    """The first process takes its time between two files, in which the second would write both of its own."""
+
+    def write_slowly():
+        replace = os.replace
+        files.os.replace = lambda source, target: (replace(source, target), time.sleep(0.3))
+        files.write_set(tmp_path, {"a": b"1", "b": b"1"})
+
+    slow = child(write_slowly)
+    while not (tmp_path / "a").exists():
+        time.sleep(0.01)
+    fast = child(lambda: files.write_set(tmp_path, {"a": b"2", "b": b"2"}))
+    assert (outcome(slow), outcome(fast)) == (0, 0)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_a_folder_is_one_processs_at_a_time_and_free_once_that_is_killed(tmp_path):
     ready, holds = os.pipe()
 
