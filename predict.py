@@ -381,7 +381,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(table, "\n".join([csv_header(detector.markup.num_landmarks), *results.rows]) + "\n")
     print(results.summary(inputs, arguments.out))
     for line in results.bad:
-        print(f"left out: {' '.join(line.split())}", file=sys.stderr)
+        print(f"left out: {cli.printable(line)}", file=sys.stderr)
     return 1 if results.bad else 0
 
 

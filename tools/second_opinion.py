@@ -62,9 +62,11 @@ def table(found: Sequence[FoundBoxes], apart: Sequence[np.ndarray]) -> list[dict
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures on the held-out photos."""
     parser: argparse.ArgumentParser = cli.make_parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", required=True, help="folder of face_boxes")
-    parser.add_argument("--out", metavar="FILE", help="JSON file for the figures")
+    parser.add_argument("--data", metavar="DIR", type=cli.path, required=True, help="folder of face_boxes")
+    parser.add_argument("--out", metavar="FILE", type=cli.path, help="JSON file for the figures")
     arguments = parser.parse_args(argv)
+    if arguments.out:
+        cli.output_file(arguments.out)
     net, info = load_weights(shipped_weights(MODEL))
     predictor, detector = PointPredictor(net, info.spec), FasterRcnnDetector(None, min(SCORES))
     photos = voc.load(arguments.data).part("held_out")

@@ -271,7 +271,7 @@ def contact_sheet(faces: RenderedFaces, landmarks: bool = False, columns: int = 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes a contact sheet; ValueError if no faces are asked for."""
     parser = cli.make_parser("Writes a contact sheet of rendered faces.")
-    parser.add_argument("--out", required=True, help="output picture, such as sheet.png")
+    parser.add_argument("--out", required=True, type=cli.path, help="output picture, such as sheet.png")
     parser.add_argument("--count", type=cli.count, default=100, help="number of faces")
     parser.add_argument("--seed", type=cli.seed, default=0, help="number of the collection")
     parser.add_argument("--size", type=cli.count, default=224, help="side of each face's picture, pixels")
