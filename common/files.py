@@ -35,7 +35,9 @@ def staging(folder: PathLike, target: object, remedy: str = "free the space or n
         with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", suffix=_STAGED, dir=folder) as staged:
             yield Path(staged)
     except OSError as error:
-        raise OSError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
+        # One that was raised by another `staging` within has its reason as its cause.
+        reason = error.strerror or getattr(error.__cause__, "strerror", None) or error
+        raise OSError(f"cannot write {target}: {reason}; {remedy}") from error
 
 
 def _owner(process: int) -> str:
@@ -66,9 +68,11 @@ def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
 
     Raises:
         ValueError: another process has it; one line that names that process.
+        OSError: the lock cannot be written.
     """
     path = Path(folder) / LOCK
-    with open(path, "a+b") as file:
+    # A run may be a stranger's: what a link in it points to is not to be emptied.
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):

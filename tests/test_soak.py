@@ -37,7 +37,7 @@ def test_answers_differ_by_their_worst_point():
 def test_threads_find_what_one_finds_on_photos_of_many_sizes(detector, capsys):
     assert soak.main(["photos", "--detector", detector, "--threads", "4", *SMALL]) == 0
     lines = capsys.readouterr().out.splitlines()
-    found, true = (int(word) for word in lines[0].split()[3:6:2])
+    found, true = (int(word) for word in lines[0].split()[3:7:3])
     assert found == true == 20 if detector == "boxes" else 0 < found < 40
     assert [int(line.split()[0]) for line in lines[1:12]] == list(range(0, 21, 2))
 
