@@ -53,7 +53,7 @@ def run(main: Callable[[], int | None]) -> None:
         # Whoever read the output, such as `head`, has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("TRACEBACK") == "1":
             raise
         print(f"error: {printable(_one_line(error))}", file=sys.stderr)
@@ -67,6 +67,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "this takes more memory than there is: ask for less at a time, or for smaller pictures"
     return str(error) or type(error).__name__
 
 

@@ -102,6 +102,10 @@ def test_names_of_files_do_not_steer_the_terminal():
 
 def test_bad_input_ends_with_one_line():
     assert ended("raise ValueError('a\\nb')") == (2, "error: a b\n")
+    assert ended("[0] * 10**15") == (
+        2,
+        "error: this takes more memory than there is: ask for less at a time, or for smaller pictures\n",
+    )
     assert ended("open('/none')") == (2, "error: /none: No such file or directory\n")
 
 

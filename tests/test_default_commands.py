@@ -33,6 +33,7 @@ def test_the_default_command_takes_a_step(name, tmp_path, monkeypatch, capsys):
 def test_the_default_detector_takes_a_step(tmp_path, monkeypatch, capsys):
     """Its first run, which settles its shapes, was of a picture too small for the proposals it is to make."""
     monkeypatch.setattr(Fit, "_one_epoch", one_step)
-    text = [*SMALL, "--rendered-count", "2", "--batch-size", "1", "--out", str(tmp_path / "run")]
+    text = [*SMALL, "--rendered-count", "2", "--smallest-scale", "0.5", "--largest-scale", "0.5"]
+    text += ["--out", str(tmp_path / "run")]
     assert importlib.import_module(DETECTOR).main(text) == 0
     assert (tmp_path / "run" / "last.npz").is_file()
