@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from readers import Reader, readers
 
-SECONDS = 10  # for one file
+SECONDS = 10  # of computing for one file
 MEMORY = 3 * 2**30  # bytes of addresses that a reader may take beside those that stand at the start
 
 
 def outcome(reader: Reader, folder: Path) -> str:
     """What comes of reading: "result", "error" where it is a documented one, or what else happened."""
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         reader.read(folder)
         return "result"
@@ -46,7 +46,7 @@ def outcome(reader: Reader, folder: Path) -> str:
     except BaseException:
         return traceback.format_exc()
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def too_long(*_: object) -> None:
@@ -57,7 +57,7 @@ def too_long(*_: object) -> None:
 def run(count: int, seed: int, only: str | None, work: Path) -> int:
     """Feeds `count` files, spread evenly over the readers; returns how many failed."""
     warnings.simplefilter("error")
-    signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGPROF, too_long)
     chosen = [(name, reader) for name, reader in readers() if only in (None, name)]
     seen: dict[str, collections.Counter[str]] = {name: collections.Counter() for name, _ in chosen}
     folders = {name: work / name.replace(" ", "_") for name, _ in chosen}
