@@ -42,6 +42,7 @@ from inference.evaluation import (
 )
 from inference.landmark_detector import markup_of
 from inference.quantized import cpu_note
+from inference.training_boxes import own_box, training_box
 from report.evaluation_report import extreme_faces, write_report, write_stress
 from report.plots import Picture
 from report.quoted import quoted_lines
@@ -160,7 +161,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}"
             raise ValueError(f"{text}: {error}") from None
         print(f"{info.markup} points of the network are converted to {faces.markup.name}", file=sys.stderr)
-    boxes = box_source(arguments.boxes, protocol.true_boxes, detector=arguments.detector, context=context)
+    boxes = box_source(
+        arguments.boxes,
+        protocol.true_boxes,
+        detector=arguments.detector,
+        context=context,
+        box=training_box(info),
+        converted=own_box(faces.markup, info),
+    )
     out = cli.output_folder(arguments.out)
     result = evaluate(
         predictor,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -152,8 +153,11 @@ def test_a_training_from_weights_of_another_number_of_points(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "is of 68 landmarks, not 5: all layers that fit are loaded, from random weights start points" in said
     assert "its error says little; label more photos" in said
+    assert re.search(r"finds \d+ of 11 training faces: the box of their points is 0\.\d+ as wide", said)
     info = read_info(tmp_path / "run" / "best.params")
     assert (info.markup, markup_of(info)) == ("mine_2", from_dict(OWN, 5))
+    # Outer eye corners and mouth: 0.6 of a rendered face's width, half of its height.
+    assert [info.training_box[key] for key in ("width", "height")] == pytest.approx([0.6, 0.5], abs=0.1)
     errors, _ = measured(tmp_path / "run" / "best.params", folder, tmp_path / "out", "--subset", "validation")
     assert len(errors) >= 1
 

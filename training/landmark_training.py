@@ -34,6 +34,7 @@ from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.fine_tuning import fill_fitting, layers_of
 from gluon_models.weights import WeightsInfo, fill, info_path, read_info
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
+from inference.training_boxes import known_box, measure_box
 from training import advice
 from training import options as training
 from training.options import Command, CommandLine
@@ -280,7 +281,7 @@ class LandmarkTraining(ABC):
         devices = processors.contexts(settings.gpus)
         settings = training.prepare(settings, devices)
         faces, validation = self.load_faces(settings, recipe)
-        context = self.make_context(settings, recipe, faces.markup, devices)
+        context = with_training_box(self.make_context(settings, recipe, faces.markup, devices), faces)
         net = get_model(context.info.model, **context.info.overrides)
         processors.settle_before_fork()
         read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
@@ -347,6 +348,23 @@ class LandmarkTraining(ABC):
             say(advice.about_error(state.best, context.error(*advice.mean_face_points(ready.validation))))
             self.finish(ready.faces, folder)
         return 0
+
+
+def with_training_box(context: TrainingContext, faces: FaceDataset) -> TrainingContext:
+    """Notes in what the weights file says how the faces' boxes lie in a detector's, where their markup does not tell.
+
+    `predict.py` then crops a face that a detector found as training did.
+    """
+    if known_box(faces.markup):
+        return context
+    box = measure_box(faces)
+    seen = f"OpenCV's cascade finds {box.found} of {box.faces} training faces"
+    if box.correction is None:
+        print(f"{seen}: how far their points reach is not known, and predict.py crops as for the 68 of 300-W")
+        return context
+    _, _, width, height = box.correction
+    print(f"{seen}: the box of their points is {width:.2f} as wide and {height:.2f} as high as that of 300-W's 68")
+    return replace(context, info=replace(context.info, training_box=box.correction._asdict()))
 
 
 def without_photos(faces: FaceDataset, excluded: PhotoList, dataset: str) -> FaceDataset:
