@@ -87,14 +87,20 @@ class Entry:
         chosen_here = self.training and VALIDATION not in self.subsets
         return (*self.subsets, VALIDATION) if chosen_here else self.subsets
 
-    def part(self, faces: StoredFaces) -> tuple[list[int], list[int]]:
+    def part(self, faces: StoredFaces, by_name_alone: bool = False) -> tuple[list[int], list[int]]:
         """Numbers of the training faces to train on, and of those for validation; see `held_out`.
 
+        Args:
+            faces: All of them.
+            by_name_alone: Hold out what `is_validation` says, be it none.
+
         Raises:
-            ValueError: all faces are of one photo.
+            ValueError: all faces are of one photo, or all are held out.
         """
         photos = self.photos(faces)
-        held = held_out(set(photos))
+        held = {photo for photo in photos if ibug_300w.is_validation(photo)} if by_name_alone else held_out(set(photos))
+        if held.issuperset(photos):
+            raise ValueError(f"by their names all photos are for validation: {', '.join(sorted(held)[:4])}; rename one")
         numbers = range(len(faces))
         validation = [k for k in numbers if photos[k] in held and not self.is_mirrored(faces.names[k])]
         return [k for k in numbers if photos[k] not in held], validation
@@ -217,7 +223,12 @@ DATASETS = ("rendered", *(name for name, entry in CATALOG.items() if entry.train
 
 
 def training_pair(
-    name: str, root: str | None, allow_missing: bool = False, rendered_count: int = 2000, seed: int = 0
+    name: str,
+    root: str | None,
+    allow_missing: bool = False,
+    rendered_count: int = 2000,
+    seed: int = 0,
+    further: bool = False,
 ) -> tuple[FaceDataset, FaceDataset]:
     """Training and validation faces; the latter are chosen by `ibug_300w.is_validation`, in every data set.
 
@@ -227,6 +238,7 @@ def training_pair(
         allow_missing: take the part of a data set that is there.
         rendered_count: how many faces to render for training; a tenth of that, at most 300, for validation.
         seed: of the rendered training faces.
+        further: the validation faces of another data set choose, so none has to be held out here, see `Entry.part`.
 
     Raises:
         ValueError, FileNotFoundError: an unknown name, or data that is not there.
@@ -240,7 +252,7 @@ def training_pair(
         )
     entry = CATALOG[name]
     faces, _ = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))
-    train, validation = entry.part(faces)
+    train, validation = entry.part(faces, by_name_alone=further)
     return faces.subset(train), faces.subset(validation)
 
 

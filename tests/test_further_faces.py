@@ -38,6 +38,20 @@ def test_training_faces_are_joined_and_validation_stays_that_of_the_first(folder
     np.testing.assert_array_equal(train[20].image[0, 0], [NAMES.index(sorted(kept)[0])] * 3)
 
 
+def test_a_single_photo_joins_unless_it_is_for_validation(folder):
+    held = next(name for name in NAMES if is_validation(name))
+    for name in NAMES[:3]:
+        (folder / f"{name}.png").unlink()
+        (folder / f"{name}.pts").unlink()
+    assert held != "7"
+    train, _ = load("--more", f"pts={folder}")
+    assert (len(train), train.names[-1]) == (21, "7")
+    for suffix in ("png", "pts"):
+        (folder / f"7.{suffix}").rename(folder / f"{held}.{suffix}")
+    with pytest.raises(ValueError, match=f"by their names all photos are for validation: {held}; rename one"):
+        load("--more", f"pts={folder}")
+
+
 def test_rendered_faces_join_photos(folder):
     train, validation = load("--dataset", "pts", "--data", folder, "--more", "rendered")
     assert (len(train), len(validation)) == (3 + 20, 1)
@@ -53,7 +67,7 @@ def test_poses_are_balanced_over_joined_photos_but_not_over_rendered_ones(folder
 
 def test_data_sets_of_other_points_do_not_join(folder, monkeypatch):
     real = train_ffld.TRAINING._data_set
-    other = lambda settings, name, *rest: (Other(), None) if name == "pts" else real(settings, name, *rest)  # noqa: E731
+    other = lambda settings, name, *rest, **more: (Other(), None) if more else real(settings, name, *rest)  # noqa: E731
     monkeypatch.setattr(train_ffld.TRAINING, "_data_set", other)
     with pytest.raises(ValueError, match="it has cofw_29 landmarks, the training faces ibug_68"):
         load("--more", f"pts={folder}")

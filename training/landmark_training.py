@@ -18,7 +18,7 @@ from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, chosen_subset, load_subset, training_pair
-from datasets.conversions import CONVERSIONS
+from datasets.conversions import sources_of
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.loader import Loader
@@ -33,6 +33,7 @@ from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.fine_tuning import fill_fitting, layers_of
 from gluon_models.weights import WeightsInfo, fill, info_path, read_info
+from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
 from inference.training_boxes import known_box, measure_box
 from training import advice
@@ -131,7 +132,7 @@ class LandmarkTraining(ABC):
         excluded = PhotoList(settings.exclude) if settings.exclude else None
         train, validation = self._data_set(settings, settings.dataset, settings.data, excluded)
         further = training.further_data(settings, DATASETS)
-        more = [self._data_set(settings, name, root, excluded)[0] for name, root in further]
+        more = [self._data_set(settings, name, root, excluded, further=True)[0] for name, root in further]
         if excluded:
             excluded.refuse_unmatched(" and ".join([settings.dataset, *(name for name, _ in further)]))
         if "300w_lp" in (settings.dataset, *(name for name, _ in further)):
@@ -146,11 +147,13 @@ class LandmarkTraining(ABC):
         return (Chosen([train, *more]) if more else train), validation
 
     def _data_set(
-        self, settings: Any, name: str, root: str | None, excluded: PhotoList | None
+        self, settings: Any, name: str, root: str | None, excluded: PhotoList | None, further: bool = False
     ) -> tuple[FaceDataset, FaceDataset]:
         """Training and validation faces of one data set, without those of excluded photos."""
-        train, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
-        if settings.validate_on and name == settings.dataset:
+        train, validation = training_pair(
+            name, root, settings.allow_missing, settings.rendered_count, settings.seed, further
+        )
+        if settings.validate_on and not further:
             train, validation = self._whole_set(settings)
         if excluded is None:
             return train, validation
@@ -203,11 +206,12 @@ class LandmarkTraining(ABC):
         if count in (None, context.markup.num_landmarks):
             fill(net, path, context.devices, whole)
             return
-        source, target = read_info(path).markup, context.markup
-        sources = CONVERSIONS.get((source, target.name), ())
+        source, target = markup_of(read_info(path)), context.markup
+        sources = sources_of(source, target) or ()
         lacking = layers_of(fill_fitting(net, path, whole, sources))
-        converted = f", those of {source} points are converted to {target.name}" if sources else ""
-        rest = f", from random weights start {lacking}" if lacking else ""
+        converted = f", those of {source.name} points are converted to {target.name}" if sources else ""
+        unknown = "" if sources else f"no exact conversion to {target.name} is known, so "
+        rest = f"; {unknown}these start from random weights: {lacking}" if lacking else ""
         print(
             f"{path} is of {count} landmarks, not {target.num_landmarks}: all layers that fit are loaded"
             f"{converted}{rest}"
