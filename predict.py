@@ -14,8 +14,6 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 
 # isort: split
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 from typing import Any, Callable, Sequence, Union
@@ -24,7 +22,6 @@ import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
-from common.files import write_text
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
@@ -35,6 +32,7 @@ from inference.confidence import PointConfidence, point_confidence
 from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, FASTER_RCNN_WEIGHTS, LEAST_SCORE, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
+from inference.media.face_table import write_table
 from inference.media.output_folder import OutputFolder
 from inference.media.photo_files import PhotoFiles
 from inference.media.sources import Camera, Input, find_inputs, is_video
@@ -58,7 +56,8 @@ MIN_FACE_HELP = f"""smallest face that is kept: longer side of its landmark box,
 --detector {NO_DETECTOR})"""
 MIN_SCORE_HELP = f"""least score of a face for {" and ".join(DETECTORS)}, 0 to 1 (default: {LEAST_SCORE:g} for
 {DEFAULT_DETECTOR}, 0 for haar)"""
-CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos"
+CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos, and of each frame of the videos"
+TABLE = "faces.csv"
 CROPS_HELP = (
     "write each face of a photo upright to DIR/<stem>_<face>_crop.png; its matrix, photo to crop, is in the JSON"
 )
@@ -103,8 +102,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.model == FASTER_RCNN_WEIGHTS:
         raise ValueError(f"{FASTER_RCNN_WEIGHTS} finds faces, not landmarks: pass --detector {FASTER_RCNN_WEIGHTS}")
-    if arguments.csv and arguments.resume:
-        raise ValueError("--csv needs all photos: leave out --resume")
     if arguments.no_tracking and arguments.smooth:
         raise ValueError("--smooth needs tracking: leave out --no-tracking")
     return arguments
@@ -206,7 +203,6 @@ class Results:
 
     Attributes:
         bad: a line for each input that could not be used, fully or in part.
-        rows: of --csv, for each face of the photos.
     """
 
     def __init__(
@@ -216,7 +212,6 @@ class Results:
         self._window, self._max_frames = window, max_frames
         self._photos = self._faces = 0
         self.bad: list[str] = []
-        self.rows: list[str] = []
 
     def photo(self, detector: FindsFaces, path: Path) -> None:
         """Finds and writes the faces of a photo; ValueError names the photo and what to do."""
@@ -226,7 +221,6 @@ class Results:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         drawn = self._photo_files.write(path, image, faces, confidence_of(detector, image, faces))
-        self.rows += [csv_row(path, number, face) for number, face in enumerate(faces, 1)]
         self._photos += 1
         self._faces += len(faces)
         if not faces:
@@ -277,20 +271,6 @@ def confidence_of(detector: FindsFaces, image: np.ndarray, faces: Sequence[Locat
     return point_confidence(detector.predictor, image, [face.points for face in faces])
 
 
-def csv_header(num_landmarks: int) -> str:
-    """The first line of --csv."""
-    points = [f"{axis}{index}" for index in range(num_landmarks) for axis in "xy"]
-    return ",".join(["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", *points])
-
-
-def csv_row(path: Path, number: int, face: LocatedFace) -> str:
-    """A face as a line of --csv; pixels count from 0."""
-    row = io.StringIO()
-    values = [str(path), number, round(face.score, 4), *np.round([*face.box, *face.points.ravel()], 3).tolist()]
-    csv.writer(row, lineterminator="").writerow(values)
-    return row.getvalue()
-
-
 def counted(number: int, what: str) -> str:
     """Such as 1 face, or 2 faces."""
     return f"{number} {what}{'' if number == 1 else 's'}"
@@ -338,8 +318,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
-    table = Path(arguments.out) / "faces.csv"
-    if arguments.csv and table.exists() and not arguments.overwrite:
+    table = Path(arguments.out) / TABLE
+    if arguments.csv and table.exists() and not (arguments.overwrite or arguments.resume):
         raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
     template = TEMPLATES[arguments.crops] if arguments.crops else None
     if template:
@@ -356,9 +336,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Window("predict.py") if arguments.show else None,
         arguments.max_frames,
     )
-    left = [source for source in inputs if not (arguments.resume and folder.is_complete(source.stem))]
-    if len(left) < len(inputs):
-        print(f"{len(inputs) - len(left)} of {len(inputs)} inputs have their results in {arguments.out} already")
+    done = {source.stem for source in inputs if arguments.resume and folder.is_complete(source.stem)}
+    left = [source for source in inputs if source.stem not in done]
+    if done:
+        print(f"{len(done)} of {len(inputs)} inputs have their results in {arguments.out} already")
     kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
     with kept:
         for source in left if only_one else cli.progress(left, "predicting", len(left), "input"):
@@ -367,12 +348,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                     results.video(follow(source), source)
                 else:
                     results.photo(detector, source)
+                done.add(source.stem)
             except (ValueError, OSError) as error:
                 if only_one:
                     raise
                 results.bad.append(str(error))
     if arguments.csv:
-        write_text(table, "\n".join([csv_header(detector.markup.num_landmarks), *results.rows]) + "\n")
+        stems = [source.stem for source in inputs if source.stem in done]
+        write_table(table.parent, TABLE, stems, detector.markup.num_landmarks)
     print(results.summary(inputs, arguments.out))
     for line in results.bad:
         print(f"left out: {' '.join(line.split())}", file=sys.stderr)

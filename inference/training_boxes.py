@@ -30,6 +30,11 @@ LEAST_FOUND = 5  # of them, to measure on
 SAME_FACE = 0.5  # of the smaller box, that a detected box and a face's own share
 
 
+def whole_face_margin(margin: float, box: BoxCorrection) -> float:
+    """The margin about a network's own box that shows what `margin` shows about the box of 68 points, or more."""
+    return max(margin, round((1 + margin) / max(box.width, box.height) - 1, 3))
+
+
 class MeasuredBox(NamedTuple):
     """How the boxes of a data set's faces lie in those of a detector.
 

@@ -35,7 +35,7 @@ from gluon_models.fine_tuning import fill_fitting, layers_of
 from gluon_models.weights import WeightsInfo, fill, info_path, read_info
 from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
-from inference.training_boxes import known_box, measure_box
+from inference.training_boxes import known_box, measure_box, whole_face_margin
 from training import advice
 from training import options as training
 from training.options import Command, CommandLine
@@ -357,18 +357,23 @@ class LandmarkTraining(ABC):
 def with_training_box(context: TrainingContext, faces: FaceDataset) -> TrainingContext:
     """Notes in what the weights file says how the faces' boxes lie in a detector's, where their markup does not tell.
 
-    `predict.py` then crops a face that a detector found as training did.
+    `predict.py` then crops a face that a detector found as training did. Of one's own faces the crop shows the whole
+    face, however little of it the points cover: networks of 68 points saw as much, and eyes alone are easily mistaken.
     """
-    if known_box(faces.markup):
-        return context
-    box = measure_box(faces)
-    seen = f"OpenCV's cascade finds {box.found} of {box.faces} training faces"
-    if box.correction is None:
-        print(f"{seen}: how far their points reach is not known, and predict.py crops as for the 68 of 300-W")
-        return context
-    _, _, width, height = box.correction
-    print(f"{seen}: the box of their points is {width:.2f} as wide and {height:.2f} as high as that of 300-W's 68")
-    return replace(context, info=replace(context.info, training_box=box.correction._asdict()))
+    info, box = context.info, known_box(faces.markup)
+    if box is None:
+        measured = measure_box(faces)
+        box, seen = measured.correction, f"OpenCV's cascade finds {measured.found} of {measured.faces} training faces"
+        if box is None:
+            print(f"{seen}: how far their points reach is not known, and predict.py crops as for the 68 of 300-W")
+            return context
+        print(
+            f"{seen}: the box of their points is {box.width:.2f} as wide, {box.height:.2f} as high as that of 68 points"
+        )
+        info = replace(info, training_box=box._asdict())
+    if context.settings.dataset == OWN:
+        info = replace(info, spec=replace(info.spec, box_margin=whole_face_margin(info.spec.box_margin, box)))
+    return replace(context, info=info)
 
 
 def without_photos(faces: FaceDataset, excluded: PhotoList, dataset: str) -> FaceDataset:
