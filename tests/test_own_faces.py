@@ -159,6 +159,7 @@ def test_a_training_from_weights_of_another_number_of_points(tmp_path, capsys):
     assert (info.markup, markup_of(info)) == ("mine_2", from_dict(OWN, 5))
     # Outer eye corners and mouth: 0.6 of a rendered face's width, half of its height.
     assert [info.training_box[key] for key in ("width", "height")] == pytest.approx([0.6, 0.5], abs=0.1)
+    assert info.spec.box_margin == pytest.approx(1.25 / info.training_box["width"] - 1, abs=1e-3)
     errors, _ = measured(tmp_path / "run" / "best.params", folder, tmp_path / "out", "--subset", "validation")
     assert len(errors) >= 1
 

@@ -22,7 +22,7 @@ from inference.detectors import BoxCorrection, CorrectedDetector, relative_boxes
 from inference.evaluation import box_source
 from inference.exported import describe_graph
 from inference.landmark_detector import LandmarkDetector
-from inference.training_boxes import KNOWN_BOXES, SAME_BOX, measure_box, own_box, training_box
+from inference.training_boxes import KNOWN_BOXES, SAME_BOX, measure_box, own_box, training_box, whole_face_margin
 
 FACE = np.array([0.0, 0, 100, 100])
 DOWN, UP = BoxCorrection(0.0, 0.1, 0.8, 0.8), BoxCorrection(0.0, -0.1, 0.5, 0.25)
@@ -75,6 +75,12 @@ def test_the_median_over_the_faces_that_are_found(monkeypatch):
     # Centres are 50, 52, 54, 54, 50 and heights 20, 20, 20, 24, 16 of 100; the last face was not found.
     assert measured == (BoxCorrection(0.0, 0.02, 0.4, 0.2), 5, 6)
     assert measure_box(Faces(faces[:4], get_markup(7))) == (None, 4, 4)
+
+
+def test_the_margin_that_shows_the_whole_face():
+    five = KNOWN_BOXES["insightface_5"]
+    assert whole_face_margin(0.25, five) == pytest.approx(1.25 / 0.507 - 1, abs=1e-3)
+    assert whole_face_margin(0.25, SAME_BOX) == whole_face_margin(0.25, BoxCorrection(0, 0, 1.2, 1.5)) == 0.25
 
 
 def test_a_network_of_68_on_faces_with_five_gets_the_whole_faces_box():
