@@ -18,7 +18,6 @@ from typing import Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
 from datasets.faces import Face
@@ -106,8 +105,8 @@ def picture(face: Face, predicted: np.ndarray, error: float) -> Picture:
 
 
 def show_progress(indices: Iterable[int]) -> Iterable[int]:
-    """A bar over the faces, where there is a terminal to show it."""
-    return tqdm(indices, "evaluating", unit="face", disable=None)
+    """Shows how many of the faces are done."""
+    return cli.progress(indices, "evaluating")
 
 
 def chosen_options(arguments: argparse.Namespace) -> dict[str, str]:

@@ -201,7 +201,7 @@ def test_the_last_line_and_a_detector_given_as_a_network(found, capsys, tmp_path
 def test_progress_in_a_log_is_a_line_now_and_then(capsys, monkeypatch):
     seconds = iter([0, 10, 31, 31, 40, 70, 70])
     monkeypatch.setattr(cli, "monotonic", lambda: next(seconds))
-    assert list(cli.progress("abcd", "predicting", 4, "photo")) == list("abcd")
+    assert list(cli.progress("abcd", "predicting", unit="photo")) == list("abcd")
     assert capsys.readouterr().err == "predicting: photo 1 of 4\npredicting: photo 3 of 4\n"
 
 

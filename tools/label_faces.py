@@ -17,7 +17,6 @@ from typing import Any, Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import make_folder, write_text, write_whole
@@ -133,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         markups.add(markup.name)
 
         def show_progress(indices: Iterable[int], model: str = model) -> Iterable[int]:
-            return tqdm(indices, model, unit="face", disable=None)
+            return cli.progress(indices, model)
 
         box = own_box(faces.markup, info)
         predicted = predict_dataset(predictor, faces, lambda face, box=box: box.apply(face.box), show_progress)

@@ -12,8 +12,8 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Seque
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
-from tqdm import tqdm
 
+from common import cli
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
@@ -403,5 +403,5 @@ def shows_profiles(dataset: str) -> bool:
 
 
 def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:
-    """Shows a progress bar over the faces being read if there is a terminal."""
-    return tqdm(faces, "reading", total=count, unit="face", disable=None)
+    """Shows how many of the faces are read."""
+    return cli.progress(faces, "reading", count)
