@@ -310,11 +310,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def crop_predictor() -> PointPredictor:
         return LandmarkDetector.from_pretrained(weights, "whole", context, shape_model=shape_model).predictor
 
-    about = describe(weights, name, detector.markup.name, shape_model, arguments.decoding)
+    least = {"min_face": arguments.min_face, "min_score": arguments.min_score}
+    about = {**describe(weights, name, detector.markup.name, shape_model, arguments.decoding), **least}
     about_video = {
         "tracking": not arguments.no_tracking,
         "redetect_every_frames": None if arguments.no_tracking else redetect or None,
         "smoothing_hz": smoothing_hz,
+        "max_frames": arguments.max_frames,
     }
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
@@ -338,6 +340,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     done = {source.stem for source in inputs if arguments.resume and folder.is_complete(source.stem)}
     left = [source for source in inputs if source.stem not in done]
+    for source in inputs:
+        if source.stem in done:
+            settings = {**about, **about_video} if is_video(source) else {**about, "crops": arguments.crops}
+            folder.check_same(source.stem, {key: value for key, value in settings.items() if key != "weights"})
     if done:
         print(f"{len(done)} of {len(inputs)} inputs have their results in {arguments.out} already")
     kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
@@ -356,7 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.csv:
         stems = [source.stem for source in inputs if source.stem in done]
         write_table(table.parent, TABLE, stems, detector.markup.num_landmarks)
-    print(results.summary(inputs, arguments.out))
+    print(results.summary(left, arguments.out))
     for line in results.bad:
         print(f"left out: {' '.join(line.split())}", file=sys.stderr)
     return 1 if results.bad else 0

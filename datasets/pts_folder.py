@@ -102,7 +102,7 @@ def _as_they_lie(home: Path, markup: Markup, points: np.ndarray) -> Markup:
     _LOG.warning(
         "%s: %d points are those of %s by their number, but lie otherwise on the faces; taken as %s: say in %s there "
         "what they are, see docs/data.md%s",
-        *(home, markup.num_landmarks, markup.name, taken.name, MARKUP_FILE, _suggestion(face, markup)),
+        *(home, markup.num_landmarks, markup.name, taken.name, MARKUP_FILE, _suggestion(face, markup) if other else ""),
     )
     return taken
 

@@ -15,6 +15,7 @@ import evaluate
 import predict
 import train_ffld
 import train_regions
+from datasets.faces import Face
 from datasets.images import write_image
 from datasets.markup import from_dict, to_dict
 from datasets.pts_files import read_pts, write_pts
@@ -23,6 +24,7 @@ from gluon_models import describe
 from gluon_models.weights import read_info
 from inference.landmark_detector import LandmarkDetector, markup_of
 from report import evaluation_report
+from training import advice
 
 SHIPPED = Path(evaluate.__file__).parent / "weights" / f"{MODEL}.params"
 OWN = {"name": "mine_2", "flip_pairs": [[0, 1], [3, 4]], "outer_eye_corners": [0, 1], "lines": [[3, 4]]}
@@ -170,3 +172,14 @@ def test_a_network_of_regions_refuses_points_whose_regions_it_does_not_know(tmp_
     text = ["--dataset", "pts", "--data", str(folder), "--out", str(tmp_path / "run"), "--recipe", "cpu"]
     with pytest.raises(ValueError, match="the regions of other points are not known here"):
         train_regions.TRAINING.main([*text, "--gpus", "none", "--workers", "0"])
+
+
+def test_the_mean_face_is_that_of_the_training_faces():
+    """Boxes of side 10: the mean of two training faces, put into the box of the only validation face."""
+    image, box = np.zeros((60, 60, 3), np.uint8), np.array([0.0, 0, 10, 10])
+    first, second = np.array([[0.0, 0], [10, 10], [2, 4]]), np.array([[20.0, 20], [30, 30], [26, 28]])
+    other = np.array([[30.0, 30], [50, 50], [50, 30]])
+    training = [Face(image, first, box, "a"), Face(image, second, box + 20, "b")]
+    predicted, truth = advice.mean_face_points(training, [Face(image, other, np.array([30.0, 30, 50, 50]), "c")])
+    np.testing.assert_allclose(predicted, [[[30, 30], [50, 50], [38, 42]]])
+    np.testing.assert_array_equal(truth, [other])

@@ -109,7 +109,9 @@ def test_the_table_has_videos_too_and_what_resume_skips(found, tmp_path):
     followed = plain(TrackedFace(BOX, BOX.reshape(2, 2), 0.5, 7))
     lines = [{"frame": k, "seconds": k / 25, "faces": [followed] * k} for k in (0, 1)]
     (out / "clip.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (out / "clip.json").write_text(json.dumps({"video": "clip.mp4", "lines": "clip.jsonl"}))
+    settings = json.loads((out / "two.json").read_text())
+    about = {**settings, "video": "clip.mp4", "lines": "clip.jsonl", "tracking": True}
+    (out / "clip.json").write_text(json.dumps(about))
     (folder / "clip.mp4").touch()
     assert predict.main([*argv[:2], str(folder / "clip.mp4"), *argv[2:], "--out", str(out), "--csv", "--resume"]) == 0
     with open(out / "faces.csv", encoding="utf-8") as file:
@@ -120,6 +122,16 @@ def test_the_table_has_videos_too_and_what_resume_skips(found, tmp_path):
         ["clip.mp4", "1", "0.04", "7", "0.5"],
     ]
     assert rows[-1][5:] == ["1.0", "2.0", "30.0", "40.0", "1.0", "2.0", "30.0", "40.0"]
+
+
+def test_resume_takes_no_results_of_other_settings(found, tmp_path):
+    folder, argv = found
+    out = str(tmp_path / "out")
+    assert predict.main([*argv[1:], "--out", out]) == 0
+    with pytest.raises(ValueError, match=r"one\.json was made with crops None, not arcface_112: repeat its options"):
+        predict.main([*argv[1:], "--out", out, "--resume", "--crops", "arcface_112"])
+    with pytest.raises(ValueError, match=r"one\.json was made with model ffld_resnet18, not resnet18_slim"):
+        predict.main([*argv[1:], "--out", out, "--resume", "--model", "resnet18_slim"])
 
 
 def test_results_are_replaced_only_on_request(found, tmp_path):

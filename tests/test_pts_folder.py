@@ -160,6 +160,22 @@ class TestFiles:
             "2 not used, without a .pts file of their name: bare.jpg, bare2.jpg",
         ]
 
+    def test_hidden_files_are_named_and_linked_folders_are_read(self, tmp_path, caplog):
+        home = tmp_path / "home"
+        for name in ("a/me", "elsewhere/you", "home/.old/he"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            photo(tmp_path / f"{name}.png")
+            label(tmp_path / f"{name}.pts", np.random.default_rng(len(name)).uniform(2, 40, (7, 2)))
+        (home / "sub").symlink_to(tmp_path / "elsewhere")
+        (home / "sub" / "back").symlink_to(home)  # round and round
+        assert pts_folder.load(home).names == ("sub/you",)
+        assert "1 not used, hidden, as a name starts with a dot: .old/he.png" in caplog.text
+
+    def test_a_mac_writes_accents_in_two_signs(self, tmp_path):
+        photo(tmp_path / "cafe\u0301.png")
+        label(tmp_path / "caf\xe9_2.pts", np.random.default_rng(1).uniform(2, 40, (7, 2)))
+        assert pts_folder.load(tmp_path).image_paths == (tmp_path / "cafe\u0301.png",)
+
     def test_nothing_is_said_where_all_is_used(self, tmp_path, caplog):
         photo(tmp_path / "a.png")
         label(tmp_path / "a.pts")

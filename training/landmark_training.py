@@ -349,7 +349,8 @@ class LandmarkTraining(ABC):
             record = RunRecord(folder, arguments, [str(device) for device in context.devices])
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-            say(advice.about_error(state.best, context.error(*advice.mean_face_points(ready.validation))))
+            mean_face = context.error(*advice.mean_face_points(ready.faces, ready.validation))
+            say(advice.about_error(state.best, mean_face))
             self.finish(ready.faces, folder)
         return 0
 
