@@ -71,8 +71,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     subsets = "; ".join(f"{name}: {', '.join(entry.measured)}" for name, entry in CATALOG.items())
     parser.add_argument("--subset", help=f"part of the data set (default: its first). {subsets}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
-    detector = "detector for --boxes detector"
-    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help=detector)
+    detector = f"detector for --boxes detector (default: {DEFAULT_DETECTOR})"
+    parser.add_argument("--detector", choices=DETECTORS, help=detector)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     shape = "a shape model (shape.npz of a training run) to fit to the heatmaps instead"
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=shape)
@@ -92,6 +92,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.int8 and arguments.ensemble == "dropout":
         raise ValueError("--int8 with --ensemble dropout: the int8 twin has no dropout; use --ensemble augmentation")
+    for option, is_given, needed, is_there in (
+        ("--detector", arguments.detector, "--boxes detector", arguments.boxes == "detector"),
+        ("--shape-prior", arguments.shape_prior, "--shape-model", arguments.shape_model),
+        ("--stress-faces", arguments.stress_faces, "--stress", arguments.stress),
+    ):
+        if is_given and not is_there:
+            raise ValueError(f"{option} is for {needed}: add it, or leave both out")
+    arguments.detector = arguments.detector or DEFAULT_DETECTOR
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
     arguments.subset = chosen_subset(arguments.dataset, arguments.subset)
     return arguments

@@ -66,8 +66,10 @@ CROPS_HELP = (
 )
 SHAPE_MODEL_HELP = f"""shape.npz of train_lgcn.py, fitted to the heatmaps (default with --detector {NO_DETECTOR}: the
 weights' own)"""
-REDETECT_HELP = "frames between two searches for new faces in a video; known faces are followed by their landmarks"
-CUTOFF_HELP = "cutoff of the --smooth filters for a face at rest, Hz; a lower cutoff removes more jitter and lags more"
+REDETECT_HELP = f"""frames between two searches for new faces in a video; known faces are followed by their landmarks
+(default: {REDETECT})"""
+CUTOFF_HELP = f"""cutoff of the --smooth filters for a face at rest, Hz; a lower cutoff removes more jitter and lags
+more (default: {CUTOFF_HZ:g})"""
 MAX_FRAMES_HELP = "stop a video or camera after N frames; a camera otherwise runs until Ctrl-C"
 SHOW_HELP = "show the results in a window: each photo until a key is pressed; q ends the video or the display"
 NO_FACE_HELP = "give its box with --boxes, or pass --detector whole for a cut-out face"
@@ -90,10 +92,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--min-score", type=cli.fraction, metavar="SCORE", help=MIN_SCORE_HELP)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=SHAPE_MODEL_HELP)
-    parser.add_argument("--redetect", type=cli.count, metavar="N", default=REDETECT, help=REDETECT_HELP)
+    parser.add_argument("--redetect", type=cli.count, metavar="N", help=REDETECT_HELP)
     parser.add_argument("--no-tracking", action="store_true", help="treat each frame of a video as a separate photo")
     parser.add_argument("--smooth", action="store_true", help="reduce jitter in a video with One-Euro filters")
-    parser.add_argument("--cutoff", type=cli.positive, metavar="HZ", default=CUTOFF_HZ, help=CUTOFF_HELP)
+    parser.add_argument("--cutoff", type=cli.positive, metavar="HZ", help=CUTOFF_HELP)
     parser.add_argument("--max-frames", type=cli.count, metavar="N", help=MAX_FRAMES_HELP)
     parser.add_argument("--indices", action="store_true", help="draw the landmarks' numbers, from 0, on photos")
     parser.add_argument("--csv", action="store_true", help=CSV_HELP)
@@ -107,6 +109,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise ValueError(f"{FASTER_RCNN_WEIGHTS} finds faces, not landmarks: pass --detector {FASTER_RCNN_WEIGHTS}")
     if arguments.no_tracking and arguments.smooth:
         raise ValueError("--smooth needs tracking: leave out --no-tracking")
+    if arguments.no_tracking and arguments.redetect:
+        raise ValueError("--redetect is for tracking: leave out --no-tracking")
+    if arguments.cutoff and not arguments.smooth:
+        raise ValueError("--cutoff is that of --smooth: add it, or leave both out")
     return arguments
 
 
@@ -287,6 +293,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     inputs = find_inputs(arguments.input)
     only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
+    if (arguments.crops or arguments.indices) and all(is_video(source) for source in inputs):
+        raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
     if arguments.show:
         check_display()
     context = devices.contexts(arguments.gpus)[0]
@@ -305,8 +313,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         shape_model=shape_model,
     )
     # Given boxes are of a video's first frame; after it there is nothing to search by.
-    redetect = 0 if arguments.boxes else arguments.redetect
-    smoothing_hz = arguments.cutoff if arguments.smooth else None
+    redetect = 0 if arguments.boxes else arguments.redetect or REDETECT
+    smoothing_hz = (arguments.cutoff or CUTOFF_HZ) if arguments.smooth else None
 
     def follow(video: Input) -> FollowsFaces:
         if arguments.no_tracking:
@@ -317,7 +325,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return LandmarkDetector.from_pretrained(weights, "whole", context, shape_model=shape_model).predictor
 
     least = {"min_face": arguments.min_face, "min_score": arguments.min_score}
-    about = {**describe(weights, name, detector.markup.name, shape_model, arguments.decoding), **least}
+    about = describe(weights, name, detector.markup.name, shape_model, arguments.decoding)
+    about.update((key, value) for key, value in least.items() if value is not None)
     about_video = {
         "tracking": not arguments.no_tracking,
         "redetect_every_frames": None if arguments.no_tracking else redetect or None,
@@ -348,7 +357,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     left = [source for source in inputs if source.stem not in done]
     for source in inputs:
         if source.stem in done:
-            settings = {**about, **about_video} if is_video(source) else {**about, "crops": arguments.crops}
+            of_kind = about_video if is_video(source) else {"crops": arguments.crops}
+            settings = {**about, **least, **of_kind}
             folder.check_same(source.stem, {key: value for key, value in settings.items() if key != "weights"})
     if done:
         print(f"{len(done)} of {len(inputs)} inputs have their results in {arguments.out} already")

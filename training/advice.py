@@ -34,7 +34,8 @@ def about_size(training: int, validation: int, has_start: bool) -> list[str]:
             "is no obstacle"
         )
     if validation < LEAST_VALIDATION:
-        lines.append(f"validation has {validation} faces: its error says little; label more photos")
+        faces = f"{validation} face{'s' if validation > 1 else ''}"
+        lines.append(f"validation has {faces}: its error says little; label more photos")
     return lines
 
 
