@@ -34,7 +34,6 @@ COMMANDS = {
     "tools.profile_network": [],
     "tools.results": OUT,
     "tools.search": ["train_ffld.py", *OUT],
-    "tools.second_opinion": ["--data", "{folder}"],
     "tools.ship": ["{folder}"],
     "tools.soak": ["video"],
     "tools.study": ["ffld_losses", *OUT],
