@@ -176,6 +176,7 @@ def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Co
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains one detector as the command line says."""
     settings, recipe, arguments = COMMAND_LINE.parse(argv)
+    options = training.fit_options(settings, recipe)
     devices = processors.contexts(settings.gpus)
     settings = training.prepare(settings, devices)
     source, validation = load_sources(settings)
@@ -191,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             make_validate(validation, devices[0], settings.seed),
             ErrorMeasure(ERROR, "validation 1 - AP"),
             lambda best: save_detector(best, folder / "best.params", settings.model),
-            training.fit_options(settings, recipe),
+            options,
             devices,
         )
         record = RunRecord(folder, arguments, [str(device) for device in devices])

@@ -273,7 +273,9 @@ class LandmarkTraining(ABC):
 
     def parse(self, argv: Sequence[str] | None = None) -> Command:
         """Reads the command line."""
-        return self.command_line.parse(argv, self.recipes_for)
+        command = self.command_line.parse(argv, self.recipes_for)
+        self.fit_options(command.settings, command.recipe)  # refuses what it does not know before any work
+        return command
 
     def make_context(self, settings: Any, recipe: Any, markup: Markup, devices: list[mx.Context]) -> TrainingContext:
         """What the steps of a training know once its faces are loaded."""

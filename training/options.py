@@ -107,7 +107,6 @@ class CommandLine:
             flags = {each.name: each.flag for each in (*options_of(settings), *options_of(recipe))}
             _refuse_other_settings(given, {**vars(namespace), **vars(recipe)}, flags, namespace.resume)
         further_data(settings, self.datasets)
-        fit_options(settings, recipe)  # refuses what it does not know before any work
         if settings.dataset == "rendered":
             print("training on rendered faces; pass --dataset and --data for photos")
         return Command(settings, recipe, vars(namespace))
