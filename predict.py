@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.files import write_text
+from common.shards import WHOLE, add_shard_argument
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
@@ -58,7 +59,8 @@ MIN_FACE_HELP = f"""smallest face that is kept: longer side of its landmark box,
 --detector {NO_DETECTOR})"""
 MIN_SCORE_HELP = f"""least score of a face for {" and ".join(DETECTORS)}, 0 to 1 (default: {LEAST_SCORE:g} for
 {DEFAULT_DETECTOR}, 0 for haar)"""
-CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos"
+CSV_HELP = """write DIR/faces.csv too, a row for each face of the photos; of --shard the parts DIR/faces_I_of_N.csv,
+which cat joins"""
 CROPS_HELP = (
     "write each face of a photo upright to DIR/<stem>_<face>_crop.png; its matrix, photo to crop, is in the JSON"
 )
@@ -99,6 +101,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help=SHOW_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
+    add_shard_argument(parser)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.model == FASTER_RCNN_WEIGHTS:
@@ -300,7 +303,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Predicts; returns 1 if some inputs, or frames of a video, could not be used, else 0."""
     arguments = parse(argv)
     inputs = find_inputs(arguments.input)
-    only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
+    inputs = [inputs[place] for place in arguments.shard.of(len(inputs))]
+    only_one = (
+        arguments.shard == WHOLE
+        and len(arguments.input) == 1
+        and not Path(arguments.input[0]).is_dir()
+        and len(inputs) == 1
+    )
     if arguments.show:
         check_display()
     context = devices.contexts(arguments.gpus)[0]
@@ -338,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
-    table = Path(arguments.out) / "faces.csv"
+    table = Path(arguments.out) / ("faces.csv" if arguments.shard == WHOLE else f"faces_{arguments.shard.name}.csv")
     if arguments.csv and table.exists() and not arguments.overwrite:
         raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
     template = TEMPLATES[arguments.crops] if arguments.crops else None
@@ -372,7 +381,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     raise
                 results.bad.append(str(error))
     if arguments.csv:
-        write_text(table, "\n".join([csv_header(detector.markup.num_landmarks), *results.rows]) + "\n")
+        header = [csv_header(detector.markup.num_landmarks)] if arguments.shard.number == 1 else []
+        write_text(table, "".join(f"{row}\n" for row in [*header, *results.rows]))
     print(results.summary(inputs, arguments.out))
     for line in results.bad:
         print(f"left out: {' '.join(line.split())}", file=sys.stderr)

@@ -65,7 +65,7 @@ class PhotoBatches:
         samples: makes arrays of them.
         batch_size: photos in a batch; the network is built for this number.
         seed: of the order and of each photo's random changes.
-        cut: this worker's part of each batch. Batches are made whole, as their photos share one size.
+        cut: this worker's part of each batch, all by default. Batches are made whole, as their photos share one size.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PhotoBatches:
         if len(source) < batch_size:
             raise ValueError(f"{len(source)} training photos do not fill a batch of {batch_size}: lower --batch-size")
         self._source, self._samples = source, samples
-        self._batch_size, self._seed, self._own = batch_size, seed, (cut or Cut()).of(batch_size)
+        self._batch_size, self._seed, self._cut = batch_size, seed, cut
 
     def __len__(self) -> int:
         return len(self._source) // self._batch_size
@@ -89,7 +89,7 @@ class PhotoBatches:
                 for place, index in enumerate(chosen)
             ]
             whole = self._samples([(photo.image, photo.boxes) for photo in photos], (self._seed, epoch, start))
-            yield [array[self._own] for array in whole]
+            yield [array[self._cut.of(self._batch_size)] for array in whole] if self._cut else whole
 
 
 def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair:

@@ -13,6 +13,7 @@ from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 
+from common.shards import part_start
 from datasets.faces import Face, FaceDataset
 from datasets.workers import Workers
 
@@ -50,13 +51,8 @@ class Cut(NamedTuple):
 
     def of(self, size: int) -> slice:
         """This worker's samples in a batch of this size; the first ones are the first worker's."""
-        share, longer = divmod(size, self.workers * self.devices)
-        first, last = (place * share + min(place, longer) for place in self._places)
-        return slice(first, last)
-
-    @property
-    def _places(self) -> tuple[int, int]:
-        return self.rank * self.devices, (self.rank + 1) * self.devices
+        places = self.rank * self.devices, (self.rank + 1) * self.devices
+        return slice(*(part_start(size, self.workers * self.devices, place) for place in places))
 
 
 _worker_source: tuple[FaceDataset, Transform] | None = None

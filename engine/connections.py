@@ -35,13 +35,9 @@ class Connections:
         """Sends a message to one process."""
         self._send(number, _MESSAGE, message)
 
-    def receive(self, number: int, seconds: float) -> bytes:
-        """The next message of one process.
-
-        Raises:
-            queue.Empty: none came in time.
-        """
-        return self._messages[number].get(timeout=seconds)
+    def receive(self, number: int) -> bytes:
+        """Waits for the next message of one process."""
+        return self._messages[number].get()
 
     def close(self, finished: bool) -> None:
         """Stops watching and closes all, with a goodbye if this process has finished."""

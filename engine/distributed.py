@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import json
 import os
-import queue
 import secrets
 import socket
 import struct
@@ -29,7 +28,8 @@ from engine.connections import Connections
 ALONE = "device"
 KV_STORES = (ALONE, "dist_sync", "dist_device_sync")
 JOIN_SECONDS = 600.0  # until all processes of a training have started
-WAIT_SECONDS = 3600.0  # for another worker's part of a step, or for the first worker's validation
+GREETING_SECONDS = 10.0  # of one connection
+WAIT_SECONDS = 3600.0  # between two steps: for another worker, for a server, or for the first worker's validation
 _ADDRESS_KEY = 1_000_000  # of the store; the numbers below it are the network's parameters
 _GREETING = struct.Struct(">QI")  # of a worker: what the first one announced, and its own rank
 
@@ -83,6 +83,7 @@ class ConnectedTeam(Team):
         self.store, self.rank, self.size = store, store.rank, store.num_workers
         self._others = range(1, self.size)
         self._connections = Connections(self._find_peers(), self._stop_without)
+        self._clock = _Clock(WAIT_SECONDS, f"worker {self.rank} has made no step for {WAIT_SECONDS:.0f} s")
 
     def start(self, trainer: Trainer) -> None:
         """Gives all devices of all workers the first one's weights; MXNet would do so beside the first gradients."""
@@ -98,18 +99,19 @@ class ConnectedTeam(Team):
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """The sum of all workers' values, which have one shape and type, in the order of their ranks."""
+        self._clock.restart()
         if not self.first:
             self._connections.send(0, values.tobytes())
-            return self._array(self._receive(0), values)
+            return self._array(self._connections.receive(0), values)
         for rank in self._others:
-            values = values + self._array(self._receive(rank), values)
+            values = values + self._array(self._connections.receive(rank), values)
         self._tell(values.tobytes())
         return values
 
     def from_first(self, value: Any) -> Any:
         """The first worker's value, of plain JSON types."""
         if not self.first:
-            return json.loads(self._receive(0))
+            return json.loads(self._connections.receive(0))
         self._tell(json.dumps(value).encode())
         return value
 
@@ -128,6 +130,7 @@ class ConnectedTeam(Team):
         else:
             # Or MXNet would wait at the end of this process for workers that wait for it.
             check_call(_LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, ctypes.c_int(0)))
+        self._clock.stop()
         self._connections.close(finished)
 
     @staticmethod
@@ -137,13 +140,6 @@ class ConnectedTeam(Team):
     def _tell(self, message: bytes) -> None:
         for rank in self._others:
             self._connections.send(rank, message)
-
-    def _receive(self, rank: int) -> bytes:
-        try:
-            return self._connections.receive(rank, WAIT_SECONDS)
-        except queue.Empty:
-            stop(f"worker {self.rank} has waited for worker {rank} for {WAIT_SECONDS:.0f} s")
-            raise
 
     def _stop_without(self, rank: int) -> None:
         stop(f"worker {rank} is gone, so worker {self.rank} stops too")
@@ -162,8 +158,11 @@ class ConnectedTeam(Team):
             server.settimeout(JOIN_SECONDS)
             while len(peers) < self.size - 1:
                 peer, _ = server.accept()
-                peer.settimeout(JOIN_SECONDS)
-                told, rank = _GREETING.unpack(peer.recv(_GREETING.size, socket.MSG_WAITALL))
+                peer.settimeout(GREETING_SECONDS)
+                try:
+                    told, rank = _GREETING.unpack(peer.recv(_GREETING.size, socket.MSG_WAITALL))
+                except (OSError, struct.error):
+                    continue  # not one of ours
                 if told == token:
                     peers[rank] = peer
             return peers
@@ -195,8 +194,10 @@ def join(kv_store: str) -> Iterator[Team]:
         return
     if not started:
         raise ValueError(f"--kv-store {kv_store}: start the workers with python -m tools.launch (docs/distributed.md)")
-    with _limit(JOIN_SECONDS, f"the other processes of this training have not started within {JOIN_SECONDS:.0f} s"):
-        team = ConnectedTeam(mx.kv.create(kv_store))
+    clock = _Clock(JOIN_SECONDS, f"the other processes of this training have not started within {JOIN_SECONDS:.0f} s")
+    clock.restart()
+    team = ConnectedTeam(mx.kv.create(kv_store))
+    clock.stop()
     finished = False
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(sys.stdout if team.first else nowhere):
@@ -213,16 +214,29 @@ def _own_address() -> str:
         return probe.getsockname()[0]
 
 
-@contextmanager
-def _limit(seconds: float, sentence: str) -> Iterator[None]:
-    """Ends this process, which may hang within MXNet, if the block takes longer."""
-    timer = threading.Timer(seconds, stop, [sentence])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+class _Clock:
+    """Ends this process, which may hang within MXNet, unless it is restarted in time.
+
+    Args:
+        seconds: from one restart to the next.
+        sentence: what to say.
+    """
+
+    def __init__(self, seconds: float, sentence: str) -> None:
+        self._seconds, self._sentence = seconds, sentence
+        self._timer: threading.Timer | None = None
+
+    def restart(self) -> None:
+        """Starts it again."""
+        self.stop()
+        self._timer = threading.Timer(self._seconds, stop, [self._sentence])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Lets the process take its time."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def stop(sentence: str) -> None:

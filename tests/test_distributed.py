@@ -1,6 +1,7 @@
 """Several workers against one process with as many devices, and what they do when one of them dies."""
 
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -160,6 +161,7 @@ class Rank(ConnectedTeam):
     def __init__(self, rank, peers):
         self.rank, self.size, self._others = rank, 1 + max(len(peers), rank), range(1, 1 + len(peers))
         self._connections = Connections(peers, self._stop_without)
+        self._clock = distributed._Clock(SECONDS, "hangs")
 
 
 def test_workers_add_up_in_float64_decide_together_and_see_what_differs(monkeypatch):
@@ -184,9 +186,21 @@ def test_workers_add_up_in_float64_decide_together_and_see_what_differs(monkeypa
     for thread in threads:
         thread.join(SECONDS)
     for team in teams:
+        team._clock.stop()
         team._connections.close(finished=True)
     expected = ([3 * 2.0**40, 1 / 3 + 2 / 3], {"best": 0}, "the workers differ in data: start all of them alike")
     assert found == {rank: expected for rank in range(3)}
+
+
+def test_a_process_that_makes_no_step_in_time_ends(monkeypatch):
+    said = queue.Queue()
+    monkeypatch.setattr(distributed, "stop", said.put)
+    clock = distributed._Clock(0.5, "no step")
+    for _ in range(4):
+        clock.restart()
+        time.sleep(0.2)
+    assert said.empty()
+    assert said.get(timeout=SECONDS) == "no step"
 
 
 @pytest.mark.parametrize("end", ["goodbye", "closed", "silent"])

@@ -130,6 +130,19 @@ def test_a_folder_with_given_boxes(run, photos, tmp_path):
     assert json.loads((tmp_path / "out" / "c.json").read_text(encoding="utf-8"))["faces"] == []
 
 
+def test_the_parts_of_several_processes_are_what_one_writes(run, photos, tmp_path):
+    """The second run starts from the last part, as processes side by side may."""
+    boxes = ("--boxes", tmp_path / "boxes.json", "--csv")
+    run(photos, *boxes, out=tmp_path / "whole")
+    for part in ("2/2", "1/2"):
+        assert run(photos, *boxes, "--shard", part, out=tmp_path / "parts")[0] == 0
+    whole, parts = content_of(tmp_path / "whole"), content_of(tmp_path / "parts")
+    table = whole.pop("faces.csv")
+    assert table.count(b"\n") == 4
+    assert parts.pop("faces_1_of_2.csv") + parts.pop("faces_2_of_2.csv") == table
+    assert parts == whole
+
+
 def test_bad_photos_of_a_folder_are_listed_and_the_others_done(run, photos, tmp_path):
     (photos / "empty.jpg").touch()
     (photos / "text.png").write_text("not a picture", encoding="utf-8")

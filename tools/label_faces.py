@@ -22,6 +22,7 @@ from tqdm import tqdm
 from common import cli
 from common.files import make_folder, write_text, write_whole
 from common.readers import read_json
+from common.shards import add_shard_argument
 from datasets import pts_folder
 from datasets.ibug_300w import write_pts
 from datasets.markup import to_dict
@@ -32,7 +33,7 @@ from evaluation.metrics import nme
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
 from inference.ensembles import MEMBERS, AugmentedPredictor
 from inference.landmark_detector import markup_of
-from inference.pipeline import PointPredictor, predict_dataset
+from inference.pipeline import BATCH_SIZE, PointPredictor, predict_dataset
 
 DEFAULT_MODEL = "ffld_resnet18"
 RECORD = "labels.json"  # in the folder: what its labels are made with
@@ -52,6 +53,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--data", metavar="DIR", type=cli.path, required=True, help="photos, each with a .pts file beside it"
     )
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="new folder for photos and labels")
+    add_shard_argument(parser)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.model = arguments.model or [DEFAULT_MODEL]
@@ -97,9 +99,11 @@ def start_or_go_on(out: Path, settings: dict[str, Any]) -> None:
         ValueError: the folder holds something else.
     """
     record = out / RECORD
+    # Names that begin with a dot are files that another process, with another part, is about to write.
+    filled = any(not path.name.startswith(".") for path in out.iterdir())
     if record.is_file() and read_json(record, "name a new folder") == settings:
         return
-    if any(out.iterdir()):
+    if filled:
         raise ValueError(f"--out {out} is not empty: name a new folder, or repeat the command that filled this one")
     write_text(record, json.dumps(settings, indent=2) + "\n")
 
@@ -117,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = arguments.weights or [shipped_weights(model) for model in arguments.model]
     settings = {"models": arguments.model, "weights_sha256": [file_sha256(path) for path in files]}
     start_or_go_on(out, {**settings, "copies": arguments.copies, "agreement": arguments.agreement})
+    faces = faces.subset(arguments.shard.of(len(faces), BATCH_SIZE))
     done = [k for k, name in enumerate(faces.names) if (out / f"{name}.pts").is_file()]
     if done:
         print(f"{len(done)} of {len(faces)} faces are labelled already")
