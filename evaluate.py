@@ -12,6 +12,7 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 # isort: split
 import argparse
 import hashlib
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -137,7 +138,7 @@ def shared_settings(arguments: argparse.Namespace, weights: Path, faces: FaceDat
     """What the parts of an evaluation must have in common."""
     names = ("model", "dataset", "subset", "boxes", "seed", "batch_size")
     given = {name: getattr(arguments, name) for name in names}
-    listed = hashlib.sha256("\n".join(faces.names).encode()).hexdigest()
+    listed = hashlib.sha256(os.fsencode("\n".join(faces.names))).hexdigest()
     return {**given, **chosen_options(arguments), "weights": file_sha256(weights), "faces": listed}
 
 
