@@ -133,7 +133,13 @@ class Fit:
             state = load_checkpoint(folder, self._net, self._trainer, self._average)
             state.arguments = arguments
         steps = len(self._batches)
-        self._team.agree({"data": steps, "--gpus": len(self._contexts), "checkpoint": (state.epoch, state.history)})
+        self._team.agree(
+            {
+                "their number of steps": steps,
+                "--gpus": len(self._contexts),
+                "RUN/last.npz": (state.epoch, state.history),
+            }
+        )
         if first:
             record.start(state.history)
         epochs = self._options.schedule.epochs

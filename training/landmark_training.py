@@ -298,6 +298,7 @@ class LandmarkTraining(ABC):
         processors.settle_before_fork()
         read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
         samples = self.epoch_faces(read, context)
+        team.agree({"their training faces": tuple(samples.names)})
         print(f"{len(samples)} training faces, {len(validation)} for validation")
         order = self.loader_order(samples, context)
         crop, seed = self.make_crop(context), settings.seed

@@ -203,8 +203,9 @@ def join_workers(settings: TrainingSettings, recipe: BaseRecipe) -> Iterator[Tea
         ValueError: they were started with different options.
     """
     with distributed.join(settings.kv_store) as team:
-        names = ("model", "dataset", "seed", "rendered_count", "clip", "patience", "validate_every", "amp")
-        team.agree({"their recipes": recipe, **{f"--{name}": getattr(settings, name) for name in names}})
+        names = ("model", "dataset", "seed", "clip", "patience", "validate_every", "amp")
+        given = {f"--{name.replace('_', '-')}": getattr(settings, name) for name in names}
+        team.agree({"their recipes": recipe, **given})
         yield team
 
 
