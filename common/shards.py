@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 SHARD_HELP = "work on part I of N alone, such as 2/4, so that N processes or machines share the work"
 
@@ -15,7 +15,8 @@ def part_start(length: int, parts: int, number: int) -> int:
     return number * share + min(number, longer)
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """One part of the work.
 
     Attributes:

@@ -1,6 +1,7 @@
 """tools.launch: which processes it starts, by what means, and how they end."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,12 +75,12 @@ def test_machines_that_start_their_own_workers(tmp_path):
     lead, joined = tmp_path / "lead", tmp_path / "joined"
     lead.mkdir()
     joined.mkdir()
-    common = ("--workers", "3", "--servers", "2")
-    _, found = launched(lead, *common, "--here", "1", "--port", "20311", "--address", "127.0.0.1")
+    common, port = ("--workers", "3", "--servers", "2"), str(launch.free_port())
+    _, found = launched(lead, *common, "--here", "1", "--port", port, "--address", "127.0.0.1")
     assert {role: len(each) for role, each in found.items()} == {"scheduler": 1, "server": 2, "worker": 1}
-    _, others = launched(joined, *common, "--here", "2", "--join", "localhost:20311")
+    _, others = launched(joined, *common, "--here", "2", "--join", f"localhost:{port}")
     assert {role: len(each) for role, each in others.items()} == {"worker": 2}
-    assert others["worker"][0] == found["worker"][0] == (["127.0.0.1", "20311", "3", "2"], "127.0.0.1")
+    assert others["worker"][0] == found["worker"][0] == (["127.0.0.1", port, "3", "2"], "127.0.0.1")
 
 
 def test_a_job_over_ssh(tmp_path):
@@ -105,6 +106,23 @@ def test_a_job_within_a_slurm_allocation(tmp_path):
     assert {role: len(each) for role, each in found.items()} == {"scheduler": 1, "server": 2, "worker": 2}
     calls = sorted(call[: call.index(" /")] for call in (tmp_path / "log").read_text().splitlines())
     assert calls == [f"{role} --overlap --kill-on-bad-exit=1 -N 2 -n 2" for role in ("server", "worker")]
+
+
+def test_a_port_that_is_taken_is_refused(monkeypatch, refused):
+    monkeypatch.chdir(ROOT)
+    with socket.create_server(("", 0)) as server:
+        port = str(server.getsockname()[1])
+        refused(lambda: launch.main(["--workers", "1", "--port", port, "demo.py"]), f"--port {port} cannot be used")
+
+
+def test_what_cannot_be_started_ends_the_job():
+    def fails():
+        raise RuntimeError("no such host")
+
+    job = launch.Job()
+    job.start(fails)
+    job.wait(workers=1)
+    assert (job.failure, job.code) == ("a process could not be started (no such host)", 2)
 
 
 def test_a_process_that_fails_ends_the_others(tmp_path):

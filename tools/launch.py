@@ -95,13 +95,27 @@ class Job:
         with self._lock:
             del self._running[process]
             self.finished += role == "worker" and code == 0
-            if code and not self.failure:
-                self.failure, self.code = f"a {role} ended {_how(code)}", code if code > 0 else 128 - code
-        if code:
-            raise SystemExit
+            if code:
+                self._fail(f"a {role} ended {_how(code)}", code if code > 0 else 128 - code)
+                raise SystemExit
         return code
 
     check_call = call
+
+    def start(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Calls a function of dmlc_tracker, which starts processes and waits for them, in a thread of its own."""
+
+        def run() -> None:
+            try:
+                function(*arguments)
+            except Exception as error:
+                self._fail(f"a process could not be started ({error})", 2)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def _fail(self, failure: str, code: int) -> None:
+        if not self.failure:
+            self.failure, self.code = failure, code
 
     def running(self, role: str | None = None) -> list[subprocess.Popen[bytes]]:
         """Processes that have not ended, all or those of a role."""
@@ -138,16 +152,23 @@ def mended(command: str) -> str:
     return command.replace("srun --share --exclusive=user", "srun --overlap --kill-on-bad-exit=1", 1)
 
 
-def free_port() -> int:
-    """A port that no process of this machine has."""
+def free_port(wanted: int = 0) -> int:
+    """A port that no process of this machine has, any if 0.
+
+    Raises:
+        ValueError: the wanted one is taken.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("", 0))
+        try:
+            probe.bind(("", wanted))
+        except (OSError, OverflowError) as error:
+            raise ValueError(f"--port {wanted} cannot be used ({error}): name another one") from None
         return probe.getsockname()[1]
 
 
 def start(arguments: argparse.Namespace, job: Job) -> int:
     """Starts the processes in threads of their own, and returns how many commands start workers."""
-    mend_tracker(job, arguments.port or free_port())
+    mend_tracker(job, free_port(arguments.port or 0))
     # dmlc_tracker puts the words side by side and gives them to a shell.
     command = [shlex.quote(word) for word in (sys.executable, arguments.script, *arguments.options)]
     workers, servers, here = arguments.workers, arguments.servers, arguments.here
@@ -155,25 +176,25 @@ def start(arguments: argparse.Namespace, job: Job) -> int:
         host, _, port = arguments.join.rpartition(":")
         environment = {"DMLC_PS_ROOT_URI": _ip(host), "DMLC_PS_ROOT_PORT": port, "DMLC_NODE_HOST": _towards(host)}
         environment.update(DMLC_NUM_WORKER=str(workers), DMLC_NUM_SERVER=str(servers))
-        start_here(command, ["worker"] * here, environment)
+        start_here(job, command, ["worker"] * here, environment)
         return here
     address = arguments.address or (LOOPBACK if here == workers and arguments.cluster == "local" else own_address())
     if arguments.cluster == "local":
         roles = ["worker"] * here + ["server"] * servers
 
         def start_local(workers: int, servers: int, environment: dict[str, Any]) -> None:
-            start_here(command, roles, {**environment, "DMLC_NODE_HOST": address})
+            start_here(job, command, roles, {**environment, "DMLC_NODE_HOST": address})
 
-        _in_background(tracker.submit, workers, servers, start_local, address, " ".join(command))
+        job.start(tracker.submit, workers, servers, start_local, address, " ".join(command))
         return here
     options = SimpleNamespace(num_workers=workers, num_servers=servers, command=command, host_ip=address)
     if arguments.cluster == "ssh":
         options.host_file, options.sync_dst_dir = str(arguments.hosts), None
-        _in_background(ssh.submit, options)
+        job.start(ssh.submit, options)
         return workers
     options.slurm_worker_nodes = options.slurm_server_nodes = None
     tracker.get_host_ip = lambda host: address
-    _in_background(slurm.submit, options)
+    job.start(slurm.submit, options)
     return 1
 
 
@@ -185,10 +206,10 @@ def mend_tracker(job: Job, port: int) -> None:
     tracker.PSTracker = functools.partial(tracker.PSTracker, port=port, port_end=port + 1)
 
 
-def start_here(command: Sequence[str], roles: Sequence[str], environment: Mapping[str, Any]) -> None:
+def start_here(job: Job, command: Sequence[str], roles: Sequence[str], environment: Mapping[str, Any]) -> None:
     """Starts a process of this machine for each role."""
     for number, role in enumerate(roles):
-        _in_background(local.exec_cmd, list(command), 0, role, number, environment)
+        job.start(local.exec_cmd, list(command), 0, role, number, environment)
 
 
 def own_address() -> str:
@@ -201,10 +222,6 @@ def own_address() -> str:
         return tracker.get_host_ip("auto")
     except OSError:
         raise ValueError("this machine's address is not known: pass --address IP") from None
-
-
-def _in_background(function: Callable[..., Any], *arguments: Any) -> None:
-    threading.Thread(target=function, args=arguments, daemon=True).start()
 
 
 def _ip(host: str) -> str:
