@@ -144,6 +144,7 @@ def test_a_process_that_fails_ends_the_others(tmp_path):
             ["--workers", "2", "--cluster", "slurm", "--here", "1", "demo.py"],
             "--here and --join are for --cluster local",
         ),
+        (["--workers", "2", "--join", "there", "demo.py"], "--join there: write HOST:PORT"),
         (["--workers", "2", "--here", "3", "demo.py"], "--here 3 is more than --workers 2"),
         (["demo.py"], "--workers"),
     ],

@@ -58,6 +58,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise ValueError("--cluster ssh and --hosts FILE go together")
     if arguments.cluster != "local" and (arguments.here or arguments.join):
         raise ValueError("--here and --join are for --cluster local")
+    if arguments.join and not re.fullmatch("[^:]+:[0-9]+", arguments.join):
+        raise ValueError(f"--join {arguments.join}: write HOST:PORT, as the first machine has them")
     arguments.here = arguments.here or (1 if arguments.join else arguments.workers)
     if arguments.here > arguments.workers:
         raise ValueError(f"--here {arguments.here} is more than --workers {arguments.workers}")
