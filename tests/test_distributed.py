@@ -21,7 +21,8 @@ from engine.averaging import share_running_statistics
 from engine.checkpoint import read_progress
 from engine.connections import Connections
 from engine.distributed import ConnectedTeam, Team
-from engine.fit import Fit, FitOptions, NotFinite
+from engine.fit import Fit, FitOptions
+from engine.losses import NotFinite
 from engine.record import ErrorMeasure, RunRecord
 from engine.schedule import Schedule
 
@@ -130,7 +131,8 @@ def fitted(tmp_path, batches, team, **options):
 def test_a_worker_without_samples_in_a_last_batch_adds_nothing_to_it(tmp_path):
     # One sample x = 1, y = 3 of two in the batch: w = 1 - 0.1 * 2 (1 - 3) / 2 = 1.2; then none of one: w stays.
     whole, none = np.ones((1, 1), "f"), np.empty(0, "f")
-    team = OneOfTwo(np.array([0.0, 1.0]), np.array([5.0, 1.0]))
+    counts, losses = (np.ones(1), np.ones(1)), (np.zeros(1), np.full(1, 5.0))
+    team = OneOfTwo(*counts, *losses)
     weight, state = fitted(tmp_path, [(whole, 3 * whole), (none, none)], team)
     assert weight == pytest.approx(1.2)
     assert state.history[0]["loss"] == pytest.approx((4 + 5) / 3)
@@ -141,8 +143,8 @@ def test_a_worker_without_samples_in_a_last_batch_adds_nothing_to_it(tmp_path):
 
 def test_a_loss_of_another_worker_that_is_not_finite_stops_this_one(tmp_path):
     ones = np.ones((1, 1), "f")
-    with pytest.raises(NotFinite, match="the loss of another worker is not finite in epoch 1"):
-        fitted(tmp_path, [(ones, ones)], OneOfTwo(np.array([np.nan, 1.0])))
+    with pytest.raises(NotFinite, match="the loss of another worker is not finite in epoch 1, step 1: see its message"):
+        fitted(tmp_path, [(ones, ones)], OneOfTwo(np.ones(1), np.full(1, np.nan)))
 
 
 def test_running_statistics_are_the_mean_over_all_devices_of_all_workers():

@@ -9,6 +9,8 @@ from common import cli
 from common.options import option, repeated, switch
 from engine.distributed import KV_STORES
 
+HOST, DEVICE = "host", "device"
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -50,6 +52,12 @@ class LandmarkSettings(TrainingSettings):
 
     dry_run: bool = switch(
         "print what the training would take (faces, steps, rates, memory, hours by ten measured steps), train nothing"
+    )
+    augment_on: str = option(
+        HOST,
+        "where colour, blur, noise and occluding boxes are added to crops: host, in the processes of --workers, or "
+        "device, on the processors of --gpus, where those processes are too slow for them",
+        choices=(HOST, DEVICE),
     )
     validate_on: str | None = option(
         None,
