@@ -132,15 +132,13 @@ def test_a_folder_with_given_boxes(run, photos, tmp_path):
 
 def test_the_parts_of_several_processes_are_what_one_writes(run, photos, tmp_path):
     """The second run starts from the last part, as processes side by side may."""
-    boxes = ("--boxes", tmp_path / "boxes.json", "--csv")
-    run(photos, *boxes, out=tmp_path / "whole")
+    boxes = ("--boxes", tmp_path / "boxes.json")
+    run(photos, *boxes, "--csv", out=tmp_path / "whole")
     for part in ("2/2", "1/2"):
         assert run(photos, *boxes, "--shard", part, out=tmp_path / "parts")[0] == 0
-    whole, parts = content_of(tmp_path / "whole"), content_of(tmp_path / "parts")
-    table = whole.pop("faces.csv")
-    assert table.count(b"\n") == 4
-    assert parts.pop("faces_1_of_2.csv") + parts.pop("faces_2_of_2.csv") == table
-    assert parts == whole
+    refused(run(photos, *boxes, "--csv", "--shard", "1/2", out=tmp_path / "parts"), "--csv needs all parts")
+    run(photos, *boxes, "--csv", "--resume", out=tmp_path / "parts")
+    assert content_of(tmp_path / "parts") == content_of(tmp_path / "whole")
 
 
 def test_bad_photos_of_a_folder_are_listed_and_the_others_done(run, photos, tmp_path):
@@ -469,6 +467,13 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
     assert asked == ["crops"]
 
 
+@pytest.mark.parametrize("option", [("--crops", "arcface_112"), ("--indices",)])
+def test_options_of_photos_are_not_dropped_for_videos(run, tmp_path, option):
+    refused(
+        run(write_video(tmp_path / "clip.avi", 1), *option), f"{option[0]} is for photos, and there are only videos"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
@@ -476,6 +481,8 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
         (("--max-frames", "0"), "--max-frames: '0' is not a whole number from 1"),
         (("--smooth", "--cutoff", "0"), "--cutoff: '0' is not a number above 0"),
         (("--smooth", "--no-tracking"), "--smooth needs tracking"),
+        (("--redetect", "9", "--no-tracking"), "--redetect is for tracking"),
+        (("--cutoff", "2"), "--cutoff is that of --smooth"),
     ],
 )
 def test_video_options_that_cannot_be(run, photos, text, advice):
