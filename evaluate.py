@@ -11,17 +11,22 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 
 # isort: split
 import argparse
+import hashlib
+import os
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
 
 from common.files import exclusive
+from common.shards import WHOLE, add_shard_argument
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
-from datasets.faces import Face
+from datasets.faces import Face, FaceDataset
+from datasets.fixed_samples import Chosen
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS
 from engine import devices
@@ -34,13 +39,15 @@ from inference.evaluation import (
     ENSEMBLES,
     ConvertedPredictor,
     box_source,
-    evaluate,
+    compared,
     evaluated_name,
     load_faces,
     load_predictor,
+    predict_faces,
     stress_curves,
 )
 from inference.landmark_detector import markup_of
+from inference.partial_predictions import read_parts, write_part
 from inference.quantized import cpu_note
 from inference.training_boxes import own_box, training_box
 from report.evaluation_report import extreme_faces, write_report, write_stress
@@ -89,10 +96,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=cli.count, default=500, help="number of rendered faces")
     parser.add_argument("--batch-size", type=cli.count, default=64, help="most faces that run together")
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the report")
+    add_shard_argument(parser)
+    merge = "report on all N parts that --shard wrote to --out with the same options"
+    parser.add_argument("--merge", type=cli.count, metavar="N", help=merge)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.int8 and arguments.ensemble == "dropout":
         raise ValueError("--int8 with --ensemble dropout: the int8 twin has no dropout; use --ensemble augmentation")
+    if arguments.merge and arguments.shard != WHOLE:
+        raise ValueError("--shard measures a part, --merge joins all of them: give one of the two")
     for option, is_given, needed, is_there in (
         ("--detector", arguments.detector, "--boxes detector", arguments.boxes == "detector"),
         ("--shape-prior", arguments.shape_prior, "--shape-model", arguments.shape_model),
@@ -130,6 +142,14 @@ def chosen_options(arguments: argparse.Namespace) -> dict[str, str]:
     if arguments.boxes == "detector":
         chosen["detector"] = arguments.detector
     return chosen
+
+
+def shared_settings(arguments: argparse.Namespace, weights: Path, faces: FaceDataset) -> dict[str, Any]:
+    """What the parts of an evaluation must have in common."""
+    names = ("model", "dataset", "subset", "boxes", "seed", "batch_size")
+    given = {name: getattr(arguments, name) for name in names}
+    listed = hashlib.sha256(os.fsencode("\n".join(faces.names))).hexdigest()
+    return {**given, **chosen_options(arguments), "weights": file_sha256(weights), "faces": listed}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,15 +198,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         converted=own_box(faces.markup, info),
     )
     out = cli.output_folder(arguments.out)
-    with exclusive(out, "wait for it to end, or name another --out"):
-        result = evaluate(
-            predictor,
-            subset,
-            boxes,
-            model=evaluated_name(arguments.model, arguments.shape_model),
-            point_shift=arguments.point_shift,
-            progress=show_progress,
-        )
+    # The parts of a --shard share their folder.
+    alone = exclusive(out, "wait for it to end, or name another --out") if arguments.shard == WHOLE else nullcontext()
+    with alone:
+        shared = shared_settings(arguments, weights, faces)
+        if arguments.merge:
+            predicted = read_parts(out, arguments.merge, len(faces), predictor.batch_size, shared)
+        else:
+            places = arguments.shard.of(len(faces), predictor.batch_size)
+            part = faces if arguments.shard == WHOLE else Chosen([faces], places)
+            predicted = predict_faces(predictor, part, boxes, show_progress)
+        if arguments.shard != WHOLE:
+            path = write_part(out, arguments.shard, predicted, shared)
+            print(f"{len(part)} of {len(faces)} faces: {path}; --merge {arguments.shard.count} reports on all parts")
+            return 1 if predicted.skipped else 0
+        name = evaluated_name(arguments.model, arguments.shape_model)
+        result = compared(predicted, subset, model=name, point_shift=arguments.point_shift)
         errors = result.errors(protocol.normalizer)
         shown = [
             (picture(faces[k], result.predicted[k], errors[k]) for k in indices) for indices in extreme_faces(errors)

@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.ahead import read_ahead
+from common.shards import WHOLE, add_shard_argument
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
@@ -104,8 +105,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help=SHOW_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
+    add_shard_argument(parser)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
+    if arguments.csv and arguments.shard != WHOLE:
+        raise ValueError("--csv needs all parts: after the last --shard, repeat the command with --resume in its place")
     if arguments.model == FASTER_RCNN_WEIGHTS:
         raise ValueError(f"{FASTER_RCNN_WEIGHTS} finds faces, not landmarks: pass --detector {FASTER_RCNN_WEIGHTS}")
     if arguments.no_tracking and arguments.smooth:
@@ -293,7 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Predicts; returns 1 if some inputs, or frames of a video, could not be used, else 0."""
     arguments = parse(argv)
     inputs = find_inputs(arguments.input)
-    only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
+    inputs = [inputs[place] for place in arguments.shard.of(len(inputs))]
+    whole = arguments.shard == WHOLE and len(inputs) == 1
+    only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
     if (arguments.crops or arguments.indices) and all(is_video(source) for source in inputs):
         raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
     if arguments.show:

@@ -23,6 +23,7 @@ from datasets.detection import voc as face_boxes
 from datasets.detection.boxed_photos import BoxedPhotos, JoinedSources, PhotoSource
 from datasets.detection.canvases import FaceCanvases
 from datasets.faces import FaceDataset
+from datasets.loader import Cut
 from engine import devices as processors
 from engine.fit import Fit
 from engine.record import ErrorMeasure, RunRecord
@@ -64,13 +65,16 @@ class PhotoBatches:
         samples: makes arrays of them.
         batch_size: photos in a batch; the network is built for this number.
         seed: of the order and of each photo's random changes.
+        cut: this worker's part of each batch, all by default. Batches are made whole, as their photos share one size.
     """
 
-    def __init__(self, source: PhotoSource, samples: DetectorSamples, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, source: PhotoSource, samples: DetectorSamples, batch_size: int, seed: int, cut: Cut | None = None
+    ) -> None:
         if len(source) < batch_size:
             raise ValueError(f"{len(source)} training photos do not fill a batch of {batch_size}: lower --batch-size")
         self._source, self._samples = source, samples
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._cut = batch_size, seed, cut
 
     def __len__(self) -> int:
         return len(self._source) // self._batch_size
@@ -84,7 +88,8 @@ class PhotoBatches:
                 self._source.sample(int(index), np.random.default_rng((self._seed, epoch, start + place)))
                 for place, index in enumerate(chosen)
             ]
-            yield self._samples([(photo.image, photo.boxes) for photo in photos], (self._seed, epoch, start))
+            whole = self._samples([(photo.image, photo.boxes) for photo in photos], (self._seed, epoch, start))
+            yield [array[self._cut.of(self._batch_size)] for array in whole] if self._cut else whole
 
 
 def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair:
@@ -153,15 +158,15 @@ class FirstPhotos:
         return self._source.sample(index, rng)
 
 
-def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context]) -> FasterRCNN:
+def make_network(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context], workers: int) -> FasterRCNN:
     """The detector with the weights it starts from.
 
     Raises:
-        ValueError: a batch cannot be divided evenly among the devices.
+        ValueError: a batch cannot be divided evenly among the devices of all workers.
     """
-    share, left = divmod(recipe.batch_size, len(devices))
+    share, left = divmod(recipe.batch_size, workers * len(devices))
     if left or not share:
-        raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {len(devices)} GPUs")
+        raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {workers * len(devices)} GPUs")
     net = build_detector(settings.model, share)
     initialise(net, devices, settings.seed)
     if settings.imagenet:
@@ -177,13 +182,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Trains one detector as the command line says."""
     settings, recipe, arguments = COMMAND_LINE.parse(argv)
     options = training.fit_options(settings, recipe)
-    devices = processors.contexts(settings.gpus)
-    settings = training.prepare(settings, devices)
-    source, validation = load_sources(settings)
-    net = make_network(settings, recipe, devices)
-    samples = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale))
-    batches = PhotoBatches(source, samples, recipe.batch_size, settings.seed)
-    with training.start_folder(settings) as folder:
+    with training.join_workers(settings, recipe) as team, training.start_folder(settings, team) as folder:
+        devices = processors.contexts(settings.gpus)
+        settings = training.prepare(settings, devices)
+        source, validation = load_sources(settings)
+        net = make_network(settings, recipe, devices, team.size)
+        samples = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale))
+        cut = Cut(team.rank, team.size, len(devices))
+        batches = PhotoBatches(source, samples, recipe.batch_size, settings.seed, cut)
         print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")
         fit = Fit(
             net,
@@ -194,8 +200,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             lambda best: save_detector(best, folder / "best.params", settings.model),
             options,
             devices,
+            team=team,
         )
-        record = RunRecord(folder, arguments, [str(device) for device in devices])
+        record = RunRecord(folder, arguments, training.device_names(devices, team))
         state = fit.run(folder, record, arguments, resume=bool(settings.resume))
         best = f"{100 * (1 - state.best):.1f} %" if state.best_epoch else "none"
         print(f"best average precision {best} in epoch {state.best_epoch}: {folder / 'best.params'}")

@@ -82,10 +82,10 @@ class RunRecord:
             "devices": contexts,
             "started": _now(),
         }
-        self._events = SummaryWriter(str(folder))
 
     def start(self, history: list[dict[str, Any]]) -> None:
         """Writes run.json and the log of the epochs done so far."""
+        self._events = SummaryWriter(str(self._folder))
         self._write_values()
         self._write_log(history)
 

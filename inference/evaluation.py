@@ -29,6 +29,7 @@ from inference.ensembles import AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_of
 from inference.pipeline import (
     PointPredictor,
+    PredictedFaces,
     Predictor,
     StagePredictor,
     crop_dataset,
@@ -199,6 +200,22 @@ def load_predictor(
     return predictor, info
 
 
+def predict_faces(
+    predictor: Predictor, faces: FaceDataset, boxes: BoxSource, progress: Progress = iter
+) -> PredictedFaces:
+    """Predicts every face, at every stage of a network that has several.
+
+    Args:
+        predictor: the network.
+        faces: of a subset, or of a part of it.
+        boxes: what they are cropped by.
+        progress: wraps the indices, to show a bar.
+    """
+    has_stages = isinstance(predictor, PointPredictor) and predictor.has_stages
+    runner = StagePredictor(predictor) if has_stages else predictor
+    return predict_dataset(runner, faces, boxes.find, progress, boxes.passes)
+
+
 def evaluate(
     predictor: Predictor,
     subset: SubsetFaces,
@@ -208,23 +225,24 @@ def evaluate(
     point_shift: float = 0.0,
     progress: Progress = iter,
 ) -> Evaluation:
-    """Predicts every face of a subset, at every stage of a network that has several.
+    """Predicts the faces of a subset and compares; arguments and errors as in `predict_faces` and `compared`."""
+    predicted = predict_faces(predictor, subset.faces, boxes, progress)
+    return compared(predicted, subset, model=model, point_shift=point_shift)
+
+
+def compared(predicted: PredictedFaces, subset: SubsetFaces, *, model: str, point_shift: float = 0.0) -> Evaluation:
+    """Compares what was predicted for a subset with its annotation.
 
     Args:
-        predictor: the network.
+        predicted: for its faces, in their order.
         subset: the faces.
-        boxes: what they are cropped by.
         model: name of the network, for the published figures.
         point_shift: pixels added to x and y of every predicted point.
-        progress: wraps the indices, to show a bar.
 
     Raises:
         ValueError: the network predicts NaN.
     """
     faces, info, protocol = subset
-    has_stages = isinstance(predictor, PointPredictor) and predictor.has_stages
-    runner = StagePredictor(predictor) if has_stages else predictor
-    predicted = predict_dataset(runner, faces, boxes.find, progress, boxes.passes)
     if np.isnan(predicted.points_image[[name not in predicted.skipped for name in faces.names]]).any():
         raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
     stages = predicted.points_image.reshape(len(faces), -1, *predicted.truth_image.shape[1:]) + point_shift

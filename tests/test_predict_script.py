@@ -130,6 +130,17 @@ def test_a_folder_with_given_boxes(run, photos, tmp_path):
     assert json.loads((tmp_path / "out" / "c.json").read_text(encoding="utf-8"))["faces"] == []
 
 
+def test_the_parts_of_several_processes_are_what_one_writes(run, photos, tmp_path):
+    """The second run starts from the last part, as processes side by side may."""
+    boxes = ("--boxes", tmp_path / "boxes.json")
+    run(photos, *boxes, "--csv", out=tmp_path / "whole")
+    for part in ("2/2", "1/2"):
+        assert run(photos, *boxes, "--shard", part, out=tmp_path / "parts")[0] == 0
+    refused(run(photos, *boxes, "--csv", "--shard", "1/2", out=tmp_path / "parts"), "--csv needs all parts")
+    run(photos, *boxes, "--csv", "--resume", out=tmp_path / "parts")
+    assert content_of(tmp_path / "parts") == content_of(tmp_path / "whole")
+
+
 def test_bad_photos_of_a_folder_are_listed_and_the_others_done(run, photos, tmp_path):
     (photos / "empty.jpg").touch()
     (photos / "text.png").write_text("not a picture", encoding="utf-8")

@@ -1,6 +1,7 @@
 """What train_lgcn.py makes of a command line: recipe, rates, network, validation, shape model; and a run of it."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import mxnet as mx
@@ -11,6 +12,7 @@ import train_lgcn
 from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
+from engine.distributed import Team
 from evaluation.metrics import nme
 from gluon_models import get_model, get_spec, load_weights
 from gluon_models.lgcn.network import RECIPE
@@ -184,6 +186,23 @@ def test_a_run_and_its_resumption(tmp_path, capsys, few_photos):
     assert train_lgcn.TRAINING.main(["--resume", out]) == 0
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1]
+
+
+class Second(Team):
+    """The second of two workers, whose first one has the same numbers."""
+
+    rank, size = 1, 2
+
+    def total(self, values):
+        return 2 * values
+
+
+def test_only_the_first_worker_writes_weights_and_shape_model(tmp_path, monkeypatch, few_photos):
+    monkeypatch.setattr(training, "join_workers", lambda *_: nullcontext(Second()))
+    out = tmp_path / "run"
+    text = ["--dataset", "pts", "--data", few_photos, "--size", "32", "--epochs", "1", "--out", str(out)]
+    assert train_lgcn.TRAINING.main([*TINY, *text]) == 0
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from common.options import option
 from common.recipe import LandmarkRecipe
 from engine.checkpoint import Progress
+from engine.distributed import Team
 from gluon_models.ffld.network import AFLW_RECIPE, CPU_RECIPE, RECIPE
 from training import options as training
 from training.settings import LandmarkSettings
@@ -55,7 +56,9 @@ def test_help_lists_what_to_train_and_the_recipe_apart():
 
 def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
     assert parse("--data", "d").settings.dataset == "300w"
-    assert parse().settings.dataset == "rendered"
+    settings = parse().settings
+    assert settings.dataset == "rendered"
+    training.prepare(settings, [mx.cpu()])
     assert "rendered faces" in capsys.readouterr().out
 
 
@@ -86,10 +89,10 @@ def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
         LINE.parse([])
     settings = LandmarkSettings(out=str(tmp_path))
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match="it finished no epoch, remove it"), training.start_folder(settings):
+    with pytest.raises(ValueError, match="it finished no epoch, remove it"), training.start_folder(settings, Team()):
         pass
     (tmp_path / "last.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="continue it with --resume"), training.start_folder(settings):
+    with pytest.raises(ValueError, match="continue it with --resume"), training.start_folder(settings, Team()):
         pass
 
 

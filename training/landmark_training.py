@@ -21,11 +21,12 @@ from datasets.catalog import CATALOG, DATASETS, chosen_subset, further_faces, lo
 from datasets.conversions import sources_of
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
-from datasets.loader import Loader
+from datasets.loader import Cut, Loader
 from datasets.markup import to_dict
 from datasets.markups import Markup, is_known
 from datasets.name_lists import PhotoList
 from engine import devices as processors
+from engine.distributed import Team
 from engine.feed import Objective
 from engine.fit import Fit, FitOptions
 from engine.record import ErrorMeasure, RunRecord
@@ -293,8 +294,15 @@ class LandmarkTraining(ABC):
         return TrainingCrop(spec.size, spec.box_margin, context.markup, augmentation, apart)
 
     @contextmanager
-    def ready(self, settings: Any, recipe: Any) -> Iterator[ReadyTraining]:
-        """Everything that training steps need, in memory; nothing is written."""
+    def ready(self, settings: Any, recipe: Any, team: Team | None = None) -> Iterator[ReadyTraining]:
+        """Everything that training steps need, in memory; nothing is written.
+
+        Args:
+            settings: of the command line.
+            recipe: the chosen one.
+            team: the workers of which this is one; by default it works alone.
+        """
+        team = team or Team()
         devices = processors.contexts(settings.gpus)
         settings = training.prepare(settings, devices)
         faces, validation = self.load_faces(settings, recipe)
@@ -303,11 +311,13 @@ class LandmarkTraining(ABC):
         processors.settle_before_fork()
         read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
         samples = self.epoch_faces(read, context)
+        team.agree({"their training faces": tuple(samples.names)})
         print(f"{len(samples)} training faces, {len(validation)} for validation")
         order = self.loader_order(samples, context)
         crop, seed = self.make_crop(context), settings.seed
         # The workers are forked before anything lies on a GPU.
-        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
+        cut = Cut(team.rank, team.size, len(devices))
+        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order, cut) as batches:
             crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
             static_shape = context.spec.output != "heatmaps"
             training.initialise(net, (1, *crop_shape), devices, seed, static_shape)
@@ -316,8 +326,8 @@ class LandmarkTraining(ABC):
             if not settings.resume:
                 say([f"all weights start at random: {each}" for each in [self.start_advice(context)] if each])
             say(advice.about_size(len(faces), len(validation), bool(settings.init or settings.resume)))
-            print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
-            validate = self.make_validate(validation, context)
+            print(training.memory_text(net, crop_shape, -(-recipe.batch_size // team.size), devices))
+            validate = self.make_validate(validation, context) if team.first else no_validation
             yield ReadyTraining(context, faces, validation, net, objective, batches, validate)
 
     def plan(self, settings: Any, recipe: Any, steps: int = STEPS) -> Plan:
@@ -346,7 +356,9 @@ class LandmarkTraining(ABC):
         if settings.dry_run:
             print(self.plan(settings, recipe).text())
             return 0
-        with training.start_folder(settings) as folder, self.ready(settings, recipe) as ready:
+        with training.join_workers(settings, recipe) as team, training.start_folder(
+            settings, team
+        ) as folder, self.ready(settings, recipe, team) as ready:
             context = ready.context
             fit = Fit(
                 ready.net,
@@ -358,14 +370,22 @@ class LandmarkTraining(ABC):
                 self.fit_options(context.settings, recipe),
                 context.devices,
                 self.make_before_epoch(ready.objective, context),
+                team,
             )
-            record = RunRecord(folder, arguments, [str(device) for device in context.devices])
+            record = RunRecord(folder, arguments, training.device_names(context.devices, team))
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
+            if not team.first:
+                return 0
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
             mean_face = context.error(*advice.mean_face_points(ready.faces, ready.validation))
             say(advice.about_error(state.best, mean_face))
             self.finish(ready.faces, folder)
         return 0
+
+
+def no_validation(net: HybridBlock) -> dict[str, float]:
+    """In the place of a validation that only the first worker makes."""
+    return {}
 
 
 def with_training_box(context: TrainingContext, faces: FaceDataset) -> TrainingContext:
