@@ -44,7 +44,8 @@ class FusedNetwork:
 
     def all_stages(self, faces: mx.nd.NDArray) -> list[mx.nd.NDArray]:
         """Faces (N, C, S, S) -> the outputs of all stages; a network without stages has one."""
-        return list(self._block(True, faces)(faces)) if hasattr(self._net, "all_stages") else [self(faces)]
+        outputs = self._block(hasattr(self._net, "all_stages"), faces)(faces)
+        return [outputs] if isinstance(outputs, mx.nd.NDArray) else list(outputs)  # a graph of one output returns it
 
     def _block(self, stages: bool, faces: mx.nd.NDArray) -> Callable[[mx.nd.NDArray], Any]:
         key = stages, faces.size <= self._static_values
