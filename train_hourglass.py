@@ -83,7 +83,7 @@ class HourglassTraining(LandmarkTraining):
             raise ValueError("--frozen-stages needs trained weights: pass --backbone-weights or --init too")
         step = settings.backbone_stride * 2**settings.depth
         if settings.size < step or settings.size % step:
-            raise ValueError(f"--size {settings.size}: give a multiple of {step}, or a smaller --depth")
+            raise ValueError(f"--size {settings.size} --depth {settings.depth}: give a multiple of {step}, or less depth")
         info = describe(
             settings.model,
             markup.name,

@@ -82,7 +82,7 @@ def test_rotation_colour_flip_and_scale_are_the_augmentation():
 
 def test_switches_reach_the_network():
     text = "--stacks 1 --channels 32 --depth 2 --backbone-stride 16 --backbone v2 --block original --skip residual"
-    info = context_of(*text.split(), "--merge-lambda", "on", "--score-init", "zeros").info
+    info = context_of(*text.split(), "--merge-lambda", "on", "--score-init", "zeros", "--size", "128").info
     assert info.overrides == {
         "num_landmarks": 68,
         "stacks": 1,
@@ -96,7 +96,7 @@ def test_switches_reach_the_network():
         "score_init": "zeros",
         "frozen_stages": 0,
     }
-    assert info.spec.stride == 16
+    assert (info.spec.stride, info.spec.size) == (16, 128)
     get_model(info.model, **info.overrides)
 
 
@@ -200,7 +200,8 @@ def test_a_run_in_half_precision(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["--depth", "7"], "depth 7"),
+        (["--depth", "7"], "--size 256 --depth 7: give a multiple of 1024"),
+        (["--size", "100"], "--size 100 --depth 4: give a multiple of 128"),
         (["--smallest-scale", "1.5"], "--smallest-scale 1.5 --largest-scale 1.2: give two numbers above 0"),
         (["--backbone-weights", "{new}.params"], "there is no such file; name parameters of Gluon's resnet50_v1"),
         (["--frozen-stages", "1"], "pass --backbone-weights or --init too"),

@@ -13,7 +13,7 @@ from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
-from gluon_models import get_model, get_spec, load_weights
+from gluon_models import InputSpec, get_model, get_spec, load_weights
 from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
@@ -124,6 +124,13 @@ def test_smaller_crops_are_of_the_same_network():
     smaller, usual = network("--size", "48")[1].info, network()[1].info
     assert smaller == replace(usual, spec=replace(usual.spec, size=48))
     assert usual.spec.size == 96  # Sec. 3.1
+
+
+@pytest.mark.parametrize("colour", ["rgb", "hsv"])
+def test_colours_come_in_three_channels_of_the_grays_range(colour):
+    spec, gray = network("--colour", colour)[1].spec, network()[1].spec
+    assert spec == replace(gray, colour=colour, mean=gray.mean * 3, scale=gray.scale * 3)
+    assert InputSpec.from_dict(spec.as_dict()) == spec
 
 
 def load(*text):

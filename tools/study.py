@@ -164,6 +164,12 @@ STUDIES = {
             Cell("cross entropy with a background", "--loss cross_entropy"),
         ),
     ),
+    "lgcn_colour": Study(
+        "colours of the input at 16 filters (LGCN, Sec. 3.1)",
+        "none is printed",
+        _LGCN,
+        (Cell("gray", ""), Cell("RGB", "--colour rgb"), Cell("HSV", "--colour hsv")),
+    ),
     "lgcn_kernel": Study(
         "kernel convolution and global context at 16 filters (LGCN, Sec. 3.2)",
         "none is printed",
@@ -212,6 +218,13 @@ STUDIES = {
         "none is printed",
         _REGIONS,
         (Cell("0.5", ""), Cell("0.25", "--dropout 0.25"), Cell("0", "--dropout 0")),
+    ),
+    # Needs resnet50_v1.params, see "Weights to start from" in docs/reproduce.md.
+    "region_stem": Study(
+        "first convolution (Region ResNets, Sec. 5.2)",
+        "none is printed",
+        _REGIONS,
+        (Cell("random", ""), Cell("ImageNet's", "--imagenet resnet50_v1.params")),
     ),
     # Needs --init with weights of region_direct, which both cells share.
     "region_jaw": Study(
