@@ -111,7 +111,7 @@ def test_every_stack_is_trained_on_the_codecs_maps(built):
     answers = net.cascade(NetworkInput(context.spec, CPU)(faces.crops, mx.cpu()))
     assert list(found) == ["stack 1", "stack 2"]
     for loss, answer in zip(found.values(), answers):
-        np.testing.assert_allclose(loss.asnumpy(), HeatmapLoss()(answer, maps, known).asnumpy(), rtol=1e-5)
+        np.testing.assert_allclose(loss.asnumpy(), HeatmapLoss(context.recipe.loss)(answer, maps, known).asnumpy(), rtol=1e-5)
 
 
 def test_validation_measures_every_stack_and_logs_the_lambdas(built):
@@ -204,6 +204,7 @@ def test_a_run_in_half_precision(tmp_path):
         (["--size", "100"], "--size 100 --depth 4: give a multiple of 128"),
         (["--smallest-scale", "1.5"], "--smallest-scale 1.5 --largest-scale 1.2: give two numbers above 0"),
         (["--backbone-weights", "{new}.params"], "there is no such file; name parameters of Gluon's resnet50_v1"),
+        (["--decoding", "median"], "unknown --decoding 'median': choose one of subpixel, argmax, quarter, enlarged"),
         (["--frozen-stages", "1"], "pass --backbone-weights or --init too"),
     ],
 )
@@ -230,7 +231,7 @@ def test_a_sum_over_cells_is_the_mean_times_their_number():
     arrays = [mx.nd.random.uniform(shape=(2, 3, 4, 4)) for _ in range(2)] + [mx.nd.ones((2, 3))]
     mean, total = (HeatmapLoss(loss)(*arrays).asnumpy() for loss in ("mean", "sum"))
     np.testing.assert_allclose(total, 16 * mean, rtol=1e-5)
-    assert chosen()[1].loss == "mean"
+    assert [chosen(*text)[1].loss for text in ((), ("--recipe", "cpu"))] == ["sum", "mean"]
     with pytest.raises(ValueError, match="unknown loss 'wing'"):
         HeatmapLoss("wing")
 
