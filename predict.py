@@ -17,6 +17,8 @@ import argparse
 import csv
 import io
 import sys
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Sequence, Union
 
@@ -36,6 +38,7 @@ from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, FASTER
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
 from inference.media.output_folder import OutputFolder
+from inference.media.overlap import one_behind, read_ahead
 from inference.media.photo_files import PhotoFiles
 from inference.media.sources import Camera, Input, find_inputs, is_video
 from inference.media.video_files import VideoFiles
@@ -246,15 +249,18 @@ class Results:
         total = self._max_frames or reader.declared or None
         try:
             with self._video_files.write(source, reader) as writing:
-                try:
-                    for frame in cli.progress(reader, source.stem, total, "frame"):
-                        drawn = writing.write(frame, follow(frame))
-                        ended = self._window is not None and not self._window.show(drawn, 1)
-                        if ended or writing.frames == self._max_frames:
-                            break
-                except KeyboardInterrupt:
-                    if not isinstance(source, Camera):
-                        raise
+                ahead = 1 if isinstance(source, Camera) else 2  # a camera's frames would be old when they are shown
+                reading = closing(read_ahead(islice(reader, self._max_frames), ahead))
+                with one_behind(writing.write) as write_beside, reading as frames:
+                    write = writing.write if self._window else write_beside  # a window shows each frame at once
+                    try:
+                        for frame in cli.progress(frames, source.stem, total, "frame"):
+                            drawn = write(frame, follow(frame))
+                            if self._window and drawn is not None and not self._window.show(drawn, 1):
+                                break
+                    except KeyboardInterrupt:
+                        if not isinstance(source, Camera):
+                            raise
         finally:
             reader.close()
         tqdm.write(f"{source}: {counted(writing.faces, 'face')} in {counted(writing.frames, 'frame')}")

@@ -96,7 +96,8 @@ def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair
     if name != "rendered" and root is None:
         raise ValueError(f"--dataset {name} needs its folder: pass --data DIR")
     if name in ("rendered", "300w"):
-        faces, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
+        given = (settings.allow_missing, settings.rendered_count, settings.seed, settings.official_split)
+        faces, validation = training_pair(name, root, *given)
         faces, validation = without_afw(faces), without_afw(validation)
         if settings.cache:
             faces = CachedFaces(faces, settings.workers, show_progress)

@@ -6,10 +6,10 @@ A further data set is one reader and one line of `CATALOG`, and a function here 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
-from typing import Callable, Collection, NamedTuple, Protocol, Sequence, Tuple
+from typing import Callable, Collection, Mapping, NamedTuple, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class Entry:
         training: What is trained on, or "" if nothing is.
         photo_of: What `is_validation` is asked about by a face's name, so that faces of one photo stay together.
         is_mirrored: Whether a face is the mirror image of another one, which validation does without.
+        leaks: Training faces of photographs that are test faces too, which are in no validation.
     """
 
     load: Callable[[Request], Loaded]
@@ -80,6 +81,7 @@ class Entry:
     training: str = ""
     photo_of: Callable[[str], str] = str
     is_mirrored: Callable[[str], bool] = lambda name: False
+    leaks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -191,6 +193,7 @@ CATALOG: dict[str, Entry] = {
         partial(_plain, ibug_300w),
         ("common", "challenging", "full", "private", "indoor", "outdoor", "helen_test", "lfpw_test", "train"),
         training="train",
+        leaks=ibug_300w.LEAKS,
     ),
     "300w_lp": _w300_lp_entry("2d"),
     "300w_lp_3d": _w300_lp_entry("3d"),
@@ -217,7 +220,12 @@ DATASETS = ("rendered", *(name for name, entry in CATALOG.items() if entry.train
 
 
 def training_pair(
-    name: str, root: str | None, allow_missing: bool = False, rendered_count: int = 2000, seed: int = 0
+    name: str,
+    root: str | None,
+    allow_missing: bool = False,
+    rendered_count: int = 2000,
+    seed: int = 0,
+    official_split: bool = False,
 ) -> tuple[FaceDataset, FaceDataset]:
     """Training and validation faces; the latter are chosen by `ibug_300w.is_validation`, in every data set.
 
@@ -227,6 +235,7 @@ def training_pair(
         allow_missing: take the part of a data set that is there.
         rendered_count: how many faces to render for training; a tenth of that, at most 300, for validation.
         seed: of the rendered training faces.
+        official_split: keep training faces of photographs that are test faces too.
 
     Raises:
         ValueError, FileNotFoundError: an unknown name, or data that is not there.
@@ -238,10 +247,49 @@ def training_pair(
             RenderedFaces(rendered_count, seed, RENDERED_SIDE),
             RenderedFaces(held_out, VALIDATION_SEED, RENDERED_SIDE),
         )
+    faces = _load_training(name, root, allow_missing)
+    train, validation = CATALOG[name].part(faces)
+    return without_leaks(name, faces.subset(train), official_split), faces.subset(validation)
+
+
+def further_faces(
+    name: str, root: str | None, validation: Collection[str], allow_missing: bool = False, official_split: bool = False
+) -> StoredFaces:
+    """The faces of a data set that join another one's training faces: all but those of its validation photos.
+
+    Args:
+        name: one of `CATALOG` that is trained on.
+        root: where the data lies.
+        validation: the other data set's validation photos, as of `Entry.photos`.
+        allow_missing: take the part of the data set that is there.
+        official_split: keep training faces of photographs that are test faces too.
+
+    Raises:
+        ValueError, FileNotFoundError: an unknown name, or data that is not there.
+    """
+    _check_name(name, DATASETS)
+    faces = _load_training(name, root, allow_missing)
+    held = set(map(ibug_300w.photo_name, validation))
+    kept = [k for k, photo in enumerate(CATALOG[name].photos(faces)) if ibug_300w.photo_name(photo) not in held]
+    if len(kept) < len(faces):
+        _LOG.warning("%d faces of %s left out: validation has photos of their names", len(faces) - len(kept), name)
+    return without_leaks(name, faces.subset(kept), official_split)
+
+
+def without_leaks(name: str, faces: StoredFaces, official_split: bool) -> StoredFaces:
+    """Training faces without those of photographs that are test faces too; says how many went."""
+    leaks = CATALOG[name].leaks
+    kept = [k for k, face in enumerate(faces.names) if face not in leaks]
+    if official_split or len(kept) == len(faces):
+        return faces
+    count = len(faces) - len(kept)
+    _LOG.warning("%d training faces of %s left out: test photos, too; --official-split keeps them", count, name)
+    return faces.subset(kept)
+
+
+def _load_training(name: str, root: str | None, allow_missing: bool) -> StoredFaces:
     entry = CATALOG[name]
-    faces, _ = entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))
-    train, validation = entry.part(faces)
-    return faces.subset(train), faces.subset(validation)
+    return entry.load(Request(_needed(name, root), entry.training, allow_missing, keep_damaged=False))[0]
 
 
 def chosen_subset(name: str, subset: str | None) -> str:

@@ -20,7 +20,7 @@ from datasets.inventory import IMAGE_SUFFIXES, by_name, check_subset, files, nee
 from datasets.markups import IBUG_68
 from datasets.pts_files import read_annotations, read_pts, write_pts
 
-__all__ = ["PARTS", "SUBSETS", "load", "read_pts", "write_pts"]
+__all__ = ["LEAKS", "PARTS", "SUBSETS", "load", "read_pts", "write_pts"]
 
 PARTS = {
     "afw": 337,
@@ -43,6 +43,14 @@ SUBSETS = {
     "outdoor": ("300w/02_Outdoor",),
     "helen_test": ("helen/testset",),
     "lfpw_test": ("lfpw/testset",),
+}
+
+# Training faces, and the test faces of the same photographs [F31].
+LEAKS = {
+    "lfpw/trainset/image_0215": "lfpw/testset/image_0066",
+    "lfpw/trainset/image_0828": "lfpw/testset/image_0096",
+    "lfpw/trainset/image_0862": "lfpw/testset/image_0007",
+    "helen/trainset/2895317691_1": "helen/testset/3220402975_1",
 }
 
 
@@ -100,13 +108,19 @@ def is_validation(name: str) -> bool:
     """Whether the training face of this name, its path without extension, is kept for validation.
 
     It is if the SHA-1 of its photo's name, read as an integer, is 0 modulo 10 [F11]. The name is the file's in UTF-8
-    without folder and extension, so the split does not depend on how photos are stored. AFW has a file per face; its
-    photo's name goes without the face's index, so that the faces of one photo stay together.
+    without folder and extension, so the split does not depend on how photos are stored; see `photo_name`.
+    """
+    return name_hash(photo_name(name)) % 10 == 0
+
+
+def photo_name(name: str) -> str:
+    """The name of a face's photo, without folder and extension.
+
+    AFW has a file per face; its photo's name goes without the face's index, so that the faces of one photo stay
+    together.
     """
     folder, _, photo = name.rpartition("/")
-    if folder == "afw":
-        photo = re.sub(r"_\d+$", "", photo)
-    return name_hash(photo) % 10 == 0
+    return re.sub(r"_\d+$", "", photo) if folder == "afw" else photo
 
 
 def name_hash(name: str) -> int:

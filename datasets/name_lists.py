@@ -98,7 +98,7 @@ class PhotoList:
     """
 
     def __init__(self, path: PathLike) -> None:
-        self._path = path
+        self.path = path
         lines = read_lines(path, "check the path of the list of photos")
         if not lines:
             raise ValueError(f"{path}: it names no photo; give one name a line")
@@ -129,6 +129,4 @@ class PhotoList:
         if self._unmatched:
             lines = list(self._unmatched)
             shown = ", ".join(f"'{line}'" for line in lines[:4]) + (f" and {len(lines) - 4} more" * (len(lines) > 4))
-            raise ValueError(
-                f"{self._path}: no photo of {where} is called {shown}; correct the name or remove the line"
-            )
+            raise ValueError(f"{self.path}: no photo of {where} is called {shown}; correct the name or remove the line")

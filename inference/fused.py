@@ -30,25 +30,32 @@ class FusedNetwork:
 
     Args:
         net: initialised, on the CPU.
-        static_values: inputs of at most this many values run with static shapes. MXNet then keeps the folded weights
-            from one input to the next, but also every layer's output of its largest input.
+        values_at_once: a batch runs in parts of at most this many input values, so that layers stay in the cache. Parts
+            run with static shapes: MXNet keeps the folded weights from one to the next, but also every layer's output.
+            A face of more values runs alone, without.
     """
 
-    def __init__(self, net: HybridBlock, static_values: float) -> None:
-        self._net, self._static_values = net, static_values
+    def __init__(self, net: HybridBlock, values_at_once: int) -> None:
+        self._net, self._values_at_once = net, values_at_once
         self._blocks: dict[tuple[bool, bool], Any] = {}
 
     def __call__(self, faces: mx.nd.NDArray) -> mx.nd.NDArray:
         """Faces (N, C, S, S) -> the network's output."""
-        return self._block(False, faces)(faces)
+        return self._outputs(False, faces)[0]
 
     def all_stages(self, faces: mx.nd.NDArray) -> list[mx.nd.NDArray]:
         """Faces (N, C, S, S) -> the outputs of all stages; a network without stages has one."""
-        outputs = self._block(hasattr(self._net, "all_stages"), faces)(faces)
-        return [outputs] if isinstance(outputs, mx.nd.NDArray) else list(outputs)  # a graph of one output returns it
+        return self._outputs(hasattr(self._net, "all_stages"), faces)
+
+    def _outputs(self, stages: bool, faces: mx.nd.NDArray) -> list[mx.nd.NDArray]:
+        count = max(1, self._values_at_once // faces[0].size)
+        parts = [faces[start : start + count] for start in range(0, len(faces), count)]
+        outputs = [self._block(stages, part)(part) for part in parts]
+        by_stage = zip(*(each if isinstance(each, (list, tuple)) else [each] for each in outputs))
+        return [mx.nd.concat(*each, dim=0) if len(parts) > 1 else each[0] for each in by_stage]
 
     def _block(self, stages: bool, faces: mx.nd.NDArray) -> Callable[[mx.nd.NDArray], Any]:
-        key = stages, faces.size <= self._static_values
+        key = stages, faces.size <= self._values_at_once
         if key not in self._blocks:
             self._blocks[key] = self._fused(*key)
         return self._blocks[key]
@@ -67,10 +74,10 @@ class FusedNetwork:
         return block
 
 
-def fused(net: Network, static_values: float) -> Network:
+def fused(net: Network, values_at_once: int) -> Network:
     """A Gluon network's fused form, see `FusedNetwork`; what else stands for a network is returned as it is."""
     fusable = isinstance(net, HybridBlock) and not isinstance(net, SymbolBlock)
-    return FusedNetwork(net, static_values) if fusable else net
+    return FusedNetwork(net, values_at_once) if fusable else net
 
 
 def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:

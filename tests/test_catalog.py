@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets import aflw, aflw21, cofw, ibug_300w, menpo_3d, w300_lp, w300_vw, wflw
-from datasets.catalog import CATALOG, chosen_subset, load_subset, training_pair
+from datasets.catalog import CATALOG, chosen_subset, further_faces, load_subset, training_pair
 from datasets.ibug_300w import is_validation
 from evaluation.protocols import PROTOCOLS
 from evaluation.published import PUBLISHED
@@ -126,6 +126,25 @@ class TestTrainingPair:
         # The mirror images of what validation takes are neither trained on nor validated on.
         assert not {face.replace("_Flip/", "/") for face in train} & set(validation)
         assert len(train) == len(faces) - 2 * len(validation)
+
+    def test_photos_that_are_test_photos_too_are_left_out_of_training(self, monkeypatch, caplog):
+        names = [*ibug_300w.LEAKS, *(f"helen/trainset/{number}" for number in range(40))]
+        give(monkeypatch, ibug_300w, Stored(names))
+        train, validation = training_pair("300w", "DIR")
+        (line,) = caplog.messages
+        assert line == "4 training faces of 300w left out: test photos, too; --official-split keeps them"
+        official, same = training_pair("300w", "DIR", official_split=True)
+        assert (train.names, validation.names) == ([n for n in official.names if n not in ibug_300w.LEAKS], same.names)
+        assert len(official) - len(train) == 4
+        assert not set(further_faces("300w", "DIR", ()).names) & set(ibug_300w.LEAKS)
+        assert further_faces("300w", "DIR", (), official_split=True).names == names
+
+    def test_further_faces_lack_the_validation_photos_of_the_first_set(self, monkeypatch):
+        turned = ["HELEN/HELEN_7_1_0", "HELEN_Flip/HELEN_7_1_3", "AFW/AFW_8_1_0", "AFW/AFW_8_2_5", "HELEN/HELEN_8_1_1"]
+        give(monkeypatch, w300_lp, Stored(turned))
+        held = ["helen/trainset/7_1", "afw/8_1"]
+        assert further_faces("300w_lp", "DIR", held).names == ["HELEN/HELEN_8_1_1"]
+        assert further_faces("300w_lp", "DIR", ["helen/trainset/9_1"]).names == turned
 
     def test_no_folder_or_an_unknown_name(self):
         with pytest.raises(ValueError, match=r"--dataset cofw needs --data DIR, .*; see docs/data.md"):

@@ -9,6 +9,7 @@ from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
 from datasets.markups import IBUG_68
 from gluon_models import describe, get_model, save_weights
+from training import landmark_training
 from training.options import initialise
 
 NAMES = ("12", "42", "123", "7")
@@ -21,7 +22,7 @@ def load(*text):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four photos of one's own with their points; one is for validation."""
+    """Four photos of one's own with their points; one would be for validation if they were the only ones."""
     for number, name in enumerate(NAMES):
         write_image(tmp_path / f"{name}.png", np.full((20, 20, 3), number, np.uint8))
         write_pts(tmp_path / f"{name}.pts", np.random.default_rng(number).uniform(2, 17, (68, 2)))
@@ -29,13 +30,24 @@ def folder(tmp_path):
 
 
 def test_training_faces_are_joined_and_validation_stays_that_of_the_first(folder):
-    kept = [name for name in NAMES if not is_validation(name)]
-    assert len(kept) == 3
     train, validation = load("--more", f"pts={folder}", "--more", f"pts={folder}")
     alone = load()
     assert validation.names == alone[1].names
-    assert train.names == [*alone[0].names, *sorted(kept), *sorted(kept)]
-    np.testing.assert_array_equal(train[20].image[0, 0], [NAMES.index(sorted(kept)[0])] * 3)
+    assert train.names == [*alone[0].names, *sorted(NAMES), *sorted(NAMES)]
+    np.testing.assert_array_equal(train[20].image[0, 0], [NAMES.index(sorted(NAMES)[0])] * 3)
+
+
+def test_only_further_faces_with_the_name_of_a_validation_photo_are_left_out(folder, tmp_path_factory, capsys):
+    held = [name for name in NAMES if is_validation(name)]
+    assert len(held) == 1
+    other = tmp_path_factory.mktemp("other")
+    for name in ("42_1", "13", *held):  # "42_1" is no face of the photo "42" in a folder of one's own
+        write_image(other / f"{name}.png", np.zeros((20, 20, 3), np.uint8))
+        write_pts(other / f"{name}.pts", np.random.default_rng(0).uniform(2, 17, (68, 2)))
+    train, validation = load("--dataset", "pts", "--data", folder, "--more", f"pts={other}")
+    assert sorted(validation.names) == held
+    assert sorted(train.names) == sorted([*set(NAMES) - set(held), "42_1", "13"])
+    assert "--more pts: 2 faces" in capsys.readouterr().out
 
 
 def test_rendered_faces_join_photos(folder):
@@ -52,9 +64,7 @@ def test_poses_are_balanced_over_joined_photos_but_not_over_rendered_ones(folder
 
 
 def test_data_sets_of_other_points_do_not_join(folder, monkeypatch):
-    real = train_ffld.TRAINING._data_set
-    other = lambda settings, name, *rest: (Other(), None) if name == "pts" else real(settings, name, *rest)  # noqa: E731
-    monkeypatch.setattr(train_ffld.TRAINING, "_data_set", other)
+    monkeypatch.setattr(landmark_training, "further_faces", lambda *given: Other())
     with pytest.raises(ValueError, match="it has cofw_29 landmarks, the training faces ibug_68"):
         load("--more", f"pts={folder}")
 

@@ -32,7 +32,7 @@ def test_a_shipped_network_keeps_its_points(name):
     net, info = load_weights(shipped_weights(name))
     crops = crop_dataset(RenderedFaces(2, seed=5), info.spec).crops
     faces = NetworkInput(info.spec, [mx.cpu()])(crops, mx.cpu())
-    pixels = [points_from_output(each(faces).asnumpy(), info.spec) for each in (net, fused(net, np.inf))]
+    pixels = [points_from_output(each(faces).asnumpy(), info.spec) for each in (net, fused(net, 10**9))]
     assert np.ptp(pixels[0], axis=1).min() > 0.2 * info.spec.size  # it does find a face
     np.testing.assert_allclose(pixels[1], pixels[0], atol=3e-4)
 
@@ -59,7 +59,9 @@ def lgcn():
 
 def test_pictures_of_any_size_and_number_follow_one_another():
     net = lgcn()
-    twin = FusedNetwork(net, static_values=96 * 96)  # the first and the last picture run with static shapes
+    twin = FusedNetwork(
+        net, values_at_once=2 * 96 * 96
+    )  # three faces run as two and one, the large picture without static shapes
     for shape in ((1, 1, 96, 96), (3, 1, 96, 96), (1, 1, 160, 128), (2, 1, 96, 96), (1, 1, 64, 96)):
         faces = mx.nd.array(untrained.draw(shape, seed=1))
         expected = net(faces).asnumpy()
@@ -73,17 +75,17 @@ def test_a_network_of_one_stage_has_one_output():
     net.initialize()
     faces = mx.nd.array(untrained.draw((2, 3, 64, 64), seed=1))
     (expected,) = net.all_stages(faces)
-    (found,) = FusedNetwork(net, np.inf).all_stages(faces)
+    (found,) = FusedNetwork(net, faces.size).all_stages(faces)
     np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), atol=1e-4 * np.abs(expected.asnumpy()).max())
 
 
 def test_between_two_validations_parameters_may_change():
     net, faces = lgcn(), mx.nd.array(untrained.draw((1, 1, 96, 96), seed=1))
-    first = FusedNetwork(net, np.inf)(faces).asnumpy()
+    first = FusedNetwork(net, 10**9)(faces).asnumpy()
     untrained.fill(net, seed=3)
     expected = net(faces).asnumpy()
     assert np.abs(first - expected).max() > 0.1 * np.abs(expected).max()
-    again = FusedNetwork(net, np.inf)(faces).asnumpy()
+    again = FusedNetwork(net, 10**9)(faces).asnumpy()
     np.testing.assert_allclose(again, expected, atol=1e-4 * np.abs(expected).max())
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
-from datasets.catalog import CATALOG, DATASETS, chosen_subset, load_subset, training_pair
+from datasets.catalog import CATALOG, DATASETS, chosen_subset, further_faces, load_subset, training_pair, without_leaks
 from datasets.conversions import CONVERSIONS
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
@@ -129,14 +129,16 @@ class LandmarkTraining(ABC):
     def load_faces(self, settings: Any, recipe: Any) -> tuple[FaceDataset, FaceDataset]:
         """Training faces, followed by those of --more, and validation faces."""
         excluded = PhotoList(settings.exclude) if settings.exclude else None
-        train, validation = self._data_set(settings, settings.dataset, settings.data, excluded)
+        train, validation = self._first_set(settings)
         further = training.further_data(settings, DATASETS)
-        more = [self._data_set(settings, name, root, excluded)[0] for name, root in further]
+        more = [self._further_set(settings, name, root, validation) for name, root in further]
         if excluded:
+            train, validation = _told_without([train, validation], excluded, settings.dataset)
+            more = [_told_without([faces], excluded, name)[0] for faces, (name, _) in zip(more, further)]
             excluded.refuse_unmatched(" and ".join([settings.dataset, *(name for name, _ in further)]))
         if "300w_lp" in (settings.dataset, *(name for name, _ in further)):
             print(
-                "300W-LP holds turned copies of iBUG's photos: 300-W challenging and full are no test of this network"
+                "300W-LP holds turned copies of 300-W's test photos, so of 300-W only private is a test of this network"
             )
         other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
         if other:
@@ -145,19 +147,21 @@ class LandmarkTraining(ABC):
             )
         return (Chosen([train, *more]) if more else train), validation
 
-    def _data_set(
-        self, settings: Any, name: str, root: str | None, excluded: PhotoList | None
-    ) -> tuple[FaceDataset, FaceDataset]:
-        """Training and validation faces of one data set, without those of excluded photos."""
-        train, validation = training_pair(name, root, settings.allow_missing, settings.rendered_count, settings.seed)
-        if settings.validate_on and name == settings.dataset:
-            train, validation = self._whole_set(settings)
-        if excluded is None:
-            return train, validation
-        kept = [without_photos(faces, excluded, name) for faces in (train, validation)]
-        left_out = len(train) + len(validation) - len(kept[0]) - len(kept[1])
-        print(f"{left_out} faces of {name} left out, of the photos in {settings.exclude}")
-        return kept[0], kept[1]
+    def _first_set(self, settings: Any) -> tuple[FaceDataset, FaceDataset]:
+        """Training and validation faces of the data set that validation is on."""
+        if settings.validate_on:
+            return self._whole_set(settings)
+        given = (settings.allow_missing, settings.rendered_count, settings.seed, settings.official_split)
+        return training_pair(settings.dataset, settings.data, *given)
+
+    def _further_set(self, settings: Any, name: str, root: str | None, validation: FaceDataset) -> FaceDataset:
+        """The faces of one data set of --more."""
+        if name == "rendered":
+            return training_pair(name, None, False, settings.rendered_count, settings.seed)[0]
+        photos = CATALOG[settings.dataset].photos(validation) if settings.dataset in CATALOG else ()
+        faces = further_faces(name, root, photos, settings.allow_missing, settings.official_split)
+        print(f"--more {name}: {len(faces)} faces, all but those of photos with the name of a validation photo")
+        return faces
 
     def _whole_set(self, settings: Any) -> tuple[FaceDataset, FaceDataset]:
         """All training faces of the data set, and the subset that validation is asked to take."""
@@ -166,6 +170,7 @@ class LandmarkTraining(ABC):
             raise ValueError("--validate-on: rendered faces have no subsets; name a data set of photos")
         chosen = (CATALOG[name].training, chosen_subset(name, settings.validate_on))
         train, validation = (load_subset(name, root, each, settings.allow_missing)[0] for each in chosen)
+        train = without_leaks(name, train, settings.official_split)
         print(f"validation on {settings.validate_on}: these faces choose the best epoch, so they are no test any more")
         return train, validation
 
@@ -350,6 +355,14 @@ class LandmarkTraining(ABC):
             say(advice.about_error(state.best, context.error(*advice.mean_face_points(ready.validation))))
             self.finish(ready.faces, folder)
         return 0
+
+
+def _told_without(parts: Sequence[FaceDataset], excluded: PhotoList, dataset: str) -> list[FaceDataset]:
+    """Parts of one data set without the faces of the photos that a list names; says how many these are."""
+    kept = [without_photos(faces, excluded, dataset) for faces in parts]
+    left_out = sum(map(len, parts)) - sum(map(len, kept))
+    print(f"{left_out} faces of {dataset} left out, of the photos in {excluded.path}")
+    return kept
 
 
 def without_photos(faces: FaceDataset, excluded: PhotoList, dataset: str) -> FaceDataset:

@@ -26,7 +26,7 @@ from training.settings import TrainingSettings
 # What does not change what a run is: where and how it goes on, how long, and on which faces.
 MAY_CHANGE_ON_RESUME = (
     *("gpus", "workers", "cache", "patience", "validate_every", "validation_batch_size", "amp"),
-    *("epochs", "data", "more", "allow_missing", "exclude"),
+    *("epochs", "data", "more", "allow_missing", "official_split", "exclude"),
 )
 Settings = TypeVar("Settings", bound=TrainingSettings)
 

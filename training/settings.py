@@ -21,6 +21,7 @@ class TrainingSettings:
     more: tuple[str, ...] = repeated("train on this data set too, such as 300w=DIR; may be repeated", "NAME=DIR")
     init: str | None = option(None, "start from these weights instead of random ones", metavar="FILE")
     allow_missing: bool = switch("train on the part of the data set that is there")
+    official_split: bool = switch("keep the training faces of 300-W whose photos are test photos too")
     rendered_count: int = option(2000, "number of rendered training faces", least=1)
     workers: int = option(os.cpu_count() or 1, "processes that prepare samples", least=0)
     cache: bool = switch("keep all photos in memory")

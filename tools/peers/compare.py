@@ -28,10 +28,12 @@ class Peer(NamedTuple):
     package: str
 
 
+_TWINS = ("resnet18_slim", "ffld_resnet18", "hourglass_resnet50")
+_TORCH = "tools.peers.torch_twin"
 PEERS = {
-    "PyTorch's resnet18_slim": Peer(("tools.peers.torch_twin", "twin"), "resnet18_slim", "torch"),
-    "the same through torch.compile": Peer(("tools.peers.torch_twin", "twin", "--compile"), "resnet18_slim", "torch"),
-    "FAN in PyTorch": Peer(("tools.peers.torch_twin", "fan"), "hourglass_resnet50", "torch"),
+    **{f"PyTorch's {ours}": Peer((_TORCH, ours), ours, "torch") for ours in _TWINS},
+    **{f"{ours}, torch.compile": Peer((_TORCH, ours, "--compile"), ours, "torch") for ours in _TWINS},
+    "FAN in PyTorch": Peer((_TORCH, "fan"), "hourglass_resnet50", "torch"),
     "dlib's predictor": Peer(("tools.peers.dlib_twin",), "resnet18_slim", "dlib"),
 }
 
