@@ -66,6 +66,11 @@ def test_the_defaults_are_the_papers():
     assert chosen("--recipe", "cpu")[1] == CPU_RECIPE
 
 
+def test_an_unknown_optimizer_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown optimizer 'adan': choose one of .*adam, .*sgd"):
+        TRAINING.fit_options(*chosen("--optimizer", "adan"))
+
+
 def test_rotation_colour_flip_and_scale_are_the_augmentation():
     setting = TRAINING.augmentation(RECIPE)
     assert (setting.rotation_degrees, setting.scale_range, setting.flip_probability) == (50.0, (0.5, 1.2), 0.5)

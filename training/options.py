@@ -248,6 +248,9 @@ def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, de
 
 def fit_options(settings: TrainingSettings, recipe: BaseRecipe) -> FitOptions:
     """The training loop's options, from the command line and the recipe."""
+    optimizers = mx.optimizer.Optimizer.opt_registry
+    if recipe.optimizer.lower() not in optimizers:
+        raise ValueError(f"unknown optimizer '{recipe.optimizer}': choose one of {', '.join(sorted(optimizers))}")
     known = {each.name: getattr(recipe, each.name) for each in fields(Schedule) if hasattr(recipe, each.name)}
     optimizer_settings = {"wd": recipe.weight_decay}
     if recipe.gradient_clip:
