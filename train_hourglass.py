@@ -83,7 +83,8 @@ class HourglassTraining(LandmarkTraining):
             raise ValueError("--frozen-stages needs trained weights: pass --backbone-weights or --init too")
         step = settings.backbone_stride * 2**settings.depth
         if settings.size < step or settings.size % step:
-            raise ValueError(f"--size {settings.size} --depth {settings.depth}: give a multiple of {step}, or less depth")
+            text = f"--size {settings.size} --depth {settings.depth}"
+            raise ValueError(f"{text}: give a multiple of {step}, or less depth")
         info = describe(
             settings.model,
             markup.name,

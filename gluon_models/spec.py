@@ -50,7 +50,7 @@ class InputSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def of_colour(self, colour: str) -> InputSpec:
-        """The same with all channels of another colour order, each with the first one's range; ValueError if unknown."""
+        """The same for other colours, each channel with the first one's range; ValueError if they are unknown."""
         if colour not in COLOURS:
             raise ValueError(f"unknown colour '{colour}': choose one of {', '.join(COLOURS)}")
         count = COLOURS[colour]
@@ -131,7 +131,7 @@ class Normalize(nn.HybridBlock):
 
 
 def _hsv(F, pixels):
-    """RGB (N, 3, H, W) -> hue, saturation and value of the hexcone (Smith, 1978), all from 0 to 255; a gray's hue is 0."""
+    """RGB (N, 3, H, W) -> hue, saturation and value (Smith, 1978), all from 0 to 255; a gray's hue is 0."""
     red, green, blue = F.split(pixels, num_outputs=3, axis=1)
     value = F.max(pixels, axis=1, keepdims=True)
     spread = value - F.min(pixels, axis=1, keepdims=True)

@@ -171,7 +171,10 @@ def test_poses_are_balanced_where_the_recipe_says_so(capsys):
         ("--model resnet18_slim --dataset aflw --data d", ""),  # Table 2 has no pre-training on 300W-LP
         ("--model resnet18_slim --dataset 300w --data d", "--model resnet18_slim --dataset 300w_lp --data DIR --out"),
         ("--model ffld_resnet18", "python train_ffld.py --model resnet18_slim --out BEFORE"),
-        ("--model ffld_resnet50 --dataset aflw --data d", "--model resnet50_slim --dataset aflw --data DIR --out BEFORE"),
+        (
+            "--model ffld_resnet50 --dataset aflw --data d",
+            "--model resnet50_slim --dataset aflw --data DIR --out BEFORE",
+        ),
         ("--model ffld_resnet18 --dataset 300w --data d --baseline b.params", ""),
     ],
 )

@@ -116,7 +116,9 @@ def test_every_stack_is_trained_on_the_codecs_maps(built):
     answers = net.cascade(NetworkInput(context.spec, CPU)(faces.crops, mx.cpu()))
     assert list(found) == ["stack 1", "stack 2"]
     for loss, answer in zip(found.values(), answers):
-        np.testing.assert_allclose(loss.asnumpy(), HeatmapLoss(context.recipe.loss)(answer, maps, known).asnumpy(), rtol=1e-5)
+        np.testing.assert_allclose(
+            loss.asnumpy(), HeatmapLoss(context.recipe.loss)(answer, maps, known).asnumpy(), rtol=1e-5
+        )
 
 
 def test_validation_measures_every_stack_and_logs_the_lambdas(built):

@@ -149,10 +149,7 @@ STUDIES = {
     ),
     # Needs --backbone-weights.
     "hourglass_decay_imagenet": Study(
-        "the same on a backbone with ImageNet's weights (H25)",
-        "none is printed",
-        _HOURGLASS_PAPER,
-        _DECAYS,
+        "the same on a backbone with ImageNet's weights (H25)", "none is printed", _HOURGLASS_PAPER, _DECAYS
     ),
     "lgcn_loss": Study(
         "loss of the heatmaps at 16 filters (LGCN, Sec. 3.2.4)",
