@@ -31,7 +31,7 @@ def chosen(*text):
 def network(*text):
     context = train_lgcn.TRAINING.make_context(*chosen("--filters", "4", *text), get_markup(68), CPU)
     net = get_model(context.info.model, **context.info.overrides)
-    training.initialise(net, (1, 1, 96, 96), CPU, seed=0)
+    training.initialise(net, (1, len(context.spec.mean), 96, 96), CPU, seed=0)
     return net, context
 
 
