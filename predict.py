@@ -26,6 +26,7 @@ import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
+from common.ahead import read_ahead
 from common.files import write_text
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
@@ -38,7 +39,7 @@ from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, FASTER
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
 from inference.media.output_folder import OutputFolder
-from inference.media.overlap import one_behind, read_ahead
+from inference.media.overlap import one_behind
 from inference.media.photo_files import PhotoFiles
 from inference.media.sources import Camera, Input, find_inputs, is_video
 from inference.media.video_files import VideoFiles

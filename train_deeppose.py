@@ -18,7 +18,7 @@ from datasets.augment import Augmentation
 from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen, FixedSamples, split_samples
 from datasets.geometry import transform_points
-from engine.fit import Objective
+from engine.feed import Objective
 from gluon_models.backbones import zoo_command
 from gluon_models.deeppose import RECIPES, SPEC, Recipe, load_features
 from gluon_models.points import PointObjective, make_point_loss

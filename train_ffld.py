@@ -19,7 +19,7 @@ from datasets.faces import FaceDataset
 from datasets.markups import Markup
 from datasets.pose_balance import balanced_indices
 from datasets.render.faces import RenderedFaces
-from engine.fit import Objective
+from engine.feed import Objective
 from gluon_models import describe
 from gluon_models.ffld.network import FFLD, RECIPES, Recipe, recipes_for
 from gluon_models.ffld.objective import RefinementObjective

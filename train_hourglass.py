@@ -19,7 +19,7 @@ from datasets.augment import Augmentation, with_colour, with_photometric
 from datasets.faces import FaceDataset
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import Markup
-from engine.fit import Objective
+from engine.feed import Objective
 from gluon_models import describe
 from gluon_models.backbones import BACKBONE_STAGES, BACKBONES, zoo_command
 from gluon_models.hourglass import (
@@ -125,7 +125,7 @@ class HourglassTraining(LandmarkTraining):
         """Compares the heatmaps of every stack."""
         spec = context.spec
         codec = HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma)
-        return HeatmapObjective(codec.encode, spec, context.devices, context.recipe.loss)
+        return HeatmapObjective(codec.profiles, spec, context.devices, context.recipe.loss)
 
     def augmentation(self, recipe: Recipe) -> Augmentation:
         """The recipe's augmentation, whose range of scales is not symmetric (Sec. 4.1) [H24]."""

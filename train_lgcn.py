@@ -20,7 +20,8 @@ from datasets.background import BackgroundWindows
 from datasets.faces import FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.markups import Markup
-from engine.fit import FitOptions, Objective
+from engine.feed import Objective
+from engine.fit import FitOptions
 from engine.schedule import Schedule
 from gluon_models import describe
 from gluon_models.lgcn.network import KERNELS, RECIPES, SPEC, Recipe

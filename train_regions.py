@@ -22,7 +22,7 @@ from datasets.augment import Augmentation
 from datasets.faces import FaceDataset
 from datasets.geometry import transform_points
 from datasets.markups import Markup, get_markup
-from engine.fit import Objective
+from engine.feed import Objective
 from gluon_models import describe
 from gluon_models.backbones import zoo_command
 from gluon_models.points import PointObjective, make_point_loss

@@ -1,5 +1,7 @@
 """Random training crops: one matrix moves picture and points, then the picture alone changes its look.
 
+The look may be left to the device that trains (training/looks.py): it is drawn here all the same.
+
 Every setting carries its unit in its name, every draw comes from the generator that is handed in.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,7 +27,7 @@ from datasets.geometry import (
 from datasets.markups import Markup
 
 # Picking one of 256 equally likely values takes an eighth of the time of drawing from the distribution.
-_NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
+NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -79,62 +82,140 @@ def _shear_matrix(middle: float, shear: float) -> np.ndarray:
     return np.array([[1.0, shear, -shear * middle], [0.0, 1.0, 0.0]])
 
 
-def change_colour(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Crop (S, S, 3) uint8 with random brightness, contrast about mid-grey and saturation."""
+class Look(NamedTuple):
+    """What is drawn for the pixels of one crop, but for noise; all arrays float32.
+
+    Attributes:
+        colour: (3, 4), factors and offset of the new red, green and blue.
+        blur_sigma: (1,) in pixels, 0 for none.
+        box: (4,) x, y, width and height of what covers the crop, 0 for nothing.
+        box_colour: (3,) grey levels, NaN for noise.
+        noise_sigma: (1,) in grey levels, 0 for none.
+    """
+
+    colour: np.ndarray
+    blur_sigma: np.ndarray
+    box: np.ndarray
+    box_colour: np.ndarray
+    noise_sigma: np.ndarray
+
+    @classmethod
+    def split(cls, looks: np.ndarray) -> Look:
+        """Looks (N, LOOK_LENGTH) as those of `draw_look` stacked -> each part with N in front."""
+        colour, *others = np.split(looks, np.cumsum(_LOOK_PARTS)[:-1], axis=1)
+        return cls(colour.reshape(-1, 3, 4), *others)
+
+
+_LOOK_PARTS = (12, 1, 4, 3, 1)  # lengths of the parts
+LOOK_LENGTH = sum(_LOOK_PARTS)
+_SAME_COLOUR = np.eye(3, 4)
+
+
+def _draw_colour(setting: Augmentation, rng: np.random.Generator) -> np.ndarray | None:
+    """(3, 4), see Look; None where colours stay as they are."""
     contrast = 1 + rng.uniform(-1, 1) * setting.contrast_fraction
     brightness = rng.uniform(-1, 1) * setting.brightness_fraction * 255
     saturation = 1 + rng.uniform(-1, 1) * setting.saturation_fraction
     if rng.random() < setting.grayscale_probability:
         saturation = 0.0
     if saturation == 1 and contrast == 1 and brightness == 0:
-        return crop
+        return None
     # Saturation, contrast and brightness are one affine map of the colours, so the picture is touched once.
     luma = np.array([0.299, 0.587, 0.114])
     mix = contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(luma, (3, 1)))
     offset = np.full((3, 1), 127.5 * (1 - contrast) + brightness)
-    return cv2.transform(crop, np.hstack([mix, offset]))
+    return np.hstack([mix, offset])
+
+
+def change_colour(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Crop (S, S, 3) uint8 with random brightness, contrast about mid-grey and saturation."""
+    colour = _draw_colour(setting, rng)
+    return crop if colour is None else cv2.transform(crop, colour)
+
+
+def _draw_blur(setting: Augmentation, rng: np.random.Generator) -> float:
+    if rng.random() >= setting.blur_probability:
+        return 0.0
+    return rng.uniform(0.3, 1.0) * setting.blur_sigma_pixels
 
 
 def blur(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur of random strength, in some of the crops."""
-    if rng.random() >= setting.blur_probability:
-        return crop
-    return cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.3, 1.0) * setting.blur_sigma_pixels)
+    sigma = _draw_blur(setting, rng)
+    return cv2.GaussianBlur(crop, (0, 0), sigma) if sigma else crop
+
+
+def blur_weights(sigma: float) -> np.ndarray:
+    """The weights of `blur` along each axis, (2 * radius + 1,), by OpenCV's rule for uint8."""
+    return cv2.getGaussianKernel(int(np.rint(6 * sigma + 1)) | 1, sigma)[:, 0]
+
+
+def _draw_noise(setting: Augmentation, rng: np.random.Generator) -> float:
+    if rng.random() >= setting.noise_probability:
+        return 0.0
+    return rng.uniform(0.2, 1.0) * setting.noise_sigma_levels
 
 
 def add_noise(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Gaussian pixel noise of random strength, in some of the crops."""
-    if rng.random() >= setting.noise_probability:
+    sigma = _draw_noise(setting, rng)
+    if not sigma:
         return crop
-    sigma = rng.uniform(0.2, 1.0) * setting.noise_sigma_levels
-    noise = cv2.LUT(rng.integers(0, 256, crop.shape, dtype=np.uint8), _NORMAL_QUANTILES * np.float32(sigma))
+    noise = cv2.LUT(rng.integers(0, 256, crop.shape, dtype=np.uint8), NORMAL_QUANTILES * np.float32(sigma))
     return cv2.add(crop, noise, dtype=cv2.CV_8UC3)  # type: ignore[attr-defined]  # OpenCV's stubs lack it
+
+
+class _Cover(NamedTuple):
+    box: tuple[int, int, int, int]  # x, y, width, height
+    colour: np.ndarray
+    is_noise: bool
+
+
+def _draw_cover(size: int, setting: Augmentation, rng: np.random.Generator) -> _Cover | None:
+    if rng.random() >= setting.occlusion_probability:
+        return None
+    width, height = (rng.uniform(0.1, 1.0, 2) * setting.occlusion_fraction * size).astype(int) + 1
+    x, y = rng.integers(0, size - width + 1), rng.integers(0, size - height + 1)
+    colour = rng.integers(0, 256, 3)
+    return _Cover((x, y, width, height), colour, rng.random() < 0.5)
 
 
 def occlude(crop: np.ndarray, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Covers some crops with one box, of one colour or of noise."""
-    if rng.random() >= setting.occlusion_probability:
-        return crop
-    size = crop.shape[0]
-    width, height = (rng.uniform(0.1, 1.0, 2) * setting.occlusion_fraction * size).astype(int) + 1
-    x, y = rng.integers(0, size - width + 1), rng.integers(0, size - height + 1)
-    colour = rng.integers(0, 256, 3)
-    if rng.random() < 0.5:
-        colour = rng.integers(0, 256, (height, width, 3))
-    crop[y : y + height, x : x + width] = colour
+    cover = _draw_cover(crop.shape[0], setting, rng)
+    if cover is not None:
+        x, y, width, height = cover.box
+        colour = rng.integers(0, 256, (height, width, 3)) if cover.is_noise else cover.colour
+        crop[y : y + height, x : x + width] = colour
     return crop
+
+
+def draw_look(size: int, setting: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """What `change_colour`, `blur`, `occlude` and `add_noise` would draw in turn, (LOOK_LENGTH,) float32; see Look.
+
+    Noise is left to whoever applies it; where it covers a box, what is drawn after it is another value.
+    """
+    colour, sigma = _draw_colour(setting, rng), _draw_blur(setting, rng)
+    cover = _draw_cover(size, setting, rng) or _Cover((0, 0, 0, 0), np.zeros(3), False)
+    box_colour = np.full(3, np.nan) if cover.is_noise else cover.colour
+    parts = [_SAME_COLOUR if colour is None else colour, sigma, cover.box, box_colour, _draw_noise(setting, rng)]
+    return np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class TrainingCrop:
-    """Turns a face into a random crop (S, S, 3) uint8 and its points (K, 2), in pixels of the crop."""
+    """Turns a face into a random crop (S, S, 3) uint8 and its points (K, 2), in pixels of the crop.
+
+    With `looks_apart` the crop's pixels stay as they are, and a third array says how to change them: see `draw_look`.
+    """
 
     size: int
     margin: float
     markup: Markup
     setting: Augmentation
+    looks_apart: bool = False
 
-    def __call__(self, face: Face, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, face: Face, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Draws everything from `rng`, so the same generator gives the same crop."""
         matrix = random_matrix(face.box, self.size, self.margin, self.setting, rng)
         points_image = face.points_image
@@ -142,9 +223,12 @@ class TrainingCrop:
             matrix = compose(mirror_matrix(self.size), matrix)
             points_image = points_image[list(self.markup.flip_order)]
         crop = warp_image(face.image, matrix, self.size)
+        points_crop = transform_points(points_image, matrix).astype(np.float32)
+        if self.looks_apart:
+            return crop, points_crop, draw_look(self.size, self.setting, rng)
         for change in (change_colour, blur, occlude, add_noise):
             crop = change(crop, self.setting, rng)
-        return crop, transform_points(points_image, matrix).astype(np.float32)
+        return crop, points_crop
 
 
 def with_colour(setting: Augmentation) -> Augmentation:

@@ -64,13 +64,20 @@ class HeatmapCodec:
             heatmaps (N, K, size, size) float32, and visible (N, K) bool: whether the point is annotated and lies in the
             crop. The map of a point that is not visible is 0.
         """
+        profiles, visible = self.profiles(points_crop)
+        return profiles[..., 1, :, None] * profiles[..., 0, None, :], visible
+
+    def profiles(self, points_crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Targets as (N, K, 2, size) float32 along x and along y, whose products are the heatmaps; and visible (N, K).
+
+        See `encode`.
+        """
         points_heatmap = self.to_heatmap(np.asarray(points_crop, np.float64))
         with np.errstate(invalid="ignore"):
             inside = (points_heatmap >= -0.5) & (points_heatmap <= self.size - 0.5)
         visible = inside.all(axis=-1)
         distances = np.where(visible[..., None], points_heatmap, 0.0)[..., None] - np.arange(self.size)
-        profiles = np.exp(-0.5 * (distances / self.sigma) ** 2).astype(np.float32) * visible[..., None, None]
-        return profiles[..., 1, :, None] * profiles[..., 0, None, :], visible
+        return np.exp(-0.5 * (distances / self.sigma) ** 2).astype(np.float32) * visible[..., None, None], visible
 
     def decode(self, heatmaps: np.ndarray, decoding: str = DECODINGS[0]) -> np.ndarray:
         """Points from heatmaps.

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple, Sequence, Union
 
 import numpy as np
 
 from datasets.faces import Face, FaceDataset
+from datasets.shared_memory import Layout, Room, SharedMemory
 from datasets.workers import Workers
 
-Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, np.ndarray]"]
+Transform = Callable[[Face, np.random.Generator], "tuple[np.ndarray, ...]"]
 
 
 class Batch(NamedTuple):
@@ -24,6 +25,20 @@ class Batch(NamedTuple):
 
     crops: np.ndarray
     points_crop: np.ndarray
+
+
+USED_AT_ONCE = 3  # batches that whoever trains may hold while the workers make others
+
+
+class UnfinishedBatch(NamedTuple):
+    """A batch whose pixels are still to be changed, by looks (N, LOOK_LENGTH) of `datasets.augment`."""
+
+    crops: np.ndarray
+    points_crop: np.ndarray
+    looks: np.ndarray
+
+
+AnyBatch = Union[Batch, UnfinishedBatch]
 
 
 class Part(NamedTuple):
@@ -35,25 +50,31 @@ class Part(NamedTuple):
     indices: np.ndarray
 
 
-_worker_source: tuple[FaceDataset, Transform] | None = None
+_worker_source: tuple[FaceDataset, Transform, SharedMemory] | None = None
 
 
-def _start_worker(dataset: FaceDataset, transform: Transform) -> None:
+def _start_worker(dataset: FaceDataset, transform: Transform, memory: SharedMemory) -> None:
     global _worker_source
-    _worker_source = (dataset, transform)
+    _worker_source = (dataset, transform, memory)
 
 
-def _make_in_worker(part: Part) -> Batch:
+def _make_in_worker(part: Part, room: int | None) -> AnyBatch | Layout:
+    """Where a batch lies in its room, or the batch itself where it has none."""
     assert _worker_source is not None
-    return make_batch(*_worker_source, part)
+    dataset, transform, memory = _worker_source
+    batch = make_batch(dataset, transform, part)
+    return (None if room is None else memory.write(room, batch)) or batch
 
 
-def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> Batch:
+def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> AnyBatch:
     """The crops of one part of an epoch."""
     seeds = ((part.seed, part.epoch, part.start + i) for i in range(len(part.indices)))
     made = [transform(dataset[int(i)], np.random.default_rng(seed)) for i, seed in zip(part.indices, seeds)]
-    crops, points = zip(*made)
-    return Batch(np.stack(crops), np.stack(points))
+    return _named([np.stack(each) for each in zip(*made)])
+
+
+def _named(arrays: Sequence[np.ndarray]) -> AnyBatch:
+    return Batch(*arrays) if len(arrays) == len(Batch._fields) else UnfinishedBatch(*arrays)
 
 
 class Loader:
@@ -61,7 +82,7 @@ class Loader:
 
     Args:
         dataset: where the faces come from.
-        transform: makes (crop, points_crop) of a face with the generator it is given.
+        transform: makes (crop, points_crop) of a face with the generator it is given, and a look where it leaves that.
         batch_size: crops in a batch.
         seed: of the order and of every crop.
         workers: processes that make the batches; 0 makes them in this process.
@@ -80,7 +101,7 @@ class Loader:
         self._source = (dataset, transform)
         self._batch_size, self._seed, self._workers = batch_size, seed, workers
         self._order = np.arange(len(dataset)) if order is None else np.asarray(order)
-        self._pool: Workers | None = None
+        self._pool: tuple[Workers, SharedMemory] | None = None
         if len(self._order) == 0:
             raise ValueError("the training data holds no face: check the folder and the subset")
 
@@ -93,7 +114,7 @@ class Loader:
         """Crops in an epoch."""
         return len(self._order)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int) -> Iterator[AnyBatch]:
         """The batches of one epoch, in the order that (seed, epoch) sets."""
         order = np.random.default_rng((self._seed, epoch)).permutation(self._order)
         starts = range(0, len(order), self._batch_size)
@@ -102,15 +123,23 @@ class Loader:
             return (make_batch(*self._source, part) for part in parts)
         return self._from_workers(parts)
 
-    def _started(self) -> Workers:
+    def _started(self) -> tuple[Workers, SharedMemory]:
         if self._pool is None:
-            self._pool = Workers(self._workers, _start_worker, self._source)
+            first = make_batch(*self._source, Part(self._seed, 0, 0, self._order[:1]))
+            size = Layout.of([np.broadcast_to(array, (self._batch_size, *array.shape[1:])) for array in first]).size
+            memory = SharedMemory(self._ahead + USED_AT_ONCE, size)
+            self._pool = Workers(self._workers, _start_worker, (*self._source, memory)), memory
         return self._pool
+
+    @property
+    def _ahead(self) -> int:
+        """Batches that workers make ahead."""
+        return 2 * self._workers + 2
 
     def close(self) -> None:
         """Ends the workers."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool[0].shutdown()
             self._pool = None
 
     def __enter__(self) -> Loader:
@@ -122,22 +151,45 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _from_workers(self, parts: list[Part]) -> Iterator[Batch]:
-        pool = self._started()
-        waiting: deque[Future[Batch]] = deque()
+    def _from_workers(self, parts: list[Part]) -> Iterator[AnyBatch]:
+        pool, memory = self._started()
+        waiting: deque[_Coming] = deque()
         remaining = iter(parts)
         try:
             while True:
-                while len(waiting) < 2 * self._workers + 2:
+                while len(waiting) < self._ahead:
                     part = next(remaining, None)
                     if part is None:
                         break
-                    waiting.append(pool.submit(_make_in_worker, part))
+                    waiting.append(_submit(pool, part, memory.take()))
                 if not waiting:
                     return
-                yield waiting.popleft().result()
+                yield _received(waiting.popleft())
         except BrokenProcessPool as error:
             raise OSError(pool.cause_of_end()) from error
         finally:
-            for future in waiting:
-                future.cancel()
+            for coming in waiting:
+                coming.future.cancel()
+
+
+class _Coming(NamedTuple):
+    """A batch that a worker makes, and its room if one was free."""
+
+    future: Future[AnyBatch | Layout]
+    room: Room | None
+
+
+def _submit(pool: Workers, part: Part, room: Room | None) -> _Coming:
+    future = pool.submit(_make_in_worker, part, room and room.number)
+    # Holds the room until the worker is done, even if nobody waits for the batch any more.
+    future.add_done_callback(lambda _, room=room: None)  # type: ignore[misc]
+    return _Coming(future, room)
+
+
+def _received(coming: _Coming) -> AnyBatch:
+    """The batch that a worker made; its arrays hold its room."""
+    made = coming.future.result()
+    if not isinstance(made, Layout):
+        return made
+    assert coming.room is not None
+    return _named(made.arrays(coming.room.memory))

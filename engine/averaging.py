@@ -23,6 +23,7 @@ class WeightAverage:
 
     def __init__(self, net: Block, decay: float) -> None:
         self._parameters = net.collect_params()
+        self._statistics = [p for name, p in self._parameters.items() if name.endswith(RUNNING_STATISTICS)]
         self._decay = decay
         self.updates = 0
         self.values = {name: p.data(p.list_ctx()[0]).copy() for name, p in self._parameters.items()}
@@ -31,9 +32,21 @@ class WeightAverage:
         """Adds the network's current weights to the average."""
         self.updates += 1
         keep = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        self._order_statistics()
         for name, parameter in self._parameters.items():
             average = self.values[name]
             average += (1 - keep) * (parameter.data(average.context) - average)
+        self._order_statistics()
+
+    def _order_statistics(self) -> None:
+        """Lets reads of the running statistics wait for the steps before, and steps for the reads before.
+
+        A hybridized pass (of batch normalization: backward on a CPU, forward with cuDNN) writes them where MXNet's
+        engine knows of a read alone. A write that changes nothing waits for that read, and is waited for.
+        """
+        for parameter in self._statistics:
+            data = parameter.data(parameter.list_ctx()[0])
+            mx.nd.identity(data, out=data)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

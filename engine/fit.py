@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -15,14 +16,16 @@ from mxnet.contrib import amp
 from mxnet.gluon import HybridBlock, Trainer
 from tqdm import tqdm
 
+from common.ahead import read_ahead
 from common.cli import says_what_is_kept
 from engine.averaging import WeightAverage, share_running_statistics
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
+from engine.clipping import clip_global_norm
 from engine.devices import half_precision
+from engine.feed import Objective, ReadyBatch, losses_of, uploaded
+from engine.losses import EpochLoss, NotFinite
 from engine.record import ErrorMeasure, RunRecord
 from engine.schedule import Schedule
-
-Objective = Callable[[HybridBlock, Sequence[np.ndarray], mx.Context], "dict[str, mx.nd.NDArray]"]
 
 
 class EpochSource(Protocol):
@@ -65,17 +68,14 @@ class FitOptions:
 _REMEDY = "lower --lr, or look at the data"
 
 
-class NotFinite(ValueError):
-    """The loss or the validation error is no longer finite; the message holds every term."""
-
-
 class Fit:
     """Trains one network.
 
     Args:
         net: initialised on `contexts`, hybridized, and run once.
         batches: source of the samples.
-        objective: (net, arrays, context) -> {term: (N,) loss of each sample}; the terms are added.
+        objective: (net, arrays, context) -> {term: (N,) loss of each sample}, whose terms are added; or one in two
+            parts, the first of which is done ahead (engine/feed.py).
         validate: net -> numbers for the log, among them `error`.
         error: the number that validation is judged by; lower is better.
         save_best: called with the network whenever validation improved.
@@ -156,36 +156,39 @@ class Fit:
     def _one_epoch(self, state: Progress, bar: tqdm) -> None:
         # Seeded in each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
         mx.random.seed(1_000_003 * self._options.seed + state.epoch)
-        start, samples, total = monotonic(), 0, 0.0
+        start, loss = monotonic(), EpochLoss(state.epoch + 1)
         self._before_epoch(state.history)
-        for number, arrays in enumerate(self._batches.epoch(state.epoch)):
-            self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
-            loss = self._step(arrays, state.epoch)
-            samples += len(arrays[0])
-            total += loss
-            bar.update()
-            shown = {"epoch": state.epoch + 1, "loss": f"{total / samples:.4g}", "best": f"{100 * state.best:.2f}%"}
-            bar.set_postfix(shown, refresh=False)
+        source = uploaded(self._batches.epoch(state.epoch), self._net, self._objective, self._contexts)
+        with closing(source), closing(read_ahead(source, count=1)) as ready:
+            for number, batch in enumerate(ready):
+                self._trainer.set_learning_rate(self._options.schedule.rate(state.epoch + number / len(self._batches)))
+                self._step(batch, loss)
+                bar.update()
+                shown = {"epoch": state.epoch + 1, "loss": f"{loss.mean:.4g}", "best": f"{100 * state.best:.2f}%"}
+                bar.set_postfix(shown, refresh=False)
+        loss.finish()
+        # The engine orders reads behind writes, but for those of the running statistics (engine/averaging.py).
+        mx.nd.waitall()
         # What is validated must be what is saved, and what a resumed run starts from on every device.
         share_running_statistics(self._net)
         state.epoch += 1
         line = {
             "epoch": state.epoch,
-            "loss": total / samples,
+            "loss": loss.mean,
             "learning_rate": self._trainer.learning_rate,
-            "faces_per_second": round(samples / (monotonic() - start), 1),
+            "faces_per_second": round(loss.samples / (monotonic() - start), 1),
         }
         if state.epoch % self._options.validate_every == 0 or state.epoch == self._options.schedule.epochs:
             line.update(self._validated(state))
         line["seconds"] = round(monotonic() - start, 1)
         state.history.append(line)
 
-    def _step(self, arrays: Sequence[np.ndarray], epoch: int) -> float:
-        """One update; returns the sum of the loss over the samples."""
+    def _step(self, batch: ReadyBatch, loss: EpochLoss) -> None:
+        """One update, which the devices may finish later; `loss` gets its losses."""
         terms = []
         with autograd.record():
-            for context, (part, weight) in zip(self._contexts, _shares(arrays, len(self._contexts))):
-                part_terms = self._objective(self._net, part, context)
+            for context, part, weight in zip(self._contexts, batch.parts, batch.weights):
+                part_terms = losses_of(self._objective)(self._net, part, context)
                 terms.append({name: weight * term for name, term in part_terms.items()})
             losses = [sum(each.values()) for each in terms]
             if self._scaled:
@@ -193,27 +196,21 @@ class Fit:
                     autograd.backward(scaled)
         if not self._scaled:
             autograd.backward(losses)
-        total = sum(float(loss.sum().asscalar()) for loss in losses)
-        if not math.isfinite(total):
-            raise NotFinite(_explain(terms, epoch))
-        count = len(arrays[0])
+        count = batch.samples
+        loss.add(count, terms, losses)
         self._trainer.allreduce_grads()
         if self._options.clip_norm:
             if self._scaled:
                 amp.unscale(self._trainer)  # the gradients carry the loss scale until here
             self._clip(count)
         self._trainer.update(count)
-        # A hybridized backward pass writes the running statistics of batch normalization without telling the engine
-        # that orders reads after writes, so everything must finish before they are read.
-        mx.nd.waitall()
         if self._average is not None:
             self._average.update()
-        return total
 
     def _clip(self, count: int) -> None:
         for context in self._contexts:
             gradients = [p.grad(context) for p in self._net.collect_params().values() if p.grad_req != "null"]
-            mx.gluon.utils.clip_global_norm(gradients, self._options.clip_norm * count, check_isfinite=False)
+            clip_global_norm(gradients, self._options.clip_norm * count)
 
     def _validated(self, state: Progress) -> dict[str, float]:
         if self._average is None:
@@ -230,19 +227,6 @@ class Fit:
             state.best, state.best_epoch = numbers[self._error.key], state.epoch
             self._save_best(self._net)
         return numbers
-
-
-def _shares(arrays: Sequence[np.ndarray], devices: int) -> list[tuple[list[np.ndarray], float]]:
-    """Divides a batch among devices; a device without samples gets the first one at weight 0."""
-    used = min(devices, len(arrays[0]))
-    parts = zip(*(np.array_split(array, used) for array in arrays))
-    idle = [([array[:1] for array in arrays], 0.0)] * (devices - used)
-    return [(list(part), 1.0) for part in parts] + idle
-
-
-def _explain(terms: list[dict[str, mx.nd.NDArray]], epoch: int) -> str:
-    values = "; ".join(f"{name} {float(term.mean().asscalar()):.4g}" for each in terms for name, term in each.items())
-    return f"the loss is not finite in epoch {epoch + 1} ({values}): lower --lr, or check the data"
 
 
 def _kept_text(epochs: int, folder: Path) -> str:

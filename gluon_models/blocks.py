@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import mxnet as mx
+from mxnet import gluon
 from mxnet.gluon import nn
 
 
@@ -83,6 +84,14 @@ class StagedNetwork(nn.HybridBlock):
     def read_out(self, F, stage):
         """A stage of the cascade -> its points or heatmaps."""
         return stage
+
+
+def lies_on_gpu(parameter: gluon.Parameter) -> bool:
+    """Whether a parameter is initialised on a GPU; a block that asks must be hybridized there, not before."""
+    try:
+        return any(context.device_type == "gpu" for context in parameter.list_ctx())
+    except RuntimeError:  # not initialised
+        return False
 
 
 def parameter_count(net: nn.HybridBlock) -> int:

@@ -21,15 +21,17 @@ from typing import Any, Callable, Sequence
 
 import mxnet as mx
 import numpy as np
+from mxnet import autograd
 from mxnet.gluon import HybridBlock, nn
 
 from common.options import option
 from common.recipe import LandmarkRecipe
 from gluon_models.backbones import BACKBONE_STAGES, BACKBONES, backbone, fill_features, layers_of_stages
-from gluon_models.blocks import StagedNetwork, bottleneck_body, conv_bn
-from gluon_models.spec import InputSpec, NetworkInput
+from gluon_models.blocks import StagedNetwork, bottleneck_body, conv_bn, lies_on_gpu
+from gluon_models.objective import BatchObjective
+from gluon_models.spec import InputSpec, NetworkInput, upload_crops
 
-Encode = Callable[[np.ndarray], "tuple[np.ndarray, np.ndarray]"]
+Profiles = Callable[[np.ndarray], "tuple[np.ndarray, np.ndarray]"]
 
 SPEC = InputSpec(
     size=256,  # not stated [H1]
@@ -124,8 +126,10 @@ class Lambda(nn.HybridBlock):
 
     def hybrid_forward(self, F, x, factor):
         """x (N, channels, H, W) -> the same times lambda."""
+        if lies_on_gpu(self.factor):
+            return F.broadcast_mul(x, factor)
         # A convolution of one number per channel: on a CPU, the gradient of a broadcast product takes as long as that
-        # of a whole 1x1 convolution, this next to nothing.
+        # of a whole 1x1 convolution, this a seventh. cuDNN would treat each channel as a convolution of its own.
         weight = F.broadcast_to(factor, (self._channels, 1, 1, 1))
         channels = self._channels
         return F.Convolution(x, weight, kernel=(1, 1), num_filter=channels, num_group=channels, no_bias=True)
@@ -409,31 +413,45 @@ class HeatmapLoss(nn.HybridBlock):
         return F.sum(each * known, axis=1) / F.maximum(F.sum(known, axis=1), 1)
 
 
-class HeatmapObjective:
+def target_heatmaps(profiles: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Profiles (N, K, 2, S) along x and y -> heatmaps (N, K, S, S), on the device, which saves uploading them."""
+    with autograd.pause():
+        return profiles[:, :, 1].expand_dims(3) * profiles[:, :, 0].expand_dims(2)
+
+
+class HeatmapObjective(BatchObjective):
     """Compares the heatmaps of every stack with the targets of the annotated points.
 
     Args:
-        encode: points_crop (N, K, 2), NaN where not annotated -> target heatmaps (N, K, H, W) and whether each landmark
-            counts (N, K), as `datasets.heatmaps.HeatmapCodec.encode`.
+        profiles: points_crop (N, K, 2), NaN where not annotated -> profiles (N, K, 2, cells) along x and y, whose
+            products are the target heatmaps, and whether each landmark counts (N, K), as
+            `datasets.heatmaps.HeatmapCodec.profiles`.
         spec: how the network sees a face.
         contexts: devices that batches will come on.
         loss: see HeatmapLoss.
     """
 
-    def __init__(self, encode: Encode, spec: InputSpec, contexts: Sequence[mx.Context], loss: str = LOSSES[0]) -> None:
-        self._encode = encode
+    def __init__(
+        self, profiles: Profiles, spec: InputSpec, contexts: Sequence[mx.Context], loss: str = LOSSES[0]
+    ) -> None:
+        self._profiles = profiles
         self._input = NetworkInput(spec, contexts)
         self._loss = HeatmapLoss(loss)
         self._loss.hybridize(static_alloc=True, static_shape=True)
 
-    def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
-        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"stack 1": (N,), ...}.
+    def prepare(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> Sequence[Any]:
+        """Uploads crops (N, S, S, 3) uint8 and what follows from points_crop (N, K, 2), NaN where not annotated."""
+        crops, points_crop = arrays
+        return upload_crops(crops, context), *(mx.nd.array(each, context) for each in self._profiles(points_crop))
+
+    def losses(self, net: HybridBlock, prepared: Sequence[Any], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """{"stack 1": (N,), ...}.
 
         `net.cascade` returns the heatmaps of every stack, as that of `StackedHourglass` does.
         """
-        crops, points_crop = arrays
-        target, known = (mx.nd.array(each, context) for each in self._encode(points_crop))
-        outputs = net.cascade(self._input(crops, context))
+        crops, profiles, known = prepared
+        target = target_heatmaps(profiles)
+        outputs = net.cascade(self._input.normalized(crops))
         return {f"stack {i}": self._loss(each, target, known) for i, each in enumerate(outputs, start=1)}
 
 

@@ -8,7 +8,8 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, nn
 
-from gluon_models.spec import InputSpec, NetworkInput
+from gluon_models.objective import BatchObjective
+from gluon_models.spec import InputSpec, NetworkInput, upload_crops
 
 
 class PointLoss(nn.HybridBlock):
@@ -116,7 +117,7 @@ def _box_size(points: np.ndarray) -> np.ndarray:
     return np.sqrt(np.prod(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=1))
 
 
-class PointObjective:
+class PointObjective(BatchObjective):
     """Compares a network's points with the annotated ones, in pixels of the crop.
 
     Args:
@@ -134,9 +135,14 @@ class PointObjective:
         self._loss, self._size, self._eye_corners = loss, spec.size, eye_corners
         self._input = NetworkInput(spec, contexts)
 
-    def __call__(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
-        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"points": (N,)}."""
+    def prepare(self, net: HybridBlock, arrays: Sequence[np.ndarray], context: mx.Context) -> Sequence[Any]:
+        """Uploads crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated."""
         crops, points_crop = arrays
         targets = point_targets(points_crop, self._eye_corners, self._loss.normalized, context)
-        predicted = net(self._input(crops, context)) * self._size - 0.5
+        return upload_crops(crops, context), targets
+
+    def losses(self, net: HybridBlock, prepared: Sequence[Any], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """{"points": (N,)}."""
+        crops, targets = prepared
+        predicted = net(self._input.normalized(crops)) * self._size - 0.5
         return {"points": self._loss(predicted, *targets)}

@@ -143,8 +143,13 @@ def _hsv(F, pixels):
     return F.concat(sixths * (255 / 6) * (spread > 0), 255 * spread / (value + (value == 0)), value, dim=1)
 
 
+def upload_crops(crops: np.ndarray, context: mx.Context) -> mx.nd.NDArray:
+    """Crops (N, S, S, 3) uint8 RGB -> the same on the device."""
+    return mx.nd.array(crops, context, dtype="uint8")
+
+
 class NetworkInput:
-    """Turns crops in NumPy into a network's input on a device; no gradient is recorded on the way.
+    """Turns crops into a network's input on a device; no gradient is recorded on the way.
 
     Args:
         spec: how the network sees a face.
@@ -159,5 +164,9 @@ class NetworkInput:
 
     def __call__(self, crops: np.ndarray, context: mx.Context) -> mx.nd.NDArray:
         """Crops (N, S, S, 3) uint8 RGB -> (N, C, S, S) float32 on the device."""
+        return self.normalized(upload_crops(crops, context))
+
+    def normalized(self, crops: mx.nd.NDArray) -> mx.nd.NDArray:
+        """The same of crops on the device."""
         with autograd.pause():
-            return self._normalize(mx.nd.array(crops, context, dtype="uint8"))
+            return self._normalize(crops)

@@ -10,6 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from common import cli
+from datasets.ibug_300w import is_validation
+from datasets.images import write_image
+from datasets.pts_files import write_pts
+from datasets.render.faces import RenderedFaces
 
 STARTED = time.monotonic()
 
@@ -36,6 +40,19 @@ def face_data():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def few_photos(tmp_path_factory):
+    """A folder of seven small labelled photos, two of which are for validation: rendered faces have sixteen."""
+    folder, faces = tmp_path_factory.mktemp("few_photos"), RenderedFaces(7, 0, 96)
+    names = list(map(str, range(100)))
+    held, others = ([name for name in names if is_validation(name) == each] for each in (True, False))
+    for index, name in enumerate([*held[:2], *others[:5]]):
+        face = faces[index]
+        write_image(folder / f"{name}.png", face.image)
+        write_pts(folder / f"{name}.pts", face.points_image)
+    return str(folder)
 
 
 class Trainings:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from datasets import catalog
+from datasets.render.faces import RenderedFaces
 from engine import timing
 from gluon_models import list_models
 from tools import benchmark
@@ -149,21 +150,23 @@ def test_a_missing_peer_is_one_line_and_nothing_is_measured(monkeypatch):
 
 
 def test_the_paper_recipes_are_rows_of_a_table(monkeypatch, capsys):
-    plan = Plan("m", 2000, 200, 50, 64, [(1, 0.1)], 1.5, 30, 2.0, 30.0, 3.25)
+    plan = Plan("m", 2000, 200, 50, 64, [(1, 0.1)], 1.5, 30, 0.5, 0.01, 1.6, 2.0, 30.0, 3.25)
     answers = iter([asdict(plan), {"missing": "no memory"}])
     monkeypatch.setattr(benchmark, "in_own_process", lambda measure, model, steps, setting: next(answers))
     values = benchmark.measure_recipes(["m", "n"], 30, SETTING)
-    heads, rule, row, missing = capsys.readouterr().out.splitlines()
+    heads, rule, row, missing, parts = capsys.readouterr().out.splitlines()
     assert row == plan.row()
     assert heads.count("|") == rule.count("|") == row.count("|")
     assert missing == "`n`: no memory"
+    assert parts == f"`m`, {plan.cost_text()}"
     assert Plan(**values["recipes"]["m"]) == plan
 
 
 @pytest.mark.slow  # Trains: only so is it certain that the measured steps are the script's.
 def test_the_steps_of_a_paper_recipe_are_measured(monkeypatch):
-    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
+    small = lambda count, seed, side: RenderedFaces(2 if seed == catalog.VALIDATION_SEED else count, seed, 96)  # noqa: E731
+    monkeypatch.setattr(catalog, "RenderedFaces", small)
     plan = benchmark.measure_recipe("resnet18_slim", 1, replace(SETTING, workers=0, gpus="none"))
     assert (plan["model"], plan["batch_size"], plan["epochs"], plan["faces"]) == ("resnet18_slim", 64, 350, 2000)
-    assert min(plan["step_seconds"], plan["validation_seconds"]) > 0
+    assert min(value for name, value in plan.items() if name.endswith("_seconds")) > 0
     assert plan["peak_gigabytes"] > plan["planned_gigabytes"] > 0.3

@@ -6,6 +6,7 @@ import math
 import mxnet as mx
 import pytest
 
+from datasets import catalog
 from engine.fit import Fit
 from training.discovery import ROOT, training_scripts
 
@@ -25,6 +26,7 @@ def one_step(fit, state, bar):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_default_command_takes_a_step(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Fit, "_one_epoch", one_step)
+    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
     script = importlib.import_module(name)
     text = [*SMALL, "--batch-size", "1", "--out", str(tmp_path / "run")]
     text += ["--samples", "160"] if name == "train_deeppose" else []

@@ -18,7 +18,9 @@ from common.files import write_text
 from engine import fit
 from engine.averaging import WeightAverage
 from engine.checkpoint import LAST, read_progress
-from engine.fit import Fit, FitOptions, NotFinite
+from engine.clipping import clip_global_norm
+from engine.fit import Fit, FitOptions
+from engine.losses import NotFinite
 from engine.record import ErrorMeasure, RunRecord, best_error
 from engine.schedule import Schedule
 
@@ -266,9 +268,75 @@ def test_a_loss_that_is_not_finite_stops_with_every_term(tmp_path):
         return {**good, "second": good["squared"] * np.inf}
 
     batch = (np.ones((1, 1), "f"), np.zeros((1, 1), "f"))
-    with pytest.raises(NotFinite, match=r"epoch 1 \(squared 4; second inf\)"):
+    with pytest.raises(NotFinite, match=r"epoch 1, step 1 \(squared 4; second inf\)"):
         run(tmp_path / "run", one_weight(2.0), FixedBatches([batch]), sgd(0.1, 3), objective=objective)
     assert not (tmp_path / "run" / LAST).exists()
+
+
+@pytest.mark.parametrize(("step", "count"), [(1, 8), (5, 6), (3, 3)])
+def test_a_loss_that_is_read_late_still_names_its_step(tmp_path, step, count):
+    def objective(net, arrays, context):
+        each = squared_error(net, arrays, context)
+        return {"squared": each["squared"] * mx.nd.array(arrays[1][:, 0], context)}
+
+    batches = [(np.ones((1, 1), "f"), np.full((1, 1), value, "f")) for value in range(1, count + 1)]
+    batches[step - 1][1][:] = np.nan
+    with pytest.raises(NotFinite, match=rf"epoch 1, step {step} \(squared nan\)"):
+        run(tmp_path / "run", one_weight(2.0), FixedBatches(batches), sgd(1e-3, 3), objective=objective)
+    assert not (tmp_path / "run" / LAST).exists()
+
+
+def wide_net():
+    mx.random.seed(3)
+    net = nn.HybridSequential()
+    for channels in (3, 8, 8, 8):
+        net.add(nn.Conv2D(8, 3, padding=1, in_channels=channels), nn.BatchNorm(in_channels=8), nn.Activation("relu"))
+    net.initialize(mx.init.Xavier())
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def test_a_run_that_waits_for_no_step_equals_one_that_does(tmp_path, monkeypatch):
+    """The running statistics are what MXNet's engine does not order by itself."""
+
+    def mean_square(net, arrays, context):
+        return {"square": mx.nd.square(net(mx.nd.array(arrays[0], context))).mean(axis=(1, 2, 3))}
+
+    rng = np.random.default_rng(0)
+    batches = FixedBatches([(rng.normal(size=(4, 3, 24, 24)).astype("f") + k,) for k in range(12)])
+    options = sgd(0.1, 1, average_decay=0.9, clip_norm=0.01)
+    free, _ = run(tmp_path / "free", wide_net(), batches, options, objective=mean_square)
+    update = WeightAverage.update
+
+    def waiting_update(average):
+        mx.nd.waitall()
+        update(average)
+        mx.nd.waitall()
+
+    monkeypatch.setattr(WeightAverage, "update", waiting_update)
+    waiting, _ = run(tmp_path / "waiting", wide_net(), batches, options, objective=mean_square)
+    assert [line["loss"] for line in free.history] == [line["loss"] for line in waiting.history]
+    with np.load(tmp_path / "free" / LAST) as one, np.load(tmp_path / "waiting" / LAST) as two:
+        for name in one.files:
+            if name.startswith(("weights/", "average/", "optimizer/")):
+                np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("largest", [1e-3, 3.0, 1e3])
+def test_clipping_by_one_sum_is_gluons(largest):
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=shape).astype("f") for shape in ((64, 3, 3, 3), (64,), (10, 64))]
+    ours, gluons = ([mx.nd.array(value) for value in values] for _ in range(2))
+    clip_global_norm(ours, largest)
+    mx.gluon.utils.clip_global_norm(gluons, largest, check_isfinite=False)
+    for one, two in zip(ours, gluons):
+        np.testing.assert_allclose(one.asnumpy(), two.asnumpy(), rtol=1e-6)
+
+
+def test_clipping_of_no_gradient_leaves_it():
+    nothing = mx.nd.zeros((3, 2))
+    clip_global_norm([nothing], 0.1)
+    np.testing.assert_array_equal(nothing.asnumpy(), 0)
 
 
 @pytest.mark.parametrize("error", [float("nan"), float("inf")])

@@ -1,5 +1,6 @@
 """The modified stacked hourglass: blocks in NumPy, counts by hand, gradients, training, export, ImageNet weights."""
 
+import json
 from dataclasses import replace
 
 import mxnet as mx
@@ -10,8 +11,9 @@ from mxnet.gluon.model_zoo import vision
 
 import untrained
 from datasets.heatmaps import HeatmapCodec
-from gluon_models import get_model, get_spec
+from gluon_models import get_model, get_spec, hourglass
 from gluon_models.__main__ import summarize
+from gluon_models.blocks import lies_on_gpu
 from gluon_models.hourglass import (
     SPEC,
     HeatmapLoss,
@@ -24,6 +26,7 @@ from gluon_models.hourglass import (
     Stack,
     StackMerge,
     load_backbone,
+    target_heatmaps,
 )
 from inference.exported import Exporter, describe_graph, read_mxnet, read_onnx, write_onnx
 from untrained import draw
@@ -121,6 +124,34 @@ class TestBlocks:
         maps = draw((16, 6, 6), seed=3)
         expected = NumpyTwin(block).body(np.maximum(maps, 0), "") + maps
         np.testing.assert_allclose(block(mx.nd.array(maps[None])).asnumpy()[0], expected, atol=1e-5)
+
+    @pytest.mark.parametrize("hybrid", [False, True])
+    def test_a_lambdas_product_on_a_gpu_is_its_convolution_on_a_cpu(self, monkeypatch, hybrid):
+        x, weight = mx.nd.array(draw((2, 16, 3, 5), seed=4)), mx.nd.array(draw((2, 16, 3, 5), seed=5))
+        found = []
+        for on_gpu in (False, True):
+            monkeypatch.setattr(hourglass, "lies_on_gpu", lambda parameter, on_gpu=on_gpu: on_gpu)
+            block = Lambda(16)
+            block.initialize()
+            block.hybridize(hybrid)
+            block.factor.set_data(mx.nd.full((1, 1, 1, 1), 0.3))
+            x.attach_grad()
+            with autograd.record():
+                y = block(x)
+            y.backward(weight)
+            found.append([each.asnumpy() for each in (y, x.grad, block.factor.grad())])
+        operators = {node["op"] for node in json.loads(block(mx.sym.var("x")).tojson())["nodes"]}
+        assert operators == {"null", "broadcast_mul"}
+        for convolution, product in zip(*found):
+            np.testing.assert_allclose(product, convolution, rtol=1e-5)
+
+    def test_where_a_parameter_lies(self):
+        block = Lambda(16)
+        assert not lies_on_gpu(block.factor)
+        block.initialize()
+        assert not lies_on_gpu(block.factor)
+        block.factor.list_ctx = lambda: [mx.gpu(0)]
+        assert lies_on_gpu(block.factor)
 
     @pytest.mark.parametrize("hybrid", [False, True])
     def test_lambda_multiplies_and_its_gradient_is_the_product(self, hybrid):
@@ -303,7 +334,7 @@ def batch(count=4, num_landmarks=5):
 
 
 def objective(stride=STRIDE):
-    return HeatmapObjective(HeatmapCodec(SIDE // stride, stride, SPEC.sigma).encode, TINY, [mx.cpu()])
+    return HeatmapObjective(HeatmapCodec(SIDE // stride, stride, SPEC.sigma).profiles, TINY, [mx.cpu()])
 
 
 class TestTraining:
@@ -327,6 +358,15 @@ class TestTraining:
             squares = ((maps.asnumpy() - target) ** 2).mean(axis=(2, 3))
             expected = np.where(known, squares, 0).sum(axis=1) / known.sum(axis=1)
             np.testing.assert_allclose(term.asnumpy(), expected, rtol=1e-3)
+
+    def test_targets_made_on_the_device_are_the_codecs_to_the_last_bit(self):
+        codec = HeatmapCodec(32, 8, 1.0)
+        points_crop = np.random.RandomState(3).uniform(-20, 276, (6, 68, 2))
+        points_crop[0, 0] = np.nan
+        profiles, _ = codec.profiles(points_crop)
+        expected, visible = codec.encode(points_crop)
+        assert 0 < visible.sum() < visible.size
+        np.testing.assert_array_equal(target_heatmaps(mx.nd.array(profiles)).asnumpy(), expected)
 
     def test_a_landmark_that_is_missing_moves_nothing(self):
         net = small_net(stacks=1)

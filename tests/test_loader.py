@@ -17,6 +17,7 @@ from datasets.faces import Face
 from datasets.loader import Loader
 from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
+from datasets.shared_memory import SharedMemory
 
 SEED = 7
 COUNT = 23
@@ -86,6 +87,39 @@ def test_workers_change_no_byte(faces, transform, alone, workers):
     with Loader(faces, transform, BATCH, SEED, workers) as loader:
         for epoch in (0, 1):
             assert_same(list(loader.epoch(epoch)), alone[epoch])
+
+
+def test_batches_come_through_memory_that_is_used_again():
+    """One batch of one face after another, far more than there are rooms."""
+    with Loader(NumberedFaces(), number_and_draw, 1, SEED, workers=1) as loader:
+        for epoch in (0, 1):
+            for batch, alone in zip(
+                loader.epoch(epoch), Loader(NumberedFaces(), number_and_draw, 1, SEED).epoch(epoch)
+            ):
+                assert not batch.crops.flags.owndata
+                assert_same([batch], [alone])
+
+
+def test_batches_that_are_all_kept_are_not_written_over():
+    alone = collect(Loader(NumberedFaces(), number_and_draw, 1, SEED))
+    kept = collect(Loader(NumberedFaces(), number_and_draw, 1, SEED, workers=1))
+    assert [batch.crops.flags.owndata for batch in kept].count(False) == 4 + 3  # there are no more rooms
+    assert_same(kept, alone)
+
+
+def test_a_room_is_taken_by_one_at_a_time_and_holds_what_fits():
+    memory = SharedMemory(1, 128)
+    room = memory.take()
+    assert memory.take() is None
+    layout = memory.write(room.number, [np.arange(3), np.ones((2, 2), np.float32)])
+    whole, ones = layout.arrays(room.memory)
+    assert whole.tolist() == [0, 1, 2]
+    assert ones.tolist() == [[1, 1], [1, 1]]
+    assert memory.write(room.number, [np.zeros(129, np.uint8)]) is None
+    del room, whole
+    assert memory.take() is None  # the other array is still in it
+    del ones
+    assert memory.take() is not None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -163,6 +197,8 @@ from datasets.render.faces import RenderedFaces
 
 loader = Loader(RenderedFaces(8, size=64), lambda face, rng: (face.image, face.points_image), 2, workers=2)
 next(loader.epoch(0))
+shared = [line.split(None, 5) for line in open("/proc/self/maps") if line.split()[1] == "rw-s"]
+assert shared and all(each[5].endswith("(deleted)\\n") for each in shared)  # the system frees what has no name
 print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

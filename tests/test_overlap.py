@@ -5,7 +5,8 @@ from threading import Event
 
 import pytest
 
-from inference.media.overlap import one_behind, read_ahead
+from common.ahead import read_ahead
+from inference.media.overlap import one_behind
 
 SECONDS = 10
 

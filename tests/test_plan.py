@@ -1,5 +1,9 @@
 """The plan of a training: its sums by hand, its learning rates, and a dry run that writes nothing."""
 
+import re
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -11,7 +15,7 @@ from training.plan import SHOWN_RATES, Plan, rate_changes
 
 
 def test_a_plan_by_hand():
-    plan = Plan("m", 2000, 200, 50, 64, [(1, 0.1)], 1.5, 10, 2.0, 30.0, 3.25)
+    plan = Plan("m", 2000, 200, 50, 64, [(1, 0.1)], 1.5, 10, 0.5, 0.01, 1.6, 2.0, 30.0, 3.25)
     # 31 whole batches of 64 and one of 16; 32 steps of 2 s and a validation of 30 s take 94 s, fifty times.
     assert plan.steps == 32
     assert plan.hours == pytest.approx(50 * 94 / 3600)
@@ -22,9 +26,12 @@ def test_a_plan_by_hand():
         "plans 1.5 GB",
         "took 3.2 GB",
         "1.3 hours",
+        "faces/s: loading 128, upload 6,400, step on the device 40, all at once 32, validation 7; the device sets",
     ):
         assert part in plan.text()
-    assert plan.row() == "| `m` | 64 | 2.00 | 32.0 | 30.0 for 200 | 1.5 | 3.2 |"
+    assert plan.row() == "| `m` | 64 | 2.00 | 32.0 | 0.500, 0.0100, 1.600 | 30.0 for 200 | 1.5 | 3.2 |"
+    assert "more --workers" in replace(plan, loading_seconds=1.7).bottleneck
+    assert replace(plan, upload_seconds=1.7).bottleneck == "uploading sets the pace"
 
 
 def test_the_rates_that_a_schedule_changes_to():
@@ -39,13 +46,15 @@ def test_the_rates_that_a_schedule_changes_to():
 
 def test_a_dry_run_says_what_a_run_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("training.plan.STEPS", 1)
+    monkeypatch.setattr(train_lgcn.TRAINING, "plan", partial(train_lgcn.TRAINING.plan, steps=1))
     small = "--model lgcn_64 --filters 4 --size 48 --rendered-count 4 --batch-size 2 --workers 0 --gpus none".split()
-    assert train_lgcn.TRAINING.main([*small, "--epochs", "3", "--dry-run"]) == 0
+    assert train_lgcn.TRAINING.main([*small, "--augment-on", "device", "--epochs", "3", "--dry-run"]) == 0
     printed = capsys.readouterr().out
     # Sec. 4: each face 18 times.
     assert "lgcn_64: 72 faces an epoch, 3 epochs, 216 faces in all" in printed
     assert "36 an epoch, 108 in all, batch 2" in printed
+    parts = ("loading", "upload", "step on the device", "all at once", "validation")
+    assert re.search("faces/s: " + ", ".join(f"{part} [\\d,]+" for part in parts) + "; ", printed)
     assert not list(tmp_path.iterdir())
 
 

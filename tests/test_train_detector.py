@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -104,30 +105,25 @@ def test_bad_input_is_said_in_one_line(text, message, tmp_path, small_setting):
         train_detector.main([*text, "--out", str(tmp_path / "run")])
 
 
-@pytest.mark.slow  # Three short trainings: only so is it certain that a resumed one continues bit for bit.
+@pytest.mark.slow  # Two short trainings: only so is it certain that a resumed one continues bit for bit.
 def test_a_run_resumes_bit_for_bit_and_its_weights_find_boxes(tmp_path, small_setting, monkeypatch, capsys):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
+    train_epoch = train_detector.Fit._one_epoch
+
+    def one_epoch(self, state, bar):
+        """Keeps the run as an interruption after its first epoch leaves it."""
+        if state.epoch == 1 and not parted.exists():
+            shutil.copytree(whole, parted)
+        train_epoch(self, state, bar)
+
+    monkeypatch.setattr(train_detector.Fit, "_one_epoch", one_epoch)
     train_detector.main([*SMALL, "--epochs", "2", "--out", str(whole)])
     log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log] == [1, 2]
     assert all(math.isfinite(line["loss"]) for line in log)
     assert log[1]["one_minus_ap"] == 1 - log[1]["average_precision"]
     assert f"validation 1 - AP {100 * log[1]['one_minus_ap']:.2f} %" in capsys.readouterr().out
-
-    class Stopped(Exception):
-        pass
-
-    saved = train_detector.Fit._one_epoch
-
-    def one_epoch(self, state, bar):
-        if state.epoch == 1:
-            raise Stopped
-        saved(self, state, bar)
-
-    monkeypatch.setattr(train_detector.Fit, "_one_epoch", one_epoch)
-    with pytest.raises(Stopped):
-        train_detector.main([*SMALL, "--epochs", "2", "--out", str(parted)])
-    monkeypatch.setattr(train_detector.Fit, "_one_epoch", saved)
+    assert (parted / "log.jsonl").read_text().count("\n") == 1
     train_detector.main(["--resume", str(parted), "--gpus", "none"])
     with np.load(whole / "last.npz") as one, np.load(parted / "last.npz") as two:
         weights = [name for name in one.files if name.startswith("weights/")]

@@ -1,4 +1,4 @@
-"""train_ffld.py as a user runs it, on rendered faces: a run, an interruption, a resumed run, bad input."""
+"""train_ffld.py as a user runs it, on a few photos: a run, an interruption, a resumed run, bad input."""
 
 import json
 import multiprocessing
@@ -16,27 +16,15 @@ from gluon_models import load_weights
 from training import options
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = "--recipe cpu --rendered-count 12 --epochs 3 --batch-size 5 --workers 1 --gpus none".split()
+SMALL = "--recipe cpu --dataset pts --epochs 3 --batch-size 3 --workers 1 --gpus none".split()
 
 
-def command(*text):
-    return [sys.executable, "train_ffld.py", *text]
-
-
-def run(*words):
-    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-
-
-@pytest.mark.slow  # Two trainings as processes: only so is it certain that an interrupted one continues bit for bit.
-def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
+@pytest.mark.slow  # A process and two trainings: only so is it certain that an interrupted one continues bit for bit.
+def test_an_interrupted_run_continues_bit_for_bit(tmp_path, few_photos, capsys):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    finished = run(*SMALL, "--out", str(whole))
-    assert finished.returncode == 0, finished.stderr
-    assert "12 training faces, 16 for validation" in finished.stdout
-    assert "epoch 3 of 3" in finished.stdout
-
+    text = [*SMALL, "--data", few_photos]
     process = subprocess.Popen(
-        command(*SMALL, "--out", str(parted)),
+        [sys.executable, "train_ffld.py", *text, "--out", str(parted)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,8 +41,11 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
     assert "stopped by the user" in errors
     assert log.read_text().count("\n") < 3
 
-    resumed = run("--resume", str(parted))
-    assert resumed.returncode == 0, resumed.stderr
+    assert train_ffld.TRAINING.main(["--resume", str(parted)]) == 0
+    assert train_ffld.TRAINING.main([*text, "--out", str(whole)]) == 0
+    printed = capsys.readouterr().out
+    assert "5 training faces, 2 for validation" in printed
+    assert "epoch 3 of 3" in printed
     with np.load(whole / "last.npz") as one, np.load(parted / "last.npz") as two:
         for name in one.files:
             if name.startswith(("weights/", "average/")):
@@ -62,7 +53,7 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path):
     assert (whole / "best.params").read_bytes() == (parted / "best.params").read_bytes()
 
     record = json.loads((whole / "run.json").read_text())
-    assert record["arguments"]["rendered_count"] == 12
+    assert record["arguments"]["data"] == few_photos
     assert record["result"]["epochs"] == 3
     net, info = load_weights(whole / "best.params")
     assert (info.model, info.markup, info.overrides) == ("resnet18_slim", "ibug_68", {"num_landmarks": 68})

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import train_hourglass
-from datasets import catalog
 from datasets.heatmaps import HeatmapCodec
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
@@ -174,14 +173,13 @@ def test_what_the_zoos_weights_lack_is_said(tmp_path, capsys):
 
 
 @pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and log get written.
-def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
+def test_a_run_and_its_resumption(tmp_path, capsys, few_photos):
     out = str(tmp_path / "run")
-    small = "--recipe cpu --lr 0.01 --rendered-count 4 --batch-size 2 --workers 0 --gpus none --epochs 2".split()
-    assert TRAINING.main([*TINY, *small, "--average-decay", "0", "--out", out]) == 0
+    small = f"--recipe cpu --lr 0.01 --average-decay 0 --dataset pts --data {few_photos} --batch-size 3 --epochs 2"
+    assert TRAINING.main([*TINY, *small.split(), "--workers", "0", "--gpus", "none", "--out", out]) == 0
     printed = capsys.readouterr().out
-    assert "4 training faces, 16 for validation" in printed
-    assert "GB for a step with 2 faces of 256 px" in printed
+    assert "5 training faces, 2 for validation" in printed
+    assert "GB for a step with 3 faces of 256 px" in printed
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     logged = {"nme", "nme_stage_0", "nme_stage_1", "lambda_stack_0", "lambda_stack_1"}
     assert all(logged <= set(line) for line in lines)
@@ -194,11 +192,11 @@ def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(devices.half_precision(CPU[0]) is None, reason="this CPU has no bfloat16")
-def test_a_run_in_half_precision(tmp_path):
+def test_a_run_in_half_precision(tmp_path, few_photos):
     """In a process of its own, as half precision is turned on for all networks to come."""
     out = tmp_path / "run"
-    small = "--recipe cpu --amp --rendered-count 4 --batch-size 2 --workers 0 --gpus none --epochs 1".split()
-    subprocess.run([sys.executable, train_hourglass.__file__, *TINY, *small, "--out", str(out)], check=True)
+    small = f"--recipe cpu --amp --dataset pts --data {few_photos} --batch-size 3 --workers 0 --gpus none --epochs 1"
+    subprocess.run([sys.executable, train_hourglass.__file__, *TINY, *small.split(), "--out", str(out)], check=True)
     (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert np.isfinite([line["loss"], line["nme"]]).all()
     assert all(each.dtype == np.float32 for each in mx.nd.load(str(out / "best.params")).values())

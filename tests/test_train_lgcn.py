@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import train_lgcn
-from datasets import catalog
 from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
@@ -173,16 +172,17 @@ def test_validation_measures_both_subnets():
     for name, answer in (("nme_stage_0", lambda x: net.cascade(x)[0]), ("nme_stage_1", net)):
         points = predict_cropped(PointPredictor(answer, context.spec), cropped)
         expected = nme(points, cropped.truth_image, "outer_eye").mean()
-        assert measured[name] == pytest.approx(expected)
+        # Layers that run as one round otherwise, and maps at random tell peaks of nearly the same height apart.
+        assert measured[name] == pytest.approx(expected, rel=1e-4)
     assert measured["nme_stage_0"] != measured["nme_stage_1"]
 
 
 @pytest.mark.slow  # Renders faces, trains, validates: only so is it certain that weights and shape model get written.
-def test_a_run_and_its_resumption(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
+def test_a_run_and_its_resumption(tmp_path, capsys, few_photos):
     out = str(tmp_path / "run")
-    assert train_lgcn.TRAINING.main([*TINY, "--size", "48", "--epochs", "1", "--out", out]) == 0
-    assert "14 training faces, 16 for validation" in capsys.readouterr().out
+    text = ["--dataset", "pts", "--data", few_photos, "--more", "rendered", "--size", "48", "--epochs", "1"]
+    assert train_lgcn.TRAINING.main([*TINY, *text, "--out", out]) == 0
+    assert "19 training faces, 2 for validation" in capsys.readouterr().out
     model = load_shape_model(tmp_path / "run" / "shape.npz")
     assert model.components.shape == (12, 68, 2)
     net, info = load_weights(tmp_path / "run" / "best.params")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import train_regions
-from datasets import catalog
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from engine.fit import Fit
@@ -177,9 +176,10 @@ def interrupt_after(monkeypatch, epochs):
 
 
 @pytest.mark.slow  # Four trainings: a command for each approach, from the weights of the one before, one in two parts.
-def test_one_command_trains_each_approach_and_an_interrupted_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "RENDERED_SIDE", 96)
-    small = "--rendered-count 4 --batch-size 4 --workers 0 --gpus none".split()
+def test_one_command_trains_each_approach_and_an_interrupted_run_goes_on(tmp_path, monkeypatch, few_photos):
+    thin = lambda settings, recipe, markup: describe(settings.model, markup.name, **SMALL)  # noqa: E731
+    monkeypatch.setattr(train_regions.TRAINING, "describe_network", thin)
+    small = f"--dataset pts --data {few_photos} --batch-size 3 --workers 0 --gpus none".split()
     files = {model: tmp_path / model / "best.params" for model in train_regions.MODELS}
     run = train_regions.TRAINING.main
     run(["--model", "region_direct", "--epochs", "1", *small, "--out", str(tmp_path / "region_direct")])

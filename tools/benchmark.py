@@ -40,7 +40,7 @@ from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
 from datasets.workers import run_alone
 from engine import devices as processors
-from engine.fit import Objective
+from engine.feed import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
 from evaluation.published import QUOTED
@@ -259,6 +259,9 @@ def measure_recipes(models: Sequence[str], steps: int, setting: Setting) -> dict
         plans[model] = in_own_process(measure_recipe, model, steps, setting)
         missing = plans[model].get("missing")
         print(f"`{model}`: {missing}" if missing else Plan(**plans[model]).row(), flush=True)
+    for model, values in plans.items():
+        if "missing" not in values:
+            print(f"`{model}`, {Plan(**values).cost_text()}")
     return {"recipes": plans}
 
 

@@ -27,7 +27,8 @@ from datasets.markup import to_dict
 from datasets.markups import Markup, is_known
 from datasets.name_lists import PhotoList
 from engine import devices as processors
-from engine.fit import Fit, FitOptions, Objective
+from engine.feed import Objective
+from engine.fit import Fit, FitOptions
 from engine.record import ErrorMeasure, RunRecord
 from evaluation.metrics import mean_of_known, nme
 from evaluation.protocols import get_protocol
@@ -37,10 +38,11 @@ from gluon_models.weights import WeightsInfo, fill, info_path, read_info
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
 from training import advice
 from training import options as training
+from training.looks import LookObjective
 from training.options import Command, CommandLine
 from training.plan import STEPS, Plan, measure_plan
 from training.recipe_options import Variants
-from training.settings import LandmarkSettings
+from training.settings import DEVICE, LandmarkSettings
 
 OWN = "pts"  # a user's folder, whose photos may be called by any numbers
 NME = ErrorMeasure("nme", "validation NME")
@@ -105,6 +107,11 @@ class ReadyTraining(NamedTuple):
     objective: Objective
     batches: Loader
     validate: Validate
+
+    @property
+    def whole_objective(self) -> Objective:
+        """The objective, behind the changes of pixels that are left to the device."""
+        return LookObjective(self.objective) if self.context.settings.augment_on == DEVICE else self.objective
 
 
 class LandmarkTraining(ABC):
@@ -280,7 +287,8 @@ class LandmarkTraining(ABC):
     def make_crop(self, context: TrainingContext) -> TrainingCrop:
         """Makes random training crops of faces."""
         spec = context.spec
-        return TrainingCrop(spec.size, spec.box_margin, context.markup, self.augmentation(context.recipe))
+        augmentation, apart = self.augmentation(context.recipe), context.settings.augment_on == DEVICE
+        return TrainingCrop(spec.size, spec.box_margin, context.markup, augmentation, apart)
 
     @contextmanager
     def ready(self, settings: Any, recipe: Any) -> Iterator[ReadyTraining]:
@@ -320,7 +328,7 @@ class LandmarkTraining(ABC):
                 ready.net,
                 ready.batches,
                 ready.batches.samples,
-                ready.objective,
+                ready.whole_objective,
                 ready.validate,
                 len(ready.validation),
                 self.fit_options(ready.context.settings, recipe),
@@ -341,7 +349,7 @@ class LandmarkTraining(ABC):
             fit = Fit(
                 ready.net,
                 ready.batches,
-                ready.objective,
+                ready.whole_objective,
                 ready.validate,
                 NME,
                 lambda best: save_weights(best, folder / "best.params", context.info),

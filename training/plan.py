@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Callable, Iterator, Protocol, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Protocol, Sequence
 
 import mxnet as mx
-import numpy as np
 from mxnet import autograd
 from mxnet.gluon import HybridBlock, Trainer
 
+from common.ahead import read_ahead
 from datasets.loader import Loader
-from engine.fit import FitOptions, Objective
+from engine.feed import Objective, ReadyBatch, losses_of, uploaded
+from engine.fit import FitOptions
 from engine.timing import peak_memory_megabytes
 
 STEPS = 10
@@ -26,6 +27,30 @@ class Rates(Protocol):
     def rate(self, epochs_done: float) -> float:
         """Learning rate after `epochs_done` epochs."""
         ...
+
+
+class StepCost(NamedTuple):
+    """Seconds of a training step, each the mean of some measured ones.
+
+    Attributes:
+        loading: making a batch, in the processes of --workers.
+        upload: bringing it to the devices.
+        device: the step itself on a batch that is there.
+        whole: all of them at once, as training does it.
+    """
+
+    loading: float
+    upload: float
+    device: float
+    whole: float
+
+
+PACE = {
+    "loading": "loading sets the pace: more --workers, --cache, or --augment-on device",
+    "upload": "uploading sets the pace",
+    "device": "the device sets the pace: loading keeps up with it",
+}
+"""What to say of the slowest part of a step."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +66,10 @@ class Plan:
         rates: (epoch from which it holds, learning rate), the first one from epoch 1.
         planned_gigabytes: of one step on each device, see `engine.memory`.
         measured_steps: how many were measured.
-        step_seconds: of one step with loading, the mean of the measured ones.
+        loading_seconds: of one batch, see StepCost.
+        upload_seconds: of one batch.
+        device_seconds: of one step on a batch that is on the device.
+        step_seconds: of one step with all of it.
         validation_seconds: of one validation.
         peak_gigabytes: of this process, not of GPUs.
     """
@@ -54,6 +82,9 @@ class Plan:
     rates: Sequence[tuple[int, float]]
     planned_gigabytes: float
     measured_steps: int
+    loading_seconds: float
+    upload_seconds: float
+    device_seconds: float
     step_seconds: float
     validation_seconds: float
     peak_gigabytes: float
@@ -73,6 +104,24 @@ class Plan:
         """Of the whole run, with a validation after each epoch."""
         return self.epochs * (self.steps * self.step_seconds + self.validation_seconds) / 3600
 
+    @property
+    def bottleneck(self) -> str:
+        """The slowest part of a step, and what to do about it."""
+        parts = {"loading": self.loading_seconds, "upload": self.upload_seconds, "device": self.device_seconds}
+        return PACE[max(parts, key=lambda name: parts[name])]
+
+    def cost_text(self) -> str:
+        """How fast each part of a step is, and validation; and which part of a step is the slowest."""
+        parts = (
+            ("loading", self.loading_seconds),
+            ("upload", self.upload_seconds),
+            ("step on the device", self.device_seconds),
+            ("all at once", self.step_seconds),
+        )
+        each = ", ".join(f"{name} {self.batch_size / seconds:,.0f}" for name, seconds in parts)
+        validation = f"validation {self.validation_faces / self.validation_seconds:,.0f}"
+        return f"faces/s: {each}, {validation}; {self.bottleneck}"
+
     def text(self) -> str:
         """The plan in lines to read."""
         seen, steps = self.epochs * self.faces, self.epochs * self.steps
@@ -85,6 +134,7 @@ class Plan:
                 f"  learning rate  {rates}",
                 f"  memory         MXNet plans {self.planned_gigabytes:.1f} GB for a step on each device; "
                 f"this process took {self.peak_gigabytes:.1f} GB at most",
+                f"  parts          {self.cost_text()}",
                 f"  time           {self.hours:,.1f} hours, by {measured} ({self.faces_per_second:.1f} faces/s) and "
                 f"{self.validation_seconds:.0f} s for {self.validation_faces:,} validation faces",
             ]
@@ -97,6 +147,7 @@ class Plan:
             str(self.batch_size),
             f"{self.step_seconds:.2f}",
             f"{self.faces_per_second:.1f}",
+            f"{self.loading_seconds:.3f}, {self.upload_seconds:.4f}, {self.device_seconds:.3f}",
             f"{self.validation_seconds:.1f} for {self.validation_faces}",
             f"{self.planned_gigabytes:.1f}",
             f"{self.peak_gigabytes:.1f}",
@@ -105,8 +156,8 @@ class Plan:
 
 
 ROW_HEADS = (
-    "| network | batch | seconds a step | faces/s | seconds a validation | GB planned | GB measured |\n"
-    "|---|---|---|---|---|---|---|"
+    "| network | batch | seconds a step | faces/s | loading, upload, device (s) | seconds a validation | GB planned | "
+    "GB measured |\n|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -138,7 +189,7 @@ def measure_plan(
 ) -> Plan:
     """Measures some steps and a validation, without learning anything; see `Plan` and `measure_steps`."""
     epochs = options.schedule.epochs
-    step_seconds = measure_steps(net, loader, objective, options, devices, steps)
+    cost = measure_steps(net, loader, objective, options, devices, steps)
     validation_seconds = measure_validation(validate, net)
     return Plan(
         model,
@@ -149,7 +200,7 @@ def measure_plan(
         rate_changes(options.schedule, epochs),
         planned_gigabytes,
         steps,
-        step_seconds,
+        *cost,
         validation_seconds,
         peak_memory_megabytes() / 1024,
     )
@@ -162,8 +213,10 @@ def measure_steps(
     options: FitOptions,
     devices: Sequence[mx.Context],
     count: int = STEPS,
-) -> float:
-    """Seconds of one training step with loading, at a learning rate of 0; a first step does not count.
+) -> StepCost:
+    """Measures training steps as they are taken, and what they consist of, at a learning rate of 0.
+
+    A first step does not count; each part is measured over a third as many steps.
 
     Raises:
         ValueError: fewer than one step.
@@ -172,16 +225,33 @@ def measure_steps(
         raise ValueError(f"{count} steps: measure 1 or more")
     settings = {**(options.optimizer_settings or {}), "learning_rate": 0.0, "wd": 0.0}
     trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
-    batches = _endless(loader)
-    start = 0.0
-    for number, batch in enumerate(itertools.islice(batches, count + 1)):
-        parts = [np.array_split(array, len(devices)) for array in batch]
+
+    def step(batch: ReadyBatch) -> None:
         with autograd.record():
-            losses = [sum(objective(net, part, device).values()) for device, *part in zip(devices, *parts)]
+            parts = zip(devices, batch.parts, batch.weights)
+            terms = [(losses_of(objective)(net, part, device), weight) for device, part, weight in parts]
+            losses = [weight * sum(each.values()) for each, weight in terms]
         autograd.backward(losses)
-        trainer.step(len(batch[0]))
-        mx.nd.waitall()
-        start = start if number else monotonic()
+        trainer.step(batch.samples)
+
+    fewer, batches = (count + 2) // 3, _endless(loader)
+    ready = uploaded(batches, net, objective, devices)
+    whole = _seconds(map(step, read_ahead(ready, count=1)), count)
+    arrays = next(batches)
+    loading = _seconds(batches, fewer)
+    again = uploaded(itertools.repeat(arrays), net, objective, devices)
+    upload = _seconds(again, fewer)
+    return StepCost(loading, upload, _seconds(map(step, itertools.repeat(next(again))), fewer), whole)
+
+
+def _seconds(work: Iterator[Any], count: int) -> float:
+    """Seconds of each of `count` items of work with all that it started on the devices, without the first item."""
+    next(work)
+    mx.nd.waitall()
+    start = monotonic()
+    for _ in itertools.islice(work, count):
+        pass
+    mx.nd.waitall()
     return (monotonic() - start) / count
 
 

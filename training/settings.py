@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from common import cli
 from common.options import option, repeated, switch
 
+HOST, DEVICE = "host", "device"
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -42,6 +44,12 @@ class LandmarkSettings(TrainingSettings):
 
     dry_run: bool = switch(
         "print what the training would take (faces, steps, rates, memory, hours by ten measured steps), train nothing"
+    )
+    augment_on: str = option(
+        HOST,
+        "where colour, blur, noise and occluding boxes are added to crops: host, in the processes of --workers, or "
+        "device, on the processors of --gpus, where those processes are too slow for them",
+        choices=(HOST, DEVICE),
     )
     validate_on: str | None = option(
         None,

@@ -11,6 +11,7 @@ origin between the eyes; outer eye corners are 90 mm apart, inner ones 33. The p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Sequence
 
 import numpy as np
@@ -247,7 +248,12 @@ def _movement_fields() -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-_GRID_WEIGHTS = np.ascontiguousarray(_spline_weights(_grid_plane()).T, np.float32)
+@lru_cache(maxsize=None)
+def _grid_weights() -> np.ndarray:
+    """Solved for the first face that is drawn, not at every command's start."""
+    return np.ascontiguousarray(_spline_weights(_grid_plane()).T, np.float32)
+
+
 _IDENTITY = np.concatenate([_identity_fields(), _local_fields()])
 _MOVEMENTS = _movement_fields()
 _RIGHT = np.clip(0.5 - CONTROLS.space[:, :1] / 8, 0, 1)
@@ -290,7 +296,7 @@ NUM_IDENTITY = len(_IDENTITY)
 
 def make_vertices(controls: np.ndarray) -> np.ndarray:
     """The sheet's (GRID, GRID, 3) float32 vertices in mm, row by row down t, column by column along s."""
-    return np.ascontiguousarray((controls.T.astype(np.float32) @ _GRID_WEIGHTS).T).reshape(GRID, GRID, 3)
+    return np.ascontiguousarray((controls.T.astype(np.float32) @ _grid_weights()).T).reshape(GRID, GRID, 3)
 
 
 def project(points: np.ndarray, pose: Pose) -> np.ndarray:

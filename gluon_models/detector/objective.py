@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Sequence
+from typing import Any, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -11,6 +11,7 @@ from mxnet import gluon
 
 from gluon_models.detector.gluoncv_parts import FasterRCNN, FasterRCNNDefaultTrainTransform, FasterRCNNTrainBatchify
 from gluon_models.detector.network import limit_short_side
+from gluon_models.objective import BatchObjective
 
 RPN_TRANSITION, BOX_TRANSITION = 1 / 9, 1.0  # where the box losses turn from squared to absolute [B5]
 
@@ -66,7 +67,7 @@ class DetectorSamples:
         return self._transform(mx.nd.array(small, dtype="uint8"), label)
 
 
-class DetectorObjective:
+class DetectorObjective(BatchObjective):
     """GluonCV's losses: class and box of the anchors, class and box of the regions, each summed over what counts."""
 
     def __init__(self) -> None:
@@ -75,9 +76,13 @@ class DetectorObjective:
         self._region_class = gluon.loss.SoftmaxCrossEntropyLoss()
         self._region_box = gluon.loss.HuberLoss(rho=BOX_TRANSITION)
 
-    def __call__(self, net: FasterRCNN, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
-        """Losses (N,) of each photo, by name; arrays as `DetectorSamples` makes them."""
-        images, labels, classes, boxes, box_masks = (mx.nd.array(array, context) for array in arrays)
+    def prepare(self, net: FasterRCNN, arrays: Sequence[np.ndarray], context: mx.Context) -> Sequence[Any]:
+        """Uploads arrays as `DetectorSamples` makes them."""
+        return [mx.nd.array(array, context) for array in arrays]
+
+    def losses(self, net: FasterRCNN, prepared: Sequence[Any], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """Losses (N,) of each photo, by name."""
+        images, labels, classes, boxes, box_masks = prepared
         outputs = net(images, labels[:, :, :4], labels[:, :, 4:5])
         region_scores, region_boxes, _, _, _, scores, offsets, _, region_classes, region_targets, region_masks, _ = (
             outputs

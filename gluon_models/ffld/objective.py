@@ -10,8 +10,9 @@ from mxnet.gluon import nn
 
 from gluon_models.ffld.crop import AlignLoss
 from gluon_models.ffld.network import FFLD
+from gluon_models.objective import BatchObjective
 from gluon_models.points import PointLoss, point_targets
-from gluon_models.spec import InputSpec, NetworkInput
+from gluon_models.spec import InputSpec, NetworkInput, upload_crops
 
 ALIGN = "align"
 STAGE_LOSSES = (*PointLoss.KINDS, ALIGN)
@@ -73,7 +74,7 @@ class StageLosses(nn.HybridBlock):
         return tuple(terms)
 
 
-class RefinementObjective:
+class RefinementObjective(BatchObjective):
     """Compares the points of the baseline network and of every refinement with the annotated ones.
 
     Args:
@@ -107,15 +108,16 @@ class RefinementObjective:
         self._losses.remove_gaussian()
         self.smooths = False
 
-    def __call__(self, net: FFLD, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
-        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> {"stage 0 l1": (N,), ...}.
-
-        The network must be the one that the objective was built for.
-        """
+    def prepare(self, net: FFLD, arrays: Sequence[np.ndarray], context: mx.Context) -> Sequence[Any]:
+        """Uploads crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated."""
         crops, points_crop = arrays
         targets = point_targets(points_crop, self._eye_corners, self._losses.normalized, context)
-        used = targets if self._losses.normalized else targets[:2]
-        terms = self._losses(self._input(crops, context), *used)
+        return upload_crops(crops, context), targets if self._losses.normalized else targets[:2]
+
+    def losses(self, net: FFLD, prepared: Sequence[Any], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """{"stage 0 l1": (N,), ...}; the network must be the one that the objective was built for."""
+        crops, targets = prepared
+        terms = self._losses(self._input.normalized(crops), *targets)
         return dict(zip(self._losses.names, terms))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from mxnet.gluon import nn
 
 from gluon_models.lgcn.network import LGCN, SIGMAS, band_matrices
-from gluon_models.spec import InputSpec, NetworkInput
+from gluon_models.objective import BatchObjective
+from gluon_models.spec import InputSpec, NetworkInput, upload_crops
 
 LOSSES = ("square", "square_eq4", "square_slopes", "cross_entropy")
 SCALE = 0.05  # of every loss; the authors' code [L9]
@@ -171,7 +172,7 @@ class HeatmapLosses(nn.HybridBlock):
         return tuple(loss(heatmaps, targets, weights, labelled, *background) for loss, heatmaps in terms)
 
 
-class HeatmapObjective:
+class HeatmapObjective(BatchObjective):
     """Compares the heatmaps of both subnets with the targets of the annotated points.
 
     Args:
@@ -188,14 +189,19 @@ class HeatmapObjective:
         # With static shapes MXNet keeps more than twice the memory: 1.4 GB instead of 0.6 per face of 96 px.
         self._losses.hybridize(static_alloc=True, static_shape=False)
 
-    def __call__(self, net: LGCN, arrays: Sequence[np.ndarray], context: mx.Context) -> dict[str, mx.nd.NDArray]:
-        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), see heatmap_weights -> {"local": (N,), "full": (N,)}.
-
-        The network must be the one that the objective was built for. Without global context there is no "full".
-        """
+    def prepare(self, net: LGCN, arrays: Sequence[np.ndarray], context: mx.Context) -> Sequence[Any]:
+        """Uploads crops (N, S, S, 3) uint8 and what follows from points_crop (N, K, 2), see heatmap_weights."""
         crops, points_crop = arrays
         weights = heatmap_weights(points_crop, self._size)
         known = np.where(weights.labelled[..., None] > 0, points_crop, 0)
         used = (known, *weights) if net.background else (known, *weights[:2])
-        terms = self._losses(self._input(crops, context), *(mx.nd.array(each, context) for each in used))
+        return upload_crops(crops, context), [mx.nd.array(each, context) for each in used]
+
+    def losses(self, net: LGCN, prepared: Sequence[Any], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """{"local": (N,), "full": (N,)}; without global context there is no "full".
+
+        The network must be the one that the objective was built for.
+        """
+        crops, targets = prepared
+        terms = self._losses(self._input.normalized(crops), *targets)
         return dict(zip(OUTPUTS, terms if isinstance(terms, (tuple, list)) else [terms]))

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
+from gluon_models.objective import BatchObjective
 from gluon_models.points import make_point_loss, point_targets
 from gluon_models.regions.crop import OFFSET, widen
 from gluon_models.regions.network import RegionCascade, is_frozen
 from gluon_models.regions.parts import PARTS, Indices
-from gluon_models.spec import InputSpec, NetworkInput
+from gluon_models.spec import InputSpec, NetworkInput, upload_crops
 
 
-class RegionObjective:
+class Targets(NamedTuple):
+    """What the points of one network are compared with: truth (N, any, 2) in pixels of the crop and known (N, any, 1).
+
+    Attributes:
+        truth: see above.
+        known: see above.
+        box: (N, 4) of the part as fractions of the crop, None for networks that see the whole face.
+    """
+
+    truth: mx.nd.NDArray
+    known: mx.nd.NDArray
+    box: mx.nd.NDArray | None = None
+
+
+class RegionObjective(BatchObjective):
     """The direct network's points, the box network's corners and every part's points, each against the annotation.
 
     The networks share no parameter, so that adding their losses trains each of them as if alone [R12]. A part is cut
@@ -36,50 +51,51 @@ class RegionObjective:
         self._loss, self._size, self._eye_corners = make_point_loss(loss), spec.size, eye_corners
         self._input = NetworkInput(spec, contexts)
 
-    def __call__(
-        self, net: RegionCascade, arrays: Sequence[np.ndarray], context: mx.Context
-    ) -> dict[str, mx.nd.NDArray]:
-        """Crops (N, S, S, 3) uint8 and points_crop (N, K, 2), NaN where not annotated -> the (N,) of each network.
-
-        Networks that are frozen have no term.
-        """
+    def prepare(self, net: RegionCascade, arrays: Sequence[np.ndarray], context: mx.Context) -> Sequence[Any]:
+        """Uploads crops (N, S, S, 3) uint8 and, for each network, points_crop (N, K, 2), NaN where not annotated."""
         crops, points_crop = arrays
-        faces = self._input(crops, context)
-        compare = self._comparison(points_crop, context)
+        eye_distance = point_targets(points_crop, self._eye_corners, self._loss.normalized, context).eye_distance
         boxes_crop = part_boxes(points_crop, net.layout.indices)
-        terms = {}
+        targets = {}
         if net.direct and not is_frozen(net.direct):
-            terms["direct"] = compare(net.direct(faces), points_crop)
+            targets["direct"] = _targets(points_crop, context)
         if net.boxes and not is_frozen(net.boxes):
-            corners = boxes_crop[:, : len(PARTS)].reshape(len(crops), -1, 2)
-            terms["boxes"] = compare(net.boxes(faces).reshape(corners.shape), corners)
+            targets["boxes"] = _targets(boxes_crop[:, : len(PARTS)].reshape(len(crops), -1, 2), context)
         for network, indices, box in zip(net.parts, net.layout.indices, boxes_crop.swapaxes(0, 1)):
             if not is_frozen(network):
-                placed = network(faces, self._moved(box, context))
-                terms[network.part.name] = compare(placed, points_crop[:, list(indices)])
+                placed = mx.nd.array(self._fractions(box), context)
+                targets[network.part.name] = _targets(points_crop[:, list(indices)], context)._replace(box=placed)
+        return upload_crops(crops, context), eye_distance, targets
+
+    def losses(self, net: RegionCascade, prepared: Sequence[Any], context: mx.Context) -> dict[str, mx.nd.NDArray]:
+        """The (N,) of each network; networks that are frozen have no term."""
+        crops, eye_distance, targets = prepared
+        faces = self._input.normalized(crops)
+        networks = {"direct": net.direct, "boxes": net.boxes, **{each.part.name: each for each in net.parts}}
+        terms = {}
+        for name, (truth, known, box) in targets.items():
+            fractions = networks[name](*(faces,) if box is None else (faces, _moved(box)))
+            terms[name] = self._loss(fractions.reshape(truth.shape) * self._size - 0.5, truth, known, eye_distance)
         return terms
 
-    def _comparison(
-        self, points_crop: np.ndarray, context: mx.Context
-    ) -> Callable[[mx.nd.NDArray, np.ndarray], mx.nd.NDArray]:
-        """A function that compares fractions with pixels of these faces' crops, both (N, any, 2) -> loss (N,)."""
-        eye_distance = point_targets(points_crop, self._eye_corners, self._loss.normalized, context).eye_distance
+    def _fractions(self, boxes_crop: np.ndarray) -> np.ndarray:
+        """Boxes (N, 4) in pixels of the crop -> fractions; the crop itself for parts without landmarks.
 
-        def compare(fractions: mx.nd.NDArray, truth_crop: np.ndarray) -> mx.nd.NDArray:
-            truth, known, _ = point_targets(truth_crop, (0, 0), False, context)
-            return self._loss(fractions * self._size - 0.5, truth, known, eye_distance)
-
-        return compare
-
-    def _moved(self, boxes_crop: np.ndarray, context: mx.Context) -> mx.nd.NDArray:
-        """Boxes (N, 4) in pixels of the crop -> fractions, with room around them and their sides moved at random."""
-        # The crop itself stands for the box of a part without landmarks, on which no loss counts.
+        On such a part no loss counts.
+        """
         whole = np.array([-0.5, -0.5, self._size - 0.5, self._size - 0.5])
-        boxes_crop = np.where(np.isfinite(boxes_crop), boxes_crop, whole)
-        with autograd.pause():
-            boxes = mx.nd.array((boxes_crop + 0.5) / self._size, context)
-            offsets = mx.nd.random.uniform(-OFFSET, OFFSET, boxes.shape, ctx=context)
-            return widen(mx.nd, boxes, offsets)
+        return (np.where(np.isfinite(boxes_crop), boxes_crop, whole) + 0.5) / self._size
+
+
+def _targets(points_crop: np.ndarray, context: mx.Context) -> Targets:
+    truth, known, _ = point_targets(points_crop, (0, 0), False, context)
+    return Targets(truth, known)
+
+
+def _moved(boxes: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Boxes (N, 4) as fractions -> the same with room around them and their sides moved at random."""
+    with autograd.pause():
+        return widen(mx.nd, boxes, mx.nd.random.uniform(-OFFSET, OFFSET, boxes.shape, ctx=boxes.context))
 
 
 def part_boxes(points_crop: np.ndarray, parts: Sequence[Indices]) -> np.ndarray:

@@ -1,27 +1,12 @@
-"""Reading, computing and writing of a video at the same time, each in a thread: OpenCV lets go of Python's lock."""
+"""Work of a video that is done in a thread while the next one is computed: OpenCV lets go of Python's lock."""
 
 from __future__ import annotations
 
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Callable, Generator, Iterable, Iterator, TypeVar
+from typing import Any, Callable, Iterator, TypeVar
 
 Item = TypeVar("Item")
-_END: Any = object()
-
-
-def read_ahead(items: Iterable[Item], count: int = 2) -> Generator[Item, None, None]:
-    """The same items and errors; `count` of them are made while one is in use, and its `close` waits for these."""
-    iterator = iter(items)
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, iterator, _END) for _ in range(count))
-        while True:
-            item = waiting.popleft().result()
-            if item is _END:
-                return
-            waiting.append(thread.submit(next, iterator, _END))
-            yield item
 
 
 @contextmanager
