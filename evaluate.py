@@ -18,7 +18,6 @@ from typing import Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
 from datasets.faces import Face
@@ -42,6 +41,7 @@ from inference.evaluation import (
 )
 from inference.landmark_detector import markup_of
 from inference.quantized import cpu_note
+from inference.training_boxes import own_box, training_box
 from report.evaluation_report import extreme_faces, write_report, write_stress
 from report.plots import Picture
 from report.quoted import quoted_lines
@@ -71,8 +71,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     subsets = "; ".join(f"{name}: {', '.join(entry.measured)}" for name, entry in CATALOG.items())
     parser.add_argument("--subset", help=f"part of the data set (default: its first). {subsets}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
-    detector = "detector for --boxes detector"
-    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help=detector)
+    detector = f"detector for --boxes detector (default: {DEFAULT_DETECTOR})"
+    parser.add_argument("--detector", choices=DETECTORS, help=detector)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     shape = "a shape model (shape.npz of a training run) to fit to the heatmaps instead"
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=shape)
@@ -92,6 +92,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.int8 and arguments.ensemble == "dropout":
         raise ValueError("--int8 with --ensemble dropout: the int8 twin has no dropout; use --ensemble augmentation")
+    for option, is_given, needed, is_there in (
+        ("--detector", arguments.detector, "--boxes detector", arguments.boxes == "detector"),
+        ("--shape-prior", arguments.shape_prior, "--shape-model", arguments.shape_model),
+        ("--stress-faces", arguments.stress_faces, "--stress", arguments.stress),
+    ):
+        if is_given and not is_there:
+            raise ValueError(f"{option} is for {needed}: add it, or leave both out")
+    arguments.detector = arguments.detector or DEFAULT_DETECTOR
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
     arguments.subset = chosen_subset(arguments.dataset, arguments.subset)
     return arguments
@@ -105,8 +113,8 @@ def picture(face: Face, predicted: np.ndarray, error: float) -> Picture:
 
 
 def show_progress(indices: Iterable[int]) -> Iterable[int]:
-    """A bar over the faces, where there is a terminal to show it."""
-    return tqdm(indices, "evaluating", unit="face", disable=None)
+    """Shows how many of the faces are done."""
+    return cli.progress(indices, "evaluating")
 
 
 def chosen_options(arguments: argparse.Namespace) -> dict[str, str]:
@@ -160,7 +168,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}"
             raise ValueError(f"{text}: {error}") from None
         print(f"{info.markup} points of the network are converted to {faces.markup.name}", file=sys.stderr)
-    boxes = box_source(arguments.boxes, protocol.true_boxes, detector=arguments.detector, context=context)
+    boxes = box_source(
+        arguments.boxes,
+        protocol.true_boxes,
+        detector=arguments.detector,
+        context=context,
+        box=training_box(info),
+        converted=own_box(faces.markup, info),
+    )
     out = cli.output_folder(arguments.out)
     result = evaluate(
         predictor,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import Callable, Iterable, Iterator, NoReturn, TypeVar
+from typing import Callable, Iterable, Iterator, NoReturn, Sized, TypeVar
 
 from tqdm import tqdm
 
@@ -231,8 +231,16 @@ def output_file(file: PathLike) -> Path:
 LOG_SECONDS = 30.0  # between two lines of progress in a log
 
 
-def progress(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
-    """Hands on items below a progress bar, or, where the output goes to a log, with a line now and then."""
+def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "face") -> Iterator[Item]:
+    """Hands on items below a progress bar, or, where the output goes to a log, with a line now and then.
+
+    Args:
+        items: any; their number is known if they have a length.
+        what: is done to them, such as "cropping".
+        total: their number.
+        unit: what one is called.
+    """
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if sys.stderr.isatty():
         yield from tqdm(items, what, total, unit=unit)
         return

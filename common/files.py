@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
-_STAGED = ".part"
+STAGED = ".part"
 _LOCK = ".lock"
 
 
@@ -32,7 +32,7 @@ def staging(folder: PathLike, target: object, remedy: str = "free the space or n
         OSError: in place of one raised within: one line that names the target, the reason and the remedy.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", suffix=_STAGED, dir=folder) as staged:
+        with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", suffix=STAGED, dir=folder) as staged:
             yield Path(staged)
     except OSError as error:
         raise OSError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
@@ -45,8 +45,8 @@ def _owner(process: int) -> str:
 
 def sweep(folder: PathLike) -> None:
     """Removes the temporary folders that killed processes of this machine left in a folder."""
-    for left in Path(folder).glob(f".*{_STAGED}"):
-        process = left.name[: -len(_STAGED)].split("-")[-2:-1]
+    for left in Path(folder).glob(f".*{STAGED}"):
+        process = left.name[: -len(STAGED)].split("-")[-2:-1]
         if process and process[0].isdecimal() and left.name.startswith(f"{_owner(int(process[0]))}-"):
             try:
                 os.kill(int(process[0]), 0)  # sends nothing

@@ -24,7 +24,7 @@ from evaluation.stress import Curve, make_levels
 from evaluation.summary import Evaluation
 from gluon_models import load_weights
 from gluon_models.weights import WeightsInfo
-from inference.detectors import DEFAULT_DETECTOR, get_detector
+from inference.detectors import DEFAULT_DETECTOR, BoxCorrection, CorrectedDetector, get_detector
 from inference.ensembles import AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_of
 from inference.pipeline import (
@@ -38,6 +38,7 @@ from inference.pipeline import (
 )
 from inference.quantized import calibration_faces, int8_twin
 from inference.shape_model import load_shape_model
+from inference.training_boxes import SAME_BOX
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
 ENSEMBLES = ("dropout", "augmentation")
@@ -119,7 +120,13 @@ class BoxSource(NamedTuple):
 
 
 def box_source(
-    boxes: str, true_boxes: str = "truth", *, detector: str = DEFAULT_DETECTOR, context: mx.Context | None = None
+    boxes: str,
+    true_boxes: str = "truth",
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    context: mx.Context | None = None,
+    box: BoxCorrection = SAME_BOX,
+    converted: BoxCorrection = SAME_BOX,
 ) -> BoxSource:
     """The boxes that a user asks for.
 
@@ -128,17 +135,23 @@ def box_source(
         true_boxes: what the data set's own boxes are, from its protocol.
         detector: name of the detector.
         context: that the detector runs on.
+        box: that the network was trained on, see `inference.training_boxes.training_box`.
+        converted: from the true boxes to those that the network was trained on, where its markup is another.
     """
     if boxes == "truth":
-        return BoxSource(true_boxes)
+        if converted == SAME_BOX:
+            return BoxSource(true_boxes)
+        return BoxSource("converted", lambda face: converted.apply(face.box))
     if boxes == "detector":
-        kind, choose, detect = detector, closest_box, get_detector(detector, context=context)
+        found_by = get_detector(detector, context=context)
+        kind, choose = detector, closest_box
+        detect = found_by.then(box) if isinstance(found_by, CorrectedDetector) else found_by
     else:
         kind, choose, detect = "file", given_box, get_detector("file", boxes)
 
     def find(face: Face) -> np.ndarray | None:
-        box = choose([each.box for each in detect(face.image, face.name)], face.box)
-        return None if box is None else check_inside(box, face.image)
+        found = choose([each.box for each in detect(face.image, face.name)], converted.apply(face.box))
+        return None if found is None else check_inside(found, face.image)
 
     return BoxSource(kind, find, getattr(detect, "passes", 1))
 

@@ -456,6 +456,13 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
     assert asked == ["crops"]
 
 
+@pytest.mark.parametrize("option", [("--crops", "arcface_112"), ("--indices",)])
+def test_options_of_photos_are_not_dropped_for_videos(run, tmp_path, option):
+    refused(
+        run(write_video(tmp_path / "clip.avi", 1), *option), f"{option[0]} is for photos, and there are only videos"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
@@ -463,6 +470,8 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
         (("--max-frames", "0"), "--max-frames: '0' is not a whole number from 1"),
         (("--smooth", "--cutoff", "0"), "--cutoff: '0' is not a number above 0"),
         (("--smooth", "--no-tracking"), "--smooth needs tracking"),
+        (("--redetect", "9", "--no-tracking"), "--redetect is for tracking"),
+        (("--cutoff", "2"), "--cutoff is that of --smooth"),
     ],
 )
 def test_video_options_that_cannot_be(run, photos, text, advice):

@@ -29,6 +29,7 @@ def refuses(path, text, read=readers.read_json, **settings):
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": ' * 200_000, "nested too deeply"),
         (b'{"a": 1%s}' % (b"0" * 5000), "5001 digits"),
+        (b'{"a": 1, "b": 2, "a": 3}', "'a' stands in it twice"),
     ],
 )
 def test_json_that_is_none_is_refused_by_name_and_remedy(tmp_path, content, text):

@@ -1,6 +1,7 @@
 """What every training script shares on its command line."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 
 import mxnet as mx
@@ -40,6 +41,16 @@ def test_a_new_field_of_a_recipe_is_an_option_and_a_field_that_is_none_has_none(
     assert "passes over the training set (paper 3)" in text
     assert "--momentum" not in text
     assert line.parse(["--out", "o", "--tap", "4,5"]).recipe == Invented(taps=(4, 5))
+
+
+def test_help_lists_what_to_train_and_the_recipe_apart():
+    _, first, second = re.split(r"\n(?=what to train|the recipe)", LINE.make_parser().format_help())
+    assert first.startswith("what to train, and how to run it:")
+    assert second.startswith("the recipe:")
+    options = [set(re.findall(r"^  (--[a-z-]+)", group, re.MULTILINE)) for group in (first, second)]
+    assert {"--dataset", "--data", "--out", "--resume", "--seed"} <= options[0]
+    assert {"--recipe", "--epochs", "--lr", "--batch-size"} <= options[1]
+    assert not options[0] & options[1]
 
 
 def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):

@@ -17,7 +17,6 @@ from typing import Any, Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import make_folder, write_text, write_whole
@@ -30,9 +29,11 @@ from datasets.pts_folder import OwnPhotos
 from engine import devices
 from evaluation.metrics import nme
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
+from gluon_models.weights import WeightsInfo
 from inference.ensembles import MEMBERS, AugmentedPredictor
 from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, predict_dataset
+from inference.training_boxes import own_box
 
 DEFAULT_MODEL = "ffld_resnet18"
 RECORD = "labels.json"  # in the folder: what its labels are made with
@@ -62,11 +63,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def predictor_of(weights: Path, model: str, copies: int, context: mx.Context) -> tuple[AugmentedPredictor, Markup]:
-    """A network that predicts the mean over several copies of a face, and the markup of its points."""
+def predictor_of(
+    weights: Path, model: str, copies: int, context: mx.Context
+) -> tuple[AugmentedPredictor, Markup, WeightsInfo]:
+    """A network that predicts the mean over several copies of a face, the markup of its points, and its description."""
     net, info = load_weights(weights, model, context)
     markup = markup_of(info)
-    return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup
+    return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup, info
 
 
 def disagreement(members_image: np.ndarray, markup: Markup = IBUG_68) -> np.ndarray:
@@ -125,13 +128,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     members, markups, skipped = [], set(), {}
     for model, weights in zip(arguments.model, files):
-        predictor, markup = predictor_of(Path(weights), model, arguments.copies, context)
+        predictor, markup, info = predictor_of(Path(weights), model, arguments.copies, context)
         markups.add(markup.name)
 
         def show_progress(indices: Iterable[int], model: str = model) -> Iterable[int]:
-            return tqdm(indices, model, unit="face", disable=None)
+            return cli.progress(indices, model)
 
-        predicted = predict_dataset(predictor, faces, progress=show_progress)
+        box = own_box(faces.markup, info)
+        predicted = predict_dataset(predictor, faces, lambda face, box=box: box.apply(face.box), show_progress)
         members.append(predicted.points_image)
         skipped = predicted.skipped
     if len(markups) > 1:

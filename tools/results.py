@@ -17,7 +17,6 @@ from typing import Any, Collection, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import write_set
@@ -52,7 +51,7 @@ from report.results_page import by_subset, draw_ceds, render_results
 from report.results_page import stress_curves as recorded_curves
 from report.stress import draw_stress
 
-show_progress = partial(tqdm, unit="face", disable=None)  # a bar, where there is a terminal to show it
+show_progress = partial(cli.progress, what="evaluating")
 OWN = "pts"  # a folder of one's own is no data set that others know
 ROOT = SHIPPED_FOLDER.parent
 COST = ROOT / "docs" / "results" / "cost.json"  # of tools.benchmark --model all

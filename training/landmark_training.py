@@ -12,13 +12,13 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Seque
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
-from tqdm import tqdm
 
+from common import cli
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, chosen_subset, further_faces, load_subset, training_pair, without_leaks
-from datasets.conversions import CONVERSIONS
+from datasets.conversions import sources_of
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
 from datasets.heatmaps import DECODINGS
@@ -35,7 +35,9 @@ from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.fine_tuning import fill_fitting, layers_of
 from gluon_models.weights import WeightsInfo, fill, info_path, read_info
+from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
+from inference.training_boxes import known_box, measure_box, whole_face_margin
 from training import advice
 from training import options as training
 from training.looks import LookObjective
@@ -215,11 +217,12 @@ class LandmarkTraining(ABC):
         if count in (None, context.markup.num_landmarks):
             fill(net, path, context.devices, whole)
             return
-        source, target = read_info(path).markup, context.markup
-        sources = CONVERSIONS.get((source, target.name), ())
+        source, target = markup_of(read_info(path)), context.markup
+        sources = sources_of(source, target) or ()
         lacking = layers_of(fill_fitting(net, path, whole, sources))
-        converted = f", those of {source} points are converted to {target.name}" if sources else ""
-        rest = f", from random weights start {lacking}" if lacking else ""
+        converted = f", those of {source.name} points are converted to {target.name}" if sources else ""
+        unknown = "" if sources else f"no exact conversion to {target.name} is known, so "
+        rest = f"; {unknown}these start from random weights: {lacking}" if lacking else ""
         print(
             f"{path} is of {count} landmarks, not {target.num_landmarks}: all layers that fit are loaded"
             f"{converted}{rest}"
@@ -296,7 +299,7 @@ class LandmarkTraining(ABC):
         devices = processors.contexts(settings.gpus)
         settings = training.prepare(settings, devices)
         faces, validation = self.load_faces(settings, recipe)
-        context = self.make_context(settings, recipe, faces.markup, devices)
+        context = with_training_box(self.make_context(settings, recipe, faces.markup, devices), faces)
         net = get_model(context.info.model, **context.info.overrides)
         processors.settle_before_fork()
         read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
@@ -360,9 +363,32 @@ class LandmarkTraining(ABC):
             record = RunRecord(folder, arguments, [str(device) for device in context.devices])
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-            say(advice.about_error(state.best, context.error(*advice.mean_face_points(ready.validation))))
+            mean_face = context.error(*advice.mean_face_points(ready.faces, ready.validation))
+            say(advice.about_error(state.best, mean_face))
             self.finish(ready.faces, folder)
         return 0
+
+
+def with_training_box(context: TrainingContext, faces: FaceDataset) -> TrainingContext:
+    """Notes in what the weights file says how the faces' boxes lie in a detector's, where their markup does not tell.
+
+    `predict.py` then crops a face that a detector found as training did. Of one's own faces the crop shows the whole
+    face, however little of it the points cover: networks of 68 points saw as much, and eyes alone are easily mistaken.
+    """
+    info, box = context.info, known_box(faces.markup)
+    if box is None:
+        measured = measure_box(faces)
+        box, seen = measured.correction, f"OpenCV's cascade finds {measured.found} of {measured.faces} training faces"
+        if box is None:
+            print(f"{seen}: how far their points reach is not known, and predict.py crops as for the 68 of 300-W")
+            return context
+        print(
+            f"{seen}: the box of their points is {box.width:.2f} as wide, {box.height:.2f} as high as that of 68 points"
+        )
+        info = replace(info, training_box=box._asdict())
+    if context.settings.dataset == OWN:
+        info = replace(info, spec=replace(info.spec, box_margin=whole_face_margin(info.spec.box_margin, box)))
+    return replace(context, info=info)
 
 
 def _told_without(parts: Sequence[FaceDataset], excluded: PhotoList, dataset: str) -> list[FaceDataset]:
@@ -400,5 +426,5 @@ def shows_profiles(dataset: str) -> bool:
 
 
 def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:
-    """Shows a progress bar over the faces being read if there is a terminal."""
-    return tqdm(faces, "reading", total=count, unit="face", disable=None)
+    """Shows how many of the faces are read."""
+    return cli.progress(faces, "reading", count)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from time import monotonic
 from typing import Iterator, NamedTuple
 
 import cv2
 import numpy as np
 
+from inference.media.display_matrix import is_mirrored
 from inference.media.sources import Camera, Input
 
 _TRIES = 100  # frames in a row that cannot be decoded, after which a file is taken to have ended
@@ -38,7 +40,8 @@ class VideoReader:
     Attributes:
         rate: frames per second, 0 if that is not known.
         declared: how many frames the file says it has, 0 if that is not known.
-        pixel_aspect_ratio: width over height of a pixel in the file; frames are widened by it.
+        pixel_aspect_ratio: width over height of a pixel in the file; frames are widened by it, before they are turned.
+        mirrored: whether the file asks for its frames to be mirrored, which is done.
         broken: numbers of the frames so far that could not be decoded, with readable ones after them.
         missing: how many frames the file lacks at its end, once that is reached.
 
@@ -62,6 +65,8 @@ class VideoReader:
         self.rate = max(0.0, float(np.nan_to_num(self._capture.get(cv2.CAP_PROP_FPS), posinf=0.0)))
         self.declared = 0 if self._live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.pixel_aspect_ratio = 1.0 if self._live else _aspect_ratio(self._capture)
+        self.mirrored = isinstance(source, Path) and is_mirrored(source)
+        self._on_its_side = not self._live and self._capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90
         self.broken: list[int] = []
         self.missing = 0
 
@@ -79,16 +84,22 @@ class VideoReader:
             now = monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             start = now if start is None else start
             gap, seconds = now - start - seconds, now - start
-            yield Frame(number, seconds, self._squared(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+            yield Frame(number, seconds, self._as_shown(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
         last = number - len(failed)
         # Matroska's number of frames is a guess from its length: where the frames last as long, none is missing.
         lasts = round((seconds + gap) * self.rate)
         self.missing = _lacking(self.declared, last + 1) and _lacking(self.declared, max(lasts, last + 1))
 
-    def _squared(self, image: np.ndarray) -> np.ndarray:
+    def _as_shown(self, image: np.ndarray) -> np.ndarray:
+        """A frame, which OpenCV has turned already, mirrored and with square pixels."""
+        if self.mirrored:
+            # OpenCV turns by the matrix's first column; what is left is a mirror image upside down, before the turn.
+            image = np.ascontiguousarray(np.flip(image, axis=1 if self._on_its_side else 0))
         if self.pixel_aspect_ratio == 1:
             return image
         height, width = image.shape[:2]
+        if self._on_its_side:
+            return cv2.resize(image, (width, max(1, round(height * self.pixel_aspect_ratio))))
         return cv2.resize(image, (max(1, round(width * self.pixel_aspect_ratio)), height))
 
     @property
