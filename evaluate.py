@@ -19,6 +19,7 @@ from typing import Iterable, Sequence
 import mxnet as mx
 import numpy as np
 
+from common.files import exclusive
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
 from datasets.faces import Face
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
@@ -177,48 +178,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         converted=own_box(faces.markup, info),
     )
     out = cli.output_folder(arguments.out)
-    result = evaluate(
-        predictor,
-        subset,
-        boxes,
-        model=evaluated_name(arguments.model, arguments.shape_model),
-        point_shift=arguments.point_shift,
-        progress=show_progress,
-    )
-    errors = result.errors(protocol.normalizer)
-    shown = [(picture(faces[k], result.predicted[k], errors[k]) for k in indices) for indices in extreme_faces(errors)]
-    record = {
-        "model": arguments.model,
-        **chosen_options(arguments),
-        "command": shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]),
-        "seed": arguments.seed,
-        "weights": weights.name,
-        "weights_sha256": file_sha256(weights),
-        "boxes": arguments.boxes,
-        "point_shift": arguments.point_shift,
-        "box_margin": info.spec.box_margin,
-        "device": str(context),
-        "versions": versions(),
-        "git": git_state(),
-        "missing": list(about.missing),
-    }
-    print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
-    print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
-    if arguments.stress and result.found.any():
-        curves = stress_curves(
+    with exclusive(out, "wait for it to end, or name another --out"):
+        result = evaluate(
             predictor,
-            faces,
-            result,
-            count=arguments.stress_faces,
+            subset,
+            boxes,
+            model=evaluated_name(arguments.model, arguments.shape_model),
             point_shift=arguments.point_shift,
-            seed=arguments.seed,
             progress=show_progress,
         )
-        print("\n" + write_stress(out, result, curves, record))
-    print(f"\nopen {out / 'report.html'}")
-    for name, reason in result.skipped.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    return 1 if result.skipped else 0
+        errors = result.errors(protocol.normalizer)
+        shown = [
+            (picture(faces[k], result.predicted[k], errors[k]) for k in indices) for indices in extreme_faces(errors)
+        ]
+        record = {
+            "model": arguments.model,
+            **chosen_options(arguments),
+            "command": shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]),
+            "seed": arguments.seed,
+            "weights": weights.name,
+            "weights_sha256": file_sha256(weights),
+            "boxes": arguments.boxes,
+            "point_shift": arguments.point_shift,
+            "box_margin": info.spec.box_margin,
+            "device": str(context),
+            "versions": versions(),
+            "git": git_state(),
+            "missing": list(about.missing),
+        }
+        print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
+        print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
+        if arguments.stress and result.found.any():
+            curves = stress_curves(
+                predictor,
+                faces,
+                result,
+                count=arguments.stress_faces,
+                point_shift=arguments.point_shift,
+                seed=arguments.seed,
+                progress=show_progress,
+            )
+            print("\n" + write_stress(out, result, curves, record))
+        print(f"\nopen {out / 'report.html'}")
+        for name, reason in result.skipped.items():
+            print(f"left out: {cli.printable(f'{name}: {reason}')}", file=sys.stderr)
+        return 1 if result.skipped else 0
 
 
 if __name__ == "__main__":

@@ -381,7 +381,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_table(table.parent, TABLE, stems, detector.markup.num_landmarks)
     print(results.summary(left, arguments.out))
     for line in results.bad:
-        print(f"left out: {' '.join(line.split())}", file=sys.stderr)
+        print(f"left out: {cli.printable(line)}", file=sys.stderr)
     return 1 if results.bad else 0
 
 

@@ -190,6 +190,8 @@ def read_npz(
             members = archive.infolist()
             if sum(each.file_size for each in members) > _LARGEST_INFLATION * len(data):
                 raise ValueError("it would inflate beyond all measure")
+            if not {each.compress_type for each in members} <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ValueError("it is compressed as NumPy compresses no file")
             arrays = {each.filename[: -len(".npy")]: parse_npy(archive.read(each)) for each in members}
         for name, shape in (shapes or {}).items():
             if name not in arrays:

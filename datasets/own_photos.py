@@ -6,7 +6,6 @@ lies in the same folder. Upper and lower case of extensions do not matter.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Iterable, NamedTuple
 
 import numpy as np
 
+from common.readers import read_json
 from datasets.geometry import landmark_box
 from datasets.inventory import files, say_unused
 from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
@@ -111,10 +111,10 @@ def _is_drawn(owner: Path) -> bool:
     """Whether the record lies beside it that predict.py writes with a drawn copy."""
     record = owner.with_name(f"{owner.name}.json")
     try:
-        content = json.loads(record.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(record)
+    except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and {"image", "faces", "coordinates"} <= set(content)
+    return {"image", "faces", "coordinates"} <= set(content)
 
 
 def _other_labels(photos: Iterable[Path]) -> str:

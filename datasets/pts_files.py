@@ -14,6 +14,8 @@ from datasets.annotated_photos import read_points
 from datasets.geometry import all_placed
 from datasets.name_lists import read_any_text
 
+_RESTORE = "restore it from the original data"
+
 
 def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
     """Reads a `.pts` file, whose pixels count from 1.
@@ -37,7 +39,7 @@ def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
         if num_landmarks is not None and len(points) != num_landmarks:
             raise ValueError(f"it has {len(points)} points, not {num_landmarks}")
     except ValueError as error:
-        raise ValueError(f"{path}: not a readable .pts file: {error}; restore it from the original data") from None
+        raise ValueError(f"{path}: not a readable .pts file: {error}; {_RESTORE}") from None
     return points - 1
 
 

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import math
-import sys
 from typing import Any, NamedTuple, Sequence
 
 import mxnet as mx
@@ -144,41 +143,34 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:-1], "-" * len(lines[0]), lines[-1]])
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m gluon_models", description=__doc__)
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("model", nargs="?", metavar="NAME", help="one of: " + ", ".join(list_models()))
-    parser.add_argument("--num-landmarks", type=cli.count, default=68, help="number of landmarks (default: 68)")
+    parser.add_argument("--num-landmarks", type=cli.count, default=68, help="number of landmarks")
     size = "side of the face in pixels (default: that of the weights that ship, else the paper's)"
     parser.add_argument("--size", type=cli.count, help=size)
-    parser.add_argument("--depth", type=cli.count, default=3, help="names in a part's path at most (default: 3)")
-    return parser
+    parser.add_argument("--depth", type=cli.count, default=3, help="names in a part's path at most")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table or the names; exit code 2 for a name that is not known."""
-    arguments = make_parser().parse_args(argv)
+    """Prints the table or the names; ValueError for a name that is not known."""
+    arguments = parse(argv)
     if arguments.model is None:
         print("\n".join(list_models()))
         return 0
-    try:
-        if arguments.depth < 1 or arguments.num_landmarks < 1:
-            raise ValueError("--depth and --num-landmarks must be at least 1")
-        net, spec = get_model(arguments.model, num_landmarks=arguments.num_landmarks), shipped_spec(arguments.model)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    net, spec = get_model(arguments.model, num_landmarks=arguments.num_landmarks), shipped_spec(arguments.model)
     size = arguments.size or spec.size
     try:
         with contextlib.redirect_stdout(None):  # MXNet prints the shapes that do not fit
             rows = summarize(net, (1, len(spec.mean), size, size), arguments.depth)
     except mx.MXNetError:
-        print(f"error: --size {size}: {arguments.model} takes no such face", file=sys.stderr)
-        return 2
+        raise ValueError(f"--size {size}: {arguments.model} takes no such face") from None
     print(f"{arguments.model}, {arguments.num_landmarks} landmarks, one face of {size} x {size} pixels")
     print(format_table(rows))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

@@ -177,9 +177,12 @@ class FasterRcnnDetector:
 
 
 def merge_overlapping(detections: list[Detection], largest_overlap: float) -> list[Detection]:
-    """Leaves out boxes that share more than this fraction of their area with a larger one; the largest comes first."""
+    """Leaves out boxes that share more than this fraction of their area with a larger one; the largest comes first.
+
+    Of equally large ones the leftmost: OpenCV's order of them is another one each time that it searches in parallel.
+    """
     kept: list[Detection] = []
-    for candidate in sorted(detections, key=lambda each: -_area(each.box)):
+    for candidate in sorted(detections, key=lambda each: (-_area(each.box), *each.box)):
         if all(overlap(candidate.box, other.box) <= largest_overlap for other in kept):
             kept.append(candidate)
     return kept

@@ -156,6 +156,14 @@ def test_an_npz_that_inflates_is_refused(tmp_path):
     refuses(tmp_path / "a.npz", "inflate", readers.read_npz)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_npz_is_compressed_as_numpy_does_it(tmp_path, method):
+    """A damaged LZMA stream raises an error of its own."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.writestr("a.npy", npy(np.zeros(9)))
+    refuses(tmp_path / "a.npz", "compressed as NumPy", readers.read_npz)
+
+
 def test_shapes_are_checked(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.zeros((3, 2)))
     assert readers.read_npz(tmp_path / "a.npz", shapes={"a": (None, 2)})["a"].shape == (3, 2)

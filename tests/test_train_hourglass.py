@@ -66,7 +66,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_an_unknown_optimizer_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown optimizer 'adan': choose one of .*adam, .*sgd"):
+    with pytest.raises(ValueError, match="unknown --optimizer 'adan': choose one of .*adam, .*sgd"):
         TRAINING.fit_options(*chosen("--optimizer", "adan"))
 
 

@@ -230,3 +230,31 @@ def test_the_copy_lasts_as_long_as_the_video_and_plays_in_browsers(tmp_path, sec
     assert shown[5] == 5  # at 0.2 seconds
     if frames == 60:
         assert (shown[12], shown[24], shown[59]) == (10, 12, 19)  # at 0.48, 0.96 and 2.36 seconds
+
+
+def test_a_header_that_promises_two_billion_frames_does_not_keep_the_reader(tmp_path):
+    data = bytearray(write(tmp_path / "a.avi", 3).read_bytes())
+    header = data.find(b"strh") + 8 + 32  # the number of frames
+    data[header : header + 4] = (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "a.avi").write_bytes(data[: data.find(b"idx1")])
+    reader = VideoReader(tmp_path / "a.avi")
+    assert len(list(reader)) == 3
+    assert reader.missing == 2**31 - 4
+
+
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        ({"FRAME_WIDTH": 16_000.0, "FRAME_HEIGHT": 12_000.0}, "frames of 16000 x 12000 have more than"),
+        ({"SAR_NUM": 65_535.0, "SAR_DEN": 1.0}, "its pixels are 65535 times as wide as high"),
+    ],
+)
+def test_frames_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch, properties, text):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted([0.0], FPS=25.0, **properties))
+    with pytest.raises(ValueError, match=rf"a\.mp4: {text}"):
+        VideoReader(tmp_path / "a.mp4")
+
+
+def test_a_unit_of_time_is_no_rate(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted([0.0], FPS=90_000.0))
+    assert VideoReader(tmp_path / "a.mkv").rate == 0

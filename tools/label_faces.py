@@ -19,7 +19,7 @@ import mxnet as mx
 import numpy as np
 
 from common import cli
-from common.files import make_folder, write_text, write_whole
+from common.files import LOCK, exclusive, make_folder, write_text, write_whole
 from common.readers import read_json
 from datasets import pts_folder
 from datasets.ibug_300w import write_pts
@@ -102,7 +102,7 @@ def start_or_go_on(out: Path, settings: dict[str, Any]) -> None:
     record = out / RECORD
     if record.is_file() and read_json(record, "name a new folder") == settings:
         return
-    if any(out.iterdir()):
+    if any(path.name != LOCK for path in out.iterdir()):
         raise ValueError(f"--out {out} is not empty: name a new folder, or repeat the command that filled this one")
     write_text(record, json.dumps(settings, indent=2) + "\n")
 
@@ -116,6 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     faces = pts_folder.load(arguments.data)
     out = cli.output_folder(arguments.out)
+    with exclusive(out, "wait for it to end, or name another --out"):
+        return label(arguments, faces, out)
+
+
+def label(arguments: argparse.Namespace, faces: OwnPhotos, out: Path) -> int:
+    """Labels the faces that have no labels in a folder yet, as the command line says."""
     context = devices.contexts(arguments.gpus)[0]
     files = arguments.weights or [shipped_weights(model) for model in arguments.model]
     settings = {"models": arguments.model, "weights_sha256": [file_sha256(path) for path in files]}

@@ -87,7 +87,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--data", metavar="DIR", type=cli.file_path, help="folder of data sets; rendered faces need none"
     )
     datasets = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
-    parser.add_argument("--datasets", metavar="NAME,...", default="", help=datasets)
+    parser.add_argument("--datasets", metavar="NAME,...", help=datasets)
     parser.add_argument(
         "--stress-faces", type=cli.count_or_none, metavar="N", default=100, help="faces made harder; 0 for none"
     )
@@ -99,7 +99,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
-    arguments.wanted = set(filter(None, arguments.datasets.split(",")))
+    arguments.wanted = set(arguments.datasets.split(",") if arguments.datasets else ())
     if arguments.wanted - known:
         raise ValueError(
             f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common"

@@ -244,15 +244,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; unknown options go to the training script."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("study", choices=sorted(STUDIES))
-    parser.add_argument("--seeds", default="0,1,2", help="seeds of each cell's runs")
+    parser.add_argument("--seeds", type=seeds, default="0,1,2", help="seeds of each cell's runs")
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
-    try:
-        arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    except ValueError:
-        raise ValueError(f"--seeds {arguments.seeds}: give numbers such as 0,1,2") from None
     return arguments
+
+
+def seeds(text: str) -> list[int]:
+    """The seeds of a list such as 0,1,2."""
+    return [cli.seed(each) for each in text.split(",")]
 
 
 def folder_name(cell: Cell, seed: int) -> str:

@@ -107,6 +107,7 @@ class CommandLine:
             flags = {each.name: each.flag for each in (*options_of(settings), *options_of(recipe))}
             _refuse_other_settings(given, {**vars(namespace), **vars(recipe)}, flags, namespace.resume)
         further_data(settings, self.datasets)
+        fit_options(settings, recipe)  # refuses what it does not know before any work
         if settings.dataset == "rendered":
             print("training on rendered faces; pass --dataset and --data for photos")
         return Command(settings, recipe, vars(namespace))
@@ -247,10 +248,14 @@ def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, de
 
 
 def fit_options(settings: TrainingSettings, recipe: BaseRecipe) -> FitOptions:
-    """The training loop's options, from the command line and the recipe."""
-    optimizers = mx.optimizer.Optimizer.opt_registry
+    """The training loop's options, from the command line and the recipe.
+
+    Raises:
+        ValueError: an optimizer or a schedule that is not known.
+    """
+    optimizers = sorted(mx.optimizer.Optimizer.opt_registry)
     if recipe.optimizer.lower() not in optimizers:
-        raise ValueError(f"unknown optimizer '{recipe.optimizer}': choose one of {', '.join(sorted(optimizers))}")
+        raise ValueError(f"unknown --optimizer '{recipe.optimizer}': choose one of {', '.join(optimizers)}")
     known = {each.name: getattr(recipe, each.name) for each in fields(Schedule) if hasattr(recipe, each.name)}
     optimizer_settings = {"wd": recipe.weight_decay}
     if recipe.gradient_clip:

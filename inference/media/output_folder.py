@@ -94,8 +94,8 @@ class OutputFolder:
         write_text(listed, json.dumps(sorted({*earlier, *names})))
         publish(aside, self._folder, names)
         for old in earlier - set(names):
-            (self._folder / old).unlink()
-        listed.unlink()
+            (self._folder / old).unlink(missing_ok=True)
+        listed.unlink(missing_ok=True)
 
     def _list_path(self, stem: str) -> Path:
         return self._folder / f".{stem}.files"
