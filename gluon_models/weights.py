@@ -236,6 +236,14 @@ def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
     return path
 
 
+def shipped_spec(name: str) -> InputSpec:
+    """How the network whose weights ship under a name sees a face; its paper's spec where none ship."""
+    try:
+        return read_info(shipped_weights(name)).spec
+    except (ValueError, FileNotFoundError):
+        return get_spec(name)
+
+
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

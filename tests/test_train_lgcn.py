@@ -14,7 +14,7 @@ from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from engine.distributed import Team
 from evaluation.metrics import nme
-from gluon_models import get_model, get_spec, load_weights
+from gluon_models import InputSpec, get_model, get_spec, load_weights
 from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
@@ -32,7 +32,7 @@ def chosen(*text):
 def network(*text):
     context = train_lgcn.TRAINING.make_context(*chosen("--filters", "4", *text), get_markup(68), CPU)
     net = get_model(context.info.model, **context.info.overrides)
-    training.initialise(net, (1, 1, 96, 96), CPU, seed=0)
+    training.initialise(net, (1, len(context.spec.mean), 96, 96), CPU, seed=0)
     return net, context
 
 
@@ -125,6 +125,13 @@ def test_smaller_crops_are_of_the_same_network():
     smaller, usual = network("--size", "48")[1].info, network()[1].info
     assert smaller == replace(usual, spec=replace(usual.spec, size=48))
     assert usual.spec.size == 96  # Sec. 3.1
+
+
+@pytest.mark.parametrize("colour", ["rgb", "hsv"])
+def test_colours_come_in_three_channels_of_the_grays_range(colour):
+    spec, gray = network("--colour", colour)[1].spec, network()[1].spec
+    assert spec == replace(gray, colour=colour, mean=gray.mean * 3, scale=gray.scale * 3)
+    assert InputSpec.from_dict(spec.as_dict()) == spec
 
 
 def load(*text):

@@ -21,6 +21,7 @@ from datasets.catalog import CATALOG, DATASETS, chosen_subset, further_faces, lo
 from datasets.conversions import sources_of
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
+from datasets.heatmaps import DECODINGS
 from datasets.loader import Cut, Loader
 from datasets.markup import to_dict
 from datasets.markups import Markup, is_known
@@ -281,6 +282,8 @@ class LandmarkTraining(ABC):
     def make_context(self, settings: Any, recipe: Any, markup: Markup, devices: list[mx.Context]) -> TrainingContext:
         """What the steps of a training know once its faces are loaded."""
         info = self.describe_network(settings, recipe, markup)
+        if info.spec.decoding not in DECODINGS:
+            raise ValueError(f"unknown --decoding '{info.spec.decoding}': choose one of {', '.join(DECODINGS)}")
         if not is_known(markup):
             info = replace(info, markup_definition=to_dict(markup))
         if shows_profiles(settings.dataset):
