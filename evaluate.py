@@ -11,17 +11,22 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 
 # isort: split
 import argparse
+import hashlib
+import os
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
+from common.files import exclusive
+from common.shards import WHOLE, add_shard_argument
 from datasets.catalog import CATALOG, TEST_DATASETS, chosen_subset
-from datasets.faces import Face
+from datasets.faces import Face, FaceDataset
+from datasets.fixed_samples import Chosen
 from datasets.geometry import crop_matrix, square_box, transform_points, warp_image
 from datasets.heatmaps import DECODINGS
 from engine import devices
@@ -34,14 +39,17 @@ from inference.evaluation import (
     ENSEMBLES,
     ConvertedPredictor,
     box_source,
-    evaluate,
+    compared,
     evaluated_name,
     load_faces,
     load_predictor,
+    predict_faces,
     stress_curves,
 )
 from inference.landmark_detector import markup_of
+from inference.partial_predictions import read_parts, write_part
 from inference.quantized import cpu_note
+from inference.training_boxes import own_box, training_box
 from report.evaluation_report import extreme_faces, write_report, write_stress
 from report.plots import Picture
 from report.quoted import quoted_lines
@@ -71,8 +79,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     subsets = "; ".join(f"{name}: {', '.join(entry.measured)}" for name, entry in CATALOG.items())
     parser.add_argument("--subset", help=f"part of the data set (default: its first). {subsets}")
     parser.add_argument("--boxes", metavar="truth|detector|FILE", default="truth", help=BOXES_HELP)
-    detector = "detector for --boxes detector"
-    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help=detector)
+    detector = f"detector for --boxes detector (default: {DEFAULT_DETECTOR})"
+    parser.add_argument("--detector", choices=DETECTORS, help=detector)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     shape = "a shape model (shape.npz of a training run) to fit to the heatmaps instead"
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=shape)
@@ -88,10 +96,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=cli.count, default=500, help="number of rendered faces")
     parser.add_argument("--batch-size", type=cli.count, default=64, help="most faces that run together")
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the report")
+    add_shard_argument(parser)
+    merge = "report on all N parts that --shard wrote to --out with the same options"
+    parser.add_argument("--merge", type=cli.count, metavar="N", help=merge)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.int8 and arguments.ensemble == "dropout":
         raise ValueError("--int8 with --ensemble dropout: the int8 twin has no dropout; use --ensemble augmentation")
+    if arguments.merge and arguments.shard != WHOLE:
+        raise ValueError("--shard measures a part, --merge joins all of them: give one of the two")
+    for option, is_given, needed, is_there in (
+        ("--detector", arguments.detector, "--boxes detector", arguments.boxes == "detector"),
+        ("--shape-prior", arguments.shape_prior, "--shape-model", arguments.shape_model),
+        ("--stress-faces", arguments.stress_faces, "--stress", arguments.stress),
+    ):
+        if is_given and not is_there:
+            raise ValueError(f"{option} is for {needed}: add it, or leave both out")
+    arguments.detector = arguments.detector or DEFAULT_DETECTOR
     arguments.dataset = arguments.dataset or ("300w" if arguments.data else "rendered")
     arguments.subset = chosen_subset(arguments.dataset, arguments.subset)
     return arguments
@@ -105,8 +126,8 @@ def picture(face: Face, predicted: np.ndarray, error: float) -> Picture:
 
 
 def show_progress(indices: Iterable[int]) -> Iterable[int]:
-    """A bar over the faces, where there is a terminal to show it."""
-    return tqdm(indices, "evaluating", unit="face", disable=None)
+    """Shows how many of the faces are done."""
+    return cli.progress(indices, "evaluating")
 
 
 def chosen_options(arguments: argparse.Namespace) -> dict[str, str]:
@@ -121,6 +142,14 @@ def chosen_options(arguments: argparse.Namespace) -> dict[str, str]:
     if arguments.boxes == "detector":
         chosen["detector"] = arguments.detector
     return chosen
+
+
+def shared_settings(arguments: argparse.Namespace, weights: Path, faces: FaceDataset) -> dict[str, Any]:
+    """What the parts of an evaluation must have in common."""
+    names = ("model", "dataset", "subset", "boxes", "seed", "batch_size")
+    given = {name: getattr(arguments, name) for name in names}
+    listed = hashlib.sha256(os.fsencode("\n".join(faces.names))).hexdigest()
+    return {**given, **chosen_options(arguments), "weights": file_sha256(weights), "faces": listed}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,50 +189,67 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}"
             raise ValueError(f"{text}: {error}") from None
         print(f"{info.markup} points of the network are converted to {faces.markup.name}", file=sys.stderr)
-    boxes = box_source(arguments.boxes, protocol.true_boxes, detector=arguments.detector, context=context)
-    out = cli.output_folder(arguments.out)
-    result = evaluate(
-        predictor,
-        subset,
-        boxes,
-        model=evaluated_name(arguments.model, arguments.shape_model),
-        point_shift=arguments.point_shift,
-        progress=show_progress,
+    boxes = box_source(
+        arguments.boxes,
+        protocol.true_boxes,
+        detector=arguments.detector,
+        context=context,
+        box=training_box(info),
+        converted=own_box(faces.markup, info),
     )
-    errors = result.errors(protocol.normalizer)
-    shown = [(picture(faces[k], result.predicted[k], errors[k]) for k in indices) for indices in extreme_faces(errors)]
-    record = {
-        "model": arguments.model,
-        **chosen_options(arguments),
-        "command": shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]),
-        "seed": arguments.seed,
-        "weights": weights.name,
-        "weights_sha256": file_sha256(weights),
-        "boxes": arguments.boxes,
-        "point_shift": arguments.point_shift,
-        "box_margin": info.spec.box_margin,
-        "device": str(context),
-        "versions": versions(),
-        "git": git_state(),
-        "missing": list(about.missing),
-    }
-    print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
-    print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
-    if arguments.stress and result.found.any():
-        curves = stress_curves(
-            predictor,
-            faces,
-            result,
-            count=arguments.stress_faces,
-            point_shift=arguments.point_shift,
-            seed=arguments.seed,
-            progress=show_progress,
-        )
-        print("\n" + write_stress(out, result, curves, record))
-    print(f"\nopen {out / 'report.html'}")
-    for name, reason in result.skipped.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    return 1 if result.skipped else 0
+    out = cli.output_folder(arguments.out)
+    # The parts of a --shard share their folder.
+    alone = exclusive(out, "wait for it to end, or name another --out") if arguments.shard == WHOLE else nullcontext()
+    with alone:
+        shared = shared_settings(arguments, weights, faces)
+        if arguments.merge:
+            predicted = read_parts(out, arguments.merge, len(faces), predictor.batch_size, shared)
+        else:
+            places = arguments.shard.of(len(faces), predictor.batch_size)
+            part = faces if arguments.shard == WHOLE else Chosen([faces], places)
+            predicted = predict_faces(predictor, part, boxes, show_progress)
+        if arguments.shard != WHOLE:
+            path = write_part(out, arguments.shard, predicted, shared)
+            print(f"{len(part)} of {len(faces)} faces: {path}; --merge {arguments.shard.count} reports on all parts")
+            return 1 if predicted.skipped else 0
+        name = evaluated_name(arguments.model, arguments.shape_model)
+        result = compared(predicted, subset, model=name, point_shift=arguments.point_shift)
+        errors = result.errors(protocol.normalizer)
+        shown = [
+            (picture(faces[k], result.predicted[k], errors[k]) for k in indices) for indices in extreme_faces(errors)
+        ]
+        record = {
+            "model": arguments.model,
+            **chosen_options(arguments),
+            "command": shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]),
+            "seed": arguments.seed,
+            "weights": weights.name,
+            "weights_sha256": file_sha256(weights),
+            "boxes": arguments.boxes,
+            "point_shift": arguments.point_shift,
+            "box_margin": info.spec.box_margin,
+            "device": str(context),
+            "versions": versions(),
+            "git": git_state(),
+            "missing": list(about.missing),
+        }
+        print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
+        print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
+        if arguments.stress and result.found.any():
+            curves = stress_curves(
+                predictor,
+                faces,
+                result,
+                count=arguments.stress_faces,
+                point_shift=arguments.point_shift,
+                seed=arguments.seed,
+                progress=show_progress,
+            )
+            print("\n" + write_stress(out, result, curves, record))
+        print(f"\nopen {out / 'report.html'}")
+        for name, reason in result.skipped.items():
+            print(f"left out: {cli.printable(f'{name}: {reason}')}", file=sys.stderr)
+        return 1 if result.skipped else 0
 
 
 if __name__ == "__main__":

@@ -30,12 +30,13 @@ from gluon_models import InputSpec, file_sha256, list_models, load_weights, ship
 from gluon_models.detector import centernet
 from gluon_models.detector.weights import detector_name, load_detector
 from gluon_models.weights import info_path
-from inference.detectors import get_detector
+from inference.detectors import BoxCorrection, get_detector
 from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
 from inference.exported_detector import DetectorExporter, describe_detector
 from inference.fused import write_fused
 from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_output, to_image
 from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
+from inference.training_boxes import SAME_BOX, training_box
 
 BATCH_SIZES = (1, 5)
 INT8_HELP = """write PREFIX-int8 too, with int8 convolutions: faster on CPUs with 8-bit dot products, not smaller,
@@ -102,18 +103,18 @@ class Int8Faces(NamedTuple):
     measured: CroppedFaces
 
 
-def int8_faces(folder: str | None, spec: InputSpec, seed: int) -> Int8Faces:
+def int8_faces(folder: str | None, spec: InputSpec, box: BoxCorrection, seed: int) -> Int8Faces:
     """The faces of --calibration, or rendered ones, and rendered ones to measure on."""
     measured = crop_dataset(RenderedFaces(INT8_FACES, seed + 1), spec)
     if folder is None:
         faces = calibration_faces(seed)
         crops, source = crop_dataset(faces, spec).crops, f"rendered, seed {seed + 2}"
     else:
-        crops, source = crops_of_photos(folder, spec), f"photos in {Path(folder).name}"
+        crops, source = crops_of_photos(folder, spec, box), f"photos in {Path(folder).name}"
     return Int8Faces(crops, f"{len(crops)} faces: {source}", measured)
 
 
-def crops_of_photos(folder: str, spec: InputSpec) -> np.ndarray:
+def crops_of_photos(folder: str, spec: InputSpec, box: BoxCorrection = SAME_BOX) -> np.ndarray:
     """Crops (n, S, S, 3) of the faces that are found in a folder's photos, in at most `CALIBRATION_FACES` of them.
 
     Raises:
@@ -124,7 +125,7 @@ def crops_of_photos(folder: str, spec: InputSpec) -> np.ndarray:
     detector, crops = get_detector("haar"), []
     for index in chosen:
         image = read_image(photos[index])
-        boxes = [found.box for found in detector(image, photos[index].name)]
+        boxes = [box.apply(found.box) for found in detector(image, photos[index].name)]
         crops += [crop_faces(image, boxes[:1], spec)[0]] if boxes else []
     if not crops:
         raise ValueError(f"--calibration {folder}: no face in {len(chosen)} photos there; name another folder")
@@ -268,13 +269,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     net, info = load_weights(weights, arguments.model, ctx)
     prefix = output_prefix(arguments.out, weights)
     crops = crop_dataset(RenderedFaces(max(BATCH_SIZES), arguments.seed), info.spec).crops
-    exporter = Exporter(net, info.spec, arguments.raw_input, ctx)
+    exporter, box = Exporter(net, info.spec, arguments.raw_input, ctx), training_box(info)
     values = {
         **info.as_dict(),
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
-        **describe_graph(info.spec, arguments.raw_input, num_landmarks=exporter.output(crops[:1]).shape[1]),
+        **describe_graph(info.spec, arguments.raw_input, exporter.output(crops[:1]).shape[1], box),
     }
-    faces = int8_faces(arguments.calibration, info.spec, arguments.seed) if arguments.int8 else None
+    faces = int8_faces(arguments.calibration, info.spec, box, arguments.seed) if arguments.int8 else None
     files = export(exporter, prefix, crops, arguments.onnx, arguments.fused, values, faces)
     print("wrote " + ", ".join(map(str, files)))
     return 0

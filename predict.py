@@ -14,8 +14,6 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 
 # isort: split
 import argparse
-import csv
-import io
 import sys
 from contextlib import closing
 from itertools import islice
@@ -27,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.ahead import read_ahead
-from common.files import write_text
+from common.shards import WHOLE, add_shard_argument
 from datasets.heatmaps import DECODINGS
 from datasets.images import read_image
 from engine import devices
@@ -38,6 +36,7 @@ from inference.confidence import PointConfidence, point_confidence
 from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, NETWORKS, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
+from inference.media.face_table import write_table
 from inference.media.output_folder import OutputFolder
 from inference.media.overlap import one_behind
 from inference.media.photo_files import PhotoFiles
@@ -62,14 +61,17 @@ MIN_FACE_HELP = f"""smallest face that is kept: longer side of its landmark box,
 --detector {NO_DETECTOR})"""
 OWN_SCORES = ", ".join(f"{each.least_score:g} for {name}" for name, each in NETWORKS.items())
 MIN_SCORE_HELP = f"least score of a face for {', '.join(DETECTORS)}, 0 to 1 (default: {OWN_SCORES}, 0 for haar)"
-CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos"
+CSV_HELP = "write DIR/faces.csv too, a row for each face of the photos, and of each frame of the videos"
+TABLE = "faces.csv"
 CROPS_HELP = (
     "write each face of a photo upright to DIR/<stem>_<face>_crop.png; its matrix, photo to crop, is in the JSON"
 )
 SHAPE_MODEL_HELP = f"""shape.npz of train_lgcn.py, fitted to the heatmaps (default with --detector {NO_DETECTOR}: the
 weights' own)"""
-REDETECT_HELP = "frames between two searches for new faces in a video; known faces are followed by their landmarks"
-CUTOFF_HELP = "cutoff of the --smooth filters for a face at rest, Hz; a lower cutoff removes more jitter and lags more"
+REDETECT_HELP = f"""frames between two searches for new faces in a video; known faces are followed by their landmarks
+(default: {REDETECT})"""
+CUTOFF_HELP = f"""cutoff of the --smooth filters for a face at rest, Hz; a lower cutoff removes more jitter and lags
+more (default: {CUTOFF_HZ:g})"""
 MAX_FRAMES_HELP = "stop a video or camera after N frames; a camera otherwise runs until Ctrl-C"
 SHOW_HELP = "show the results in a window: each photo until a key is pressed; q ends the video or the display"
 NO_FACE_HELP = "give its box with --boxes, or pass --detector whole for a cut-out face"
@@ -92,10 +94,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--min-score", type=cli.fraction, metavar="SCORE", help=MIN_SCORE_HELP)
     parser.add_argument("--decoding", choices=DECODINGS, help="how heatmaps become points (default: as in training)")
     parser.add_argument("--shape-model", metavar="FILE", type=cli.path, help=SHAPE_MODEL_HELP)
-    parser.add_argument("--redetect", type=cli.count, metavar="N", default=REDETECT, help=REDETECT_HELP)
+    parser.add_argument("--redetect", type=cli.count, metavar="N", help=REDETECT_HELP)
     parser.add_argument("--no-tracking", action="store_true", help="treat each frame of a video as a separate photo")
     parser.add_argument("--smooth", action="store_true", help="reduce jitter in a video with One-Euro filters")
-    parser.add_argument("--cutoff", type=cli.positive, metavar="HZ", default=CUTOFF_HZ, help=CUTOFF_HELP)
+    parser.add_argument("--cutoff", type=cli.positive, metavar="HZ", help=CUTOFF_HELP)
     parser.add_argument("--max-frames", type=cli.count, metavar="N", help=MAX_FRAMES_HELP)
     parser.add_argument("--indices", action="store_true", help="draw the landmarks' numbers, from 0, on photos")
     parser.add_argument("--csv", action="store_true", help=CSV_HELP)
@@ -103,14 +105,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help=SHOW_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="skip inputs whose results are complete in DIR")
+    add_shard_argument(parser)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
+    if arguments.csv and arguments.shard != WHOLE:
+        raise ValueError("--csv needs all parts: after the last --shard, repeat the command with --resume in its place")
     if arguments.model in NETWORKS:
         raise ValueError(f"{arguments.model} finds faces, not landmarks: pass --detector {arguments.model}")
-    if arguments.csv and arguments.resume:
-        raise ValueError("--csv needs all photos: leave out --resume")
     if arguments.no_tracking and arguments.smooth:
         raise ValueError("--smooth needs tracking: leave out --no-tracking")
+    if arguments.no_tracking and arguments.redetect:
+        raise ValueError("--redetect is for tracking: leave out --no-tracking")
+    if arguments.cutoff and not arguments.smooth:
+        raise ValueError("--cutoff is that of --smooth: add it, or leave both out")
     return arguments
 
 
@@ -210,7 +217,6 @@ class Results:
 
     Attributes:
         bad: a line for each input that could not be used, fully or in part.
-        rows: of --csv, for each face of the photos.
     """
 
     def __init__(
@@ -220,7 +226,6 @@ class Results:
         self._window, self._max_frames = window, max_frames
         self._photos = self._faces = 0
         self.bad: list[str] = []
-        self.rows: list[str] = []
 
     def photo(self, detector: FindsFaces, path: Path) -> None:
         """Finds and writes the faces of a photo; ValueError names the photo and what to do."""
@@ -230,7 +235,6 @@ class Results:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         drawn = self._photo_files.write(path, image, faces, confidence_of(detector, image, faces))
-        self.rows += [csv_row(path, number, face) for number, face in enumerate(faces, 1)]
         self._photos += 1
         self._faces += len(faces)
         if not faces:
@@ -284,20 +288,6 @@ def confidence_of(detector: FindsFaces, image: np.ndarray, faces: Sequence[Locat
     return point_confidence(detector.predictor, image, [face.points for face in faces])
 
 
-def csv_header(num_landmarks: int) -> str:
-    """The first line of --csv."""
-    points = [f"{axis}{index}" for index in range(num_landmarks) for axis in "xy"]
-    return ",".join(["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", *points])
-
-
-def csv_row(path: Path, number: int, face: LocatedFace) -> str:
-    """A face as a line of --csv; pixels count from 0."""
-    row = io.StringIO()
-    values = [str(path), number, round(face.score, 4), *np.round([*face.box, *face.points.ravel()], 3).tolist()]
-    csv.writer(row, lineterminator="").writerow(values)
-    return row.getvalue()
-
-
 def counted(number: int, what: str) -> str:
     """Such as 1 face, or 2 faces."""
     return f"{number} {what}{'' if number == 1 else 's'}"
@@ -307,7 +297,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Predicts; returns 1 if some inputs, or frames of a video, could not be used, else 0."""
     arguments = parse(argv)
     inputs = find_inputs(arguments.input)
-    only_one = len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir() and len(inputs) == 1
+    inputs = [inputs[place] for place in arguments.shard.of(len(inputs))]
+    whole = arguments.shard == WHOLE and len(inputs) == 1
+    only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
+    if (arguments.crops or arguments.indices) and all(is_video(source) for source in inputs):
+        raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
     if arguments.show:
         check_display()
     context = devices.contexts(arguments.gpus)[0]
@@ -326,8 +320,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         shape_model=shape_model,
     )
     # Given boxes are of a video's first frame; after it there is nothing to search by.
-    redetect = 0 if arguments.boxes else arguments.redetect
-    smoothing_hz = arguments.cutoff if arguments.smooth else None
+    redetect = 0 if arguments.boxes else arguments.redetect or REDETECT
+    smoothing_hz = (arguments.cutoff or CUTOFF_HZ) if arguments.smooth else None
 
     def follow(video: Input) -> FollowsFaces:
         if arguments.no_tracking:
@@ -337,16 +331,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     def crop_predictor() -> PointPredictor:
         return LandmarkDetector.from_pretrained(weights, "whole", context, shape_model=shape_model).predictor
 
+    least = {"min_face": arguments.min_face, "min_score": arguments.min_score}
     about = describe(weights, name, detector.markup.name, shape_model, arguments.decoding)
+    about.update((key, value) for key, value in least.items() if value is not None)
     about_video = {
         "tracking": not arguments.no_tracking,
         "redetect_every_frames": None if arguments.no_tracking else redetect or None,
         "smoothing_hz": smoothing_hz,
+        "max_frames": arguments.max_frames,
     }
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
-    table = Path(arguments.out) / "faces.csv"
-    if arguments.csv and table.exists() and not arguments.overwrite:
+    table = Path(arguments.out) / TABLE
+    if arguments.csv and table.exists() and not (arguments.overwrite or arguments.resume):
         raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
     template = TEMPLATES[arguments.crops] if arguments.crops else None
     if template:
@@ -363,9 +360,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Window("predict.py") if arguments.show else None,
         arguments.max_frames,
     )
-    left = [source for source in inputs if not (arguments.resume and folder.is_complete(source.stem))]
-    if len(left) < len(inputs):
-        print(f"{len(inputs) - len(left)} of {len(inputs)} inputs have their results in {arguments.out} already")
+    done = {source.stem for source in inputs if arguments.resume and folder.is_complete(source.stem)}
+    left = [source for source in inputs if source.stem not in done]
+    for source in inputs:
+        if source.stem in done:
+            of_kind = about_video if is_video(source) else {"crops": arguments.crops}
+            settings = {**about, **least, **of_kind}
+            folder.check_same(source.stem, {key: value for key, value in settings.items() if key != "weights"})
+    if done:
+        print(f"{len(done)} of {len(inputs)} inputs have their results in {arguments.out} already")
     kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
     with kept:
         for source in left if only_one else cli.progress(left, "predicting", len(left), "input"):
@@ -374,15 +377,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                     results.video(follow(source), source)
                 else:
                     results.photo(detector, source)
+                done.add(source.stem)
             except (ValueError, OSError) as error:
                 if only_one:
                     raise
                 results.bad.append(str(error))
     if arguments.csv:
-        write_text(table, "\n".join([csv_header(detector.markup.num_landmarks), *results.rows]) + "\n")
-    print(results.summary(inputs, arguments.out))
+        stems = [source.stem for source in inputs if source.stem in done]
+        write_table(table.parent, TABLE, stems, detector.markup.num_landmarks)
+    print(results.summary(left, arguments.out))
     for line in results.bad:
-        print(f"left out: {' '.join(line.split())}", file=sys.stderr)
+        print(f"left out: {cli.printable(line)}", file=sys.stderr)
     return 1 if results.bad else 0
 
 

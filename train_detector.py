@@ -29,6 +29,7 @@ from datasets.detection.centers import center_batch
 from datasets.detection.mosaics import Mosaics
 from datasets.faces import FaceDataset
 from datasets.inventory import files
+from datasets.loader import Cut
 from datasets.photo_formats import PHOTO_SUFFIXES
 from engine import devices as processors
 from engine.fit import Fit, Objective
@@ -79,13 +80,16 @@ class PhotoBatches:
         samples: makes arrays of them.
         batch_size: photos in a batch; the network is built for this number.
         seed: of the order and of each photo's random changes.
+        cut: this worker's part of each batch, all by default. Batches are made whole, as their photos share one size.
     """
 
-    def __init__(self, source: PhotoSource, samples: Samples, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, source: PhotoSource, samples: Samples, batch_size: int, seed: int, cut: Cut | None = None
+    ) -> None:
         if len(source) < batch_size:
             raise ValueError(f"{len(source)} training photos do not fill a batch of {batch_size}: lower --batch-size")
         self._source, self._samples = source, samples
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._cut = batch_size, seed, cut
 
     def __len__(self) -> int:
         return len(self._source) // self._batch_size
@@ -99,7 +103,8 @@ class PhotoBatches:
                 self._source.sample(int(index), np.random.default_rng((self._seed, epoch, start + place)))
                 for place, index in enumerate(chosen)
             ]
-            yield self._samples(photos, (self._seed, epoch, start))
+            whole = self._samples(photos, (self._seed, epoch, start))
+            yield [array[self._cut.of(self._batch_size)] for array in whole] if self._cut else whole
 
 
 def recipes_for(model: str, dataset: str) -> dict[str, Recipe]:
@@ -203,15 +208,15 @@ class Training(NamedTuple):
     find: FindsBoxes
 
 
-def train_faster_rcnn(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context]) -> Training:
+def train_faster_rcnn(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context], workers: int) -> Training:
     """Faster R-CNN with the weights it starts from.
 
     Raises:
-        ValueError: a batch cannot be divided evenly among the devices.
+        ValueError: a batch cannot be divided evenly among the devices of all workers.
     """
-    share, left = divmod(recipe.batch_size, len(devices))
+    share, left = divmod(recipe.batch_size, workers * len(devices))
     if left or not share:
-        raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {len(devices)} GPUs")
+        raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {workers * len(devices)} GPUs")
     net = build_detector(settings.model, share)
     initialise(net, devices, settings.seed)
     if settings.imagenet:
@@ -238,15 +243,17 @@ def train_centernet(settings: DetectorSettings, devices: list[mx.Context]) -> Tr
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains one detector as the command line says."""
     settings, recipe, arguments = COMMAND_LINE.parse(argv, recipes_for)
-    devices = processors.contexts(settings.gpus)
-    settings = training.prepare(settings, devices)
-    source, validation = load_sources(settings)
-    small = settings.model == centernet.NAME
-    made = train_centernet(settings, devices) if small else train_faster_rcnn(settings, recipe, devices)
-    if settings.init:
-        fill_detector(made.net, settings.init)
-    batches = PhotoBatches(source, made.samples, recipe.batch_size, settings.seed)
-    with training.start_folder(settings) as folder:
+    options = training.fit_options(settings, recipe)
+    with training.join_workers(settings, recipe) as team, training.start_folder(settings, team) as folder:
+        devices = processors.contexts(settings.gpus)
+        settings = training.prepare(settings, devices)
+        source, validation = load_sources(settings)
+        small = settings.model == centernet.NAME
+        made = train_centernet(settings, devices) if small else train_faster_rcnn(settings, recipe, devices, team.size)
+        if settings.init:
+            fill_detector(made.net, settings.init)
+        cut = Cut(team.rank, team.size, len(devices))
+        batches = PhotoBatches(source, made.samples, recipe.batch_size, settings.seed, cut)
         print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")
         fit = Fit(
             made.net,
@@ -255,10 +262,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             make_validate(validation, made.find, settings.seed),
             ErrorMeasure(ERROR, "validation 1 - AP"),
             lambda best: save_detector(best, folder / "best.params", settings.model),
-            training.fit_options(settings, recipe),
+            options,
             devices,
+            team=team,
         )
-        record = RunRecord(folder, arguments, [str(device) for device in devices])
+        record = RunRecord(folder, arguments, training.device_names(devices, team))
         state = fit.run(folder, record, arguments, resume=bool(settings.resume))
         best = f"{100 * (1 - state.best):.1f} %" if state.best_epoch else "none"
         print(f"best average precision {best} in epoch {state.best_epoch}: {folder / 'best.params'}")

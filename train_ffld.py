@@ -80,11 +80,13 @@ class FFLDTraining(LandmarkTraining):
     def start_advice(self, context: TrainingContext) -> str:
         """The paper trains the baseline on 300W-LP, then on 300-W, then all of FFLD (Sec. 6.6)."""
         settings = context.settings
-        if settings.init or settings.baseline or settings.dataset in ("rendered", "300w_lp", "aflw"):
-            return ""
         baseline = BASELINES.get(settings.model)
+        starts_there = not baseline and settings.dataset in ("rendered", "300w_lp", "aflw")
+        if settings.init or settings.baseline or starts_there:
+            return ""
         model, dataset = (baseline, settings.dataset) if baseline else (settings.model, "300w_lp")
-        before = f"python train_ffld.py --model {model} --dataset {dataset} --data DIR --out BEFORE"
+        data = "" if dataset == "rendered" else f"--dataset {dataset} --data DIR "
+        before = f"python train_ffld.py --model {model} {data}--out BEFORE"
         return f"pass --init BEFORE/best.params, which this writes: {before}"
 
     def start_from(self, net: HybridBlock, path: str, context: TrainingContext) -> None:

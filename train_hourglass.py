@@ -48,6 +48,9 @@ class HourglassSettings(LandmarkSettings):
     backbone_weights: str | None = option(
         None, "initial weights of the backbone: Gluon's resnet50_v1 or resnet50_v2, such as ImageNet's", metavar="FILE"
     )
+    size: int = option(
+        SPEC.size, "side of the crop in pixels, which the paper does not state [H1]; smaller crops train faster"
+    )
     stacks: int = option(4, "number of stacked hourglasses")
     channels: int = option(256, "channels of their feature maps")
     depth: int = option(4, "how often an hourglass halves its feature maps")
@@ -78,6 +81,10 @@ class HourglassTraining(LandmarkTraining):
         """The network to train."""
         if settings.frozen_stages and not (settings.backbone_weights or settings.init):
             raise ValueError("--frozen-stages needs trained weights: pass --backbone-weights or --init too")
+        step = settings.backbone_stride * 2**settings.depth
+        if settings.size < step or settings.size % step:
+            text = f"--size {settings.size} --depth {settings.depth}"
+            raise ValueError(f"{text}: give a multiple of {step}, or less depth")
         info = describe(
             settings.model,
             markup.name,
@@ -93,7 +100,7 @@ class HourglassTraining(LandmarkTraining):
             score_init=recipe.score_init,
             frozen_stages=settings.frozen_stages,
         )
-        return replace(info, spec=replace(info.spec, decoding=recipe.decoding))
+        return replace(info, spec=replace(info.spec, size=settings.size, decoding=recipe.decoding))
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
         """Loads the backbone's weights of --backbone-weights, then the whole network's of --init."""

@@ -26,6 +26,7 @@ from engine.schedule import Schedule
 from gluon_models import describe
 from gluon_models.lgcn.network import KERNELS, RECIPES, SPEC, Recipe
 from gluon_models.lgcn.objective import HeatmapObjective
+from gluon_models.spec import COLOURS
 from gluon_models.weights import WeightsInfo
 from inference.shape_model import FILE_NAME, fit_shapes, save_shape_model, training_shapes
 from training.landmark_training import LandmarkTraining, TrainingContext
@@ -76,6 +77,9 @@ class LGCNSettings(LandmarkSettings):
         "side of the crop in pixels; smaller crops train faster, for --init of a next run",
         least=SMALLEST_SIZE,
     )
+    colour: str = option(
+        SPEC.colour, "input: gray as in the paper, or rgb or hsv, which it found no better", choices=tuple(COLOURS)
+    )
     background: str | None = option(
         None, "train on windows of this folder's photos too, as crops without a face", metavar="DIR"
     )
@@ -112,6 +116,8 @@ class LGCNTraining(LandmarkTraining):
         }
         if settings.filters:
             overrides["filters"] = settings.filters
+        if settings.colour != SPEC.colour:
+            overrides["colour"] = settings.colour
         info = describe(settings.model, markup.name, **overrides)
         return replace(info, spec=replace(info.spec, size=settings.size, decoding=recipe.decoding))
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import Callable, Iterable, Iterator, NoReturn, TypeVar
+from typing import Any, Callable, Iterable, Iterator, NoReturn, Sized, TypeVar
 
 from tqdm import tqdm
 
@@ -53,10 +53,10 @@ def run(main: Callable[[], int | None]) -> None:
         # Whoever read the output, such as `head`, has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("TRACEBACK") == "1":
             raise
-        print(f"error: {' '.join(_one_line(error).split())}", file=sys.stderr)
+        print(f"error: {printable(_one_line(error))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -67,18 +67,14 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "this takes more memory than there is: ask for less at a time, or for smaller pictures"
     return str(error) or type(error).__name__
 
 
-def quiet_interrupt(kind: type[BaseException], error: BaseException, traceback: object) -> None:
-    """Takes the place of `sys.excepthook`, so that Ctrl-C while modules are still imported shows no traceback."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("\nstopped by the user", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, traceback)  # type: ignore[arg-type]
-
-
-sys.excepthook = quiet_interrupt
+def printable(text: str) -> str:
+    """A text as one line that leaves a terminal alone, whatever names of a stranger's files are quoted in it."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(text.split()))
 
 
 @contextmanager
@@ -106,7 +102,14 @@ def _command() -> str | None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses in one line, as all bad input is refused, instead of showing all options first."""
+    """Refuses in one line, as all bad input is refused, instead of showing all options first.
+
+    What is given no type is a text that is not empty.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.register("type", None, text)
 
     def error(self, message: str) -> NoReturn:
         """Raises ValueError."""
@@ -186,6 +189,13 @@ def fraction(text: str) -> float:
     return _real(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
+def text(value: str) -> str:
+    """A text that is not empty: where it names something, an empty one would count as not given."""
+    if not value.strip():
+        raise _refuse(value, "a text: it is empty")
+    return value
+
+
 def path(text: str) -> str:
     """The path of a file or folder; an empty one would be the current folder."""
     if not text.strip() or "\0" in text:
@@ -231,8 +241,16 @@ def output_file(file: PathLike) -> Path:
 LOG_SECONDS = 30.0  # between two lines of progress in a log
 
 
-def progress(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
-    """Hands on items below a progress bar, or, where the output goes to a log, with a line now and then."""
+def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "face") -> Iterator[Item]:
+    """Hands on items below a progress bar, or, where the output goes to a log, with a line now and then.
+
+    Args:
+        items: any; their number is known if they have a length.
+        what: is done to them, such as "cropping".
+        total: their number.
+        unit: what one is called.
+    """
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if sys.stderr.isatty():
         yield from tqdm(items, what, total, unit=unit)
         return

@@ -10,13 +10,13 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
-_STAGED = ".part"
-_LOCK = ".lock"
+STAGED = ".part"
+LOCK = ".lock"  # stands in a folder that a process has for itself
 
 
 @contextmanager
@@ -32,10 +32,12 @@ def staging(folder: PathLike, target: object, remedy: str = "free the space or n
         OSError: in place of one raised within: one line that names the target, the reason and the remedy.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", suffix=_STAGED, dir=folder) as staged:
+        with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", suffix=STAGED, dir=folder) as staged:
             yield Path(staged)
     except OSError as error:
-        raise OSError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
+        # One that was raised by another `staging` within has its reason as its cause.
+        reason = error.strerror or getattr(error.__cause__, "strerror", None) or error
+        raise OSError(f"cannot write {target}: {reason}; {remedy}") from error
 
 
 def _owner(process: int) -> str:
@@ -45,8 +47,8 @@ def _owner(process: int) -> str:
 
 def sweep(folder: PathLike) -> None:
     """Removes the temporary folders that killed processes of this machine left in a folder."""
-    for left in Path(folder).glob(f".*{_STAGED}"):
-        process = left.name[: -len(_STAGED)].split("-")[-2:-1]
+    for left in Path(folder).glob(f".*{STAGED}"):
+        process = left.name[: -len(STAGED)].split("-")[-2:-1]
         if process and process[0].isdecimal() and left.name.startswith(f"{_owner(int(process[0]))}-"):
             try:
                 os.kill(int(process[0]), 0)  # sends nothing
@@ -66,9 +68,11 @@ def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
 
     Raises:
         ValueError: another process has it; one line that names that process.
+        OSError: the lock cannot be written.
     """
-    path = Path(folder) / _LOCK
-    with open(path, "a+b") as file:
+    path = Path(folder) / LOCK
+    # A run may be a stranger's: what a link in it points to is not to be emptied.
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
@@ -89,14 +93,30 @@ def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
 
 
 def publish(staged: Path, folder: PathLike, names: Sequence[str]) -> None:
-    """Flushes files of a staging folder to the disk, then moves them to `folder` in the order given."""
+    """Flushes files of a staging folder to the disk, then moves them to `folder` in the order given.
+
+    Of two processes that do so at once one waits, so that their sets of files do not mix.
+    """
     for name in names:
         # A link has no bytes of its own.
         if not (staged / name).is_symlink():
             with open(staged / name, "rb") as file:
                 os.fsync(file.fileno())
-    for name in names:
-        os.replace(staged / name, Path(folder) / name)
+    with _turn(folder):
+        for name in names:
+            os.replace(staged / name, Path(folder) / name)
+
+
+@contextmanager
+def _turn(folder: PathLike) -> Iterator[None]:
+    """Waits until no other process is within; a file system without locks lets all of them in."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: PathLike, write: Callable[[str], object]) -> None:

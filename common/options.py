@@ -84,7 +84,7 @@ class Option(NamedTuple):
         kind = self.metadata.get("kind", str) if self.default is None else type(self.default)
         if kind is str and self.metavar in PATHS:
             return cli.path
-        return {int: cli.integer, float: cli.number}.get(kind, kind)
+        return {int: cli.integer, float: cli.number, str: cli.text}.get(kind, kind)
 
     def check(self, value: Any) -> None:
         """Raises ValueError for a value that is too small or too large, or of another type, as in a damaged run."""
@@ -149,12 +149,14 @@ def from_namespace(settings: type[T], namespace: argparse.Namespace) -> T:
 
 def _integers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of integers such as 20,35") from None
+        return tuple(cli.count(part) for part in text.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"'{text[:40]}' is not a list of whole numbers above 0, such as 20,35"
+        ) from None
 
 
 def _on_or_off(text: str) -> bool:
     if text not in ("on", "off"):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither on nor off")
+        raise argparse.ArgumentTypeError(f"'{text[:40]}' is neither on nor off")
     return text == "on"

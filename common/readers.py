@@ -105,11 +105,19 @@ def parse_json(text: str, source: str, remedy: str = RESTORE) -> Any:
         ValueError: it is not JSON, or nested or long beyond reason.
     """
     try:
-        return json.loads(text, parse_int=_parse_integer)
+        return json.loads(text, parse_int=_parse_integer, object_pairs_hook=_without_doubles)
     except RecursionError:
         raise ValueError(f"{source}: its brackets are nested too deeply to be read; {remedy}") from None
     except ValueError as error:
         raise ValueError(f"{source}: not JSON ({error}); {remedy}") from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"'{next(key for key in keys if keys.count(key) > 1)[:40]}' stands in it twice")
+    return values
 
 
 def _parse_integer(digits: str) -> int:
@@ -182,6 +190,8 @@ def read_npz(
             members = archive.infolist()
             if sum(each.file_size for each in members) > _LARGEST_INFLATION * len(data):
                 raise ValueError("it would inflate beyond all measure")
+            if not {each.compress_type for each in members} <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ValueError("it is compressed as NumPy compresses no file")
             arrays = {each.filename[: -len(".npy")]: parse_npy(archive.read(each)) for each in members}
         for name, shape in (shapes or {}).items():
             if name not in arrays:

@@ -9,7 +9,18 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
-from datasets.markups import AFLW_19, AFLW_21, IBUG_49, IBUG_51, IBUG_68, INSIGHTFACE_5, WFLW_98, Markup
+from datasets.markups import (
+    AFLW_19,
+    AFLW_21,
+    IBUG_49,
+    IBUG_51,
+    IBUG_68,
+    INSIGHTFACE_5,
+    MARKUPS,
+    WFLW_98,
+    Markup,
+    markup_named,
+)
 
 Sources = Tuple[Tuple[int, ...], ...]
 
@@ -50,6 +61,22 @@ CONVERSIONS: dict[tuple[str, str], Sources] = {
 """Points of the first markup whose mean is each point of the second, by (first, second)."""
 
 
+def sources_of(source: Markup, target: Markup) -> Sources | None:
+    """Points of one markup whose mean is each point of another; None where no exact conversion is known.
+
+    A user's own markup is known by the names of its points, if a markup that the first converts to has all of them.
+    """
+    known = CONVERSIONS.get((source.name, target.name))
+    if known is not None or source not in MARKUPS:
+        return known
+    for name in (source.name, *convertible(source)):
+        markup = markup_named(name)
+        if set(target.names) <= set(markup.names):
+            chosen = _by_name(markup, target)
+            return chosen if markup == source else _after(CONVERSIONS[source.name, name], chosen)
+    return None
+
+
 def convert(points: np.ndarray, source: Markup, target: Markup) -> np.ndarray:
     """Points (..., K, 2) of one markup as those of another, (..., M, 2).
 
@@ -60,7 +87,7 @@ def convert(points: np.ndarray, source: Markup, target: Markup) -> np.ndarray:
         raise ValueError(f"points {points.shape} are not {source.num_landmarks} of {source.name}")
     if source.name == target.name:
         return points
-    sources = CONVERSIONS.get((source.name, target.name))
+    sources = sources_of(source, target)
     if sources is None:
         known = convertible(source)
         text = f"it converts to {', '.join(known)}" if known else "none leads from it"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.readers import read_bytes
 from datasets.annotated_photos import AnnotatedPhotos, read_points
 from datasets.geometry import all_placed
 from datasets.images import PathLike
@@ -98,4 +99,4 @@ def _stem(name: str) -> str:
 
 
 def _read_lines(path: Path) -> list[str]:
-    return path.read_bytes().decode("utf-8", errors="replace").splitlines() or [""]
+    return read_bytes(path).decode("utf-8", errors="replace").splitlines() or [""]

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
@@ -177,19 +175,14 @@ def _layout() -> str:
     return ", ".join(PARTS)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Lists what is there; returns 0 if all is, 1 if a part is, 2 if nothing is."""
-    parser = argparse.ArgumentParser(description="Lists what a copy of 300-W holds against what it should.")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lists what is there; returns 0 if all is, else 1. FileNotFoundError if nothing is."""
+    parser = cli.make_parser("Lists what a copy of 300-W holds against what it should.")
     parser.add_argument("root", metavar="DIR", type=cli.path, help=f"the folder that holds {_layout()}")
-    try:
-        home = find_root(parser.parse_args(arguments).root)
-        parts = [find_part(home, name) for name in PARTS]
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    home = find_root(parser.parse_args(argv).root)
+    parts = [find_part(home, name) for name in PARTS]
     if not any(part.pairs for part in parts):
-        print(f"error: {home}: nothing of 300-W is here; name the folder that holds {_layout()}", file=sys.stderr)
-        return 2
+        raise FileNotFoundError(f"{home}: nothing of 300-W is here; name the folder that holds {_layout()}")
     faults = [f"missing: {line}" for part in parts for line in part.missing]
     faults += [f"damaged: {line}" for part in parts for line in _damaged(part)]
     print("\n".join(_table(parts) + faults))
@@ -216,4 +209,4 @@ def _damaged(part: Part) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

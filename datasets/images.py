@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from common.files import PathLike, write_bytes
+from common.readers import read_bytes
 from datasets.photo_formats import why_unread
 
 Decoded = TypeVar("Decoded")
@@ -25,6 +26,7 @@ _DECODE_ERRORS = (
 
 # The only ones to be opened, whatever a file is called: among Pillow's others is one that starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM", "HEIF", "AVIF")
+_LARGEST = 2**30  # bytes of a file
 MOST_PIXELS = 120_000_000  # a phone's 108 million pass; decoding takes up to 20 bytes a pixel for a while
 
 
@@ -104,7 +106,7 @@ def _read_bytes(path: Path) -> bytes:
         raise FileNotFoundError(f"{path}: there is no such image; check the path")
     if path.is_dir():
         raise ValueError(f"{path}: this is a folder, not an image; name one image file")
-    return path.read_bytes()
+    return read_bytes(path, "name an image file", _LARGEST)
 
 
 def _decode(data: bytes, apply_orientation: bool) -> np.ndarray:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from common.files import STAGED
 from datasets.images import PathLike
 from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
 
 IMAGE_SUFFIXES = PHOTO_SUFFIXES
+HIDDEN = "hidden, as a name starts with a dot"
 _SHOWN = 4  # of what is missing
 _LONGEST_NAME = 1000  # characters of a path in a list
 _LOG = logging.getLogger(__name__)
@@ -37,11 +40,27 @@ def needed_folder(root: PathLike, what: str) -> Path:
 
 
 def files(folder: Path, endings: Sequence[str], below: bool = False) -> list[Path]:
-    """The files of a folder whose names end so in whatever case, sorted; `below`: those of the folders in it, too."""
-    found = folder.rglob("*") if below else folder.iterdir()
-    # Archives packed on a Mac hold a "._name.jpg" beside each file.
-    shown = (path for path in found if not path.name.startswith("."))
-    return sorted(path for path in shown if path.name.lower().endswith(tuple(endings)) and path.is_file())
+    """The files of a folder whose names end so in whatever case, sorted; `below`: those of the folders in it, too.
+
+    Those that are hidden, by a dot before their name or a folder's, are left out and named; a Mac's "._name.jpg", which
+    its archives hold beside each file, are left out.
+    """
+    found = [path for path in _walk(folder, below) if path.name.lower().endswith(tuple(endings)) and path.is_file()]
+    hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    say_unused(folder, {HIDDEN: [path for path in hidden if not path.name.startswith("._")]})
+    return sorted(set(found).difference(hidden))
+
+
+def _walk(folder: Path, below: bool) -> Iterator[Path]:
+    """What is in a folder; `below`: and in those in it, also behind links, each once."""
+    seen: set[str] = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        # A part of a copy that is being written belongs to whoever writes it.
+        inner[:] = sorted(each for each in inner if not each.endswith(STAGED)) if below and real not in seen else []
+        if real not in seen:
+            yield from (Path(place) / name for name in names)
+        seen.add(real)
 
 
 def photos_of(home: Path, below: bool = False) -> list[Path]:

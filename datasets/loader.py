@@ -13,6 +13,7 @@ from typing import Callable, Iterator, NamedTuple, Sequence, Union
 
 import numpy as np
 
+from common.shards import part_start
 from datasets.faces import Face, FaceDataset
 from datasets.shared_memory import Layout, Room, SharedMemory
 from datasets.workers import Workers
@@ -42,12 +43,31 @@ AnyBatch = Union[Batch, UnfinishedBatch]
 
 
 class Part(NamedTuple):
-    """The faces of one batch, and where in its epoch the batch starts."""
+    """The faces of one batch or of a worker's part of it, and where in its epoch they start."""
 
     seed: int
     epoch: int
     start: int
     indices: np.ndarray
+
+
+class Cut(NamedTuple):
+    """How batches are divided among the devices of all workers that train together, as evenly as can be.
+
+    Attributes:
+        rank: of this worker, from 0.
+        workers: that train together.
+        devices: of each worker.
+    """
+
+    rank: int = 0
+    workers: int = 1
+    devices: int = 1
+
+    def of(self, size: int) -> slice:
+        """This worker's samples in a batch of this size; the first ones are the first worker's."""
+        places = self.rank * self.devices, (self.rank + 1) * self.devices
+        return slice(*(part_start(size, self.workers * self.devices, place) for place in places))
 
 
 _worker_source: tuple[FaceDataset, Transform, SharedMemory] | None = None
@@ -67,7 +87,9 @@ def _make_in_worker(part: Part, room: int | None) -> AnyBatch | Layout:
 
 
 def make_batch(dataset: FaceDataset, transform: Transform, part: Part) -> AnyBatch:
-    """The crops of one part of an epoch."""
+    """The crops of one part of an epoch, which may have none."""
+    if not len(part.indices):
+        return Batch(np.empty(0, np.uint8), np.empty(0, np.float32))
     seeds = ((part.seed, part.epoch, part.start + i) for i in range(len(part.indices)))
     made = [transform(dataset[int(i)], np.random.default_rng(seed)) for i, seed in zip(part.indices, seeds)]
     return _named([np.stack(each) for each in zip(*made)])
@@ -87,6 +109,8 @@ class Loader:
         seed: of the order and of every crop.
         workers: processes that make the batches; 0 makes them in this process.
         order: indices of the faces of one epoch, repeats allowed; every face once by default.
+        cut: makes only this worker's part of each batch, whose crops are those that one worker alone would make; by
+            default there is one.
     """
 
     def __init__(
@@ -97,7 +121,9 @@ class Loader:
         seed: int = 0,
         workers: int = 0,
         order: np.ndarray | None = None,
+        cut: Cut | None = None,
     ) -> None:
+        self._cut = cut or Cut()
         self._source = (dataset, transform)
         self._batch_size, self._seed, self._workers = batch_size, seed, workers
         self._order = np.arange(len(dataset)) if order is None else np.asarray(order)
@@ -117,8 +143,11 @@ class Loader:
     def epoch(self, epoch: int) -> Iterator[AnyBatch]:
         """The batches of one epoch, in the order that (seed, epoch) sets."""
         order = np.random.default_rng((self._seed, epoch)).permutation(self._order)
-        starts = range(0, len(order), self._batch_size)
-        parts = [Part(self._seed, epoch, i, order[i : i + self._batch_size]) for i in starts]
+        parts = []
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            own = self._cut.of(len(batch))
+            parts.append(Part(self._seed, epoch, start + own.start, batch[own]))
         if self._workers == 0:
             return (make_batch(*self._source, part) for part in parts)
         return self._from_workers(parts)

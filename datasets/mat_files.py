@@ -14,6 +14,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
+from common.readers import read_bytes
 from datasets.images import PathLike
 
 LARGEST = 2**28  # bytes of a file's fields; AFLW's list takes 30 MB
@@ -43,7 +44,7 @@ def read_fields(path: PathLike, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such .mat file; check the path")
-    data = Path(path).read_bytes()
+    data = read_bytes(path, largest=LARGEST)
     if not data:
         raise ValueError("it is empty")
     try:
@@ -126,6 +127,8 @@ def _value(parts: Iterator[_Element], flags: int, shape: tuple[int, ...], order:
     part = _next(parts)
     if kind == _CHARACTERS:
         text, rows = _text(part, order), max(shape[0], 1)
+        if rows > max(len(text), 1):
+            raise ValueError(f"{rows} rows of a text of {len(text)} characters")
         # Several texts stand in rows of one length, column after column.
         return np.array([text[row::rows] for row in range(rows)])
     if part.kind not in _NUMBERS:

@@ -6,13 +6,14 @@ lies in the same folder. Upper and lower case of extensions do not matter.
 
 from __future__ import annotations
 
-import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
 import numpy as np
 
+from common.readers import read_json
 from datasets.geometry import landmark_box
 from datasets.inventory import files, say_unused
 from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
@@ -43,13 +44,13 @@ def find_photos(home: Path) -> list[OwnPhoto]:
     others: set[Path] = set()
     for path in like_photos:
         if path.name.lower().endswith(PHOTO_SUFFIXES):
-            readable.setdefault(path.with_suffix(""), []).append(path)
+            readable.setdefault(_stem(path), []).append(path)
         else:
-            others.add(path.with_suffix(""))
+            others.add(_stem(path))
             unused.setdefault(why_unread(path), []).append(path)
     labels_of: dict[Path, dict[Path, Path]] = {}
     for label in labels:
-        owner = _owner(label.with_suffix(""), {*readable, *others})
+        owner = _owner(_stem(label), {*readable, *others})
         if owner is None:
             unused.setdefault(NO_PHOTO, []).append(label)
         elif owner in readable:
@@ -68,6 +69,11 @@ def find_photos(home: Path) -> list[OwnPhoto]:
     return sorted(found)
 
 
+def _stem(path: Path) -> Path:
+    """A file without its extension; accented letters are one sign, as a Mac writes them in two."""
+    return Path(unicodedata.normalize("NFC", str(path.with_suffix(""))))
+
+
 def _owner(stem: Path, photos: set[Path]) -> Path | None:
     """The photo, without extension, that a label without extension is of."""
     if stem in photos:  # first: a photo may itself be called by two numbers, such as 12_3.jpg with 12_3.pts
@@ -77,7 +83,7 @@ def _owner(stem: Path, photos: set[Path]) -> Path | None:
 
 
 def _add_label(labels: dict[Path, Path], label: Path) -> None:
-    other = labels.setdefault(label.with_suffix(""), label)
+    other = labels.setdefault(_stem(label), label)
     if other != label:
         raise ValueError(f"{label}: the same face as {other.name}; remove one of the two")
 
@@ -105,10 +111,10 @@ def _is_drawn(owner: Path) -> bool:
     """Whether the record lies beside it that predict.py writes with a drawn copy."""
     record = owner.with_name(f"{owner.name}.json")
     try:
-        content = json.loads(record.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(record)
+    except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and {"image", "faces", "coordinates"} <= set(content)
+    return {"image", "faces", "coordinates"} <= set(content)
 
 
 def _other_labels(photos: Iterable[Path]) -> str:

@@ -12,6 +12,9 @@ import numpy as np
 from common.files import PathLike, write_bytes
 from datasets.annotated_photos import read_points
 from datasets.geometry import all_placed
+from datasets.name_lists import read_any_text
+
+_RESTORE = "restore it from the original data"
 
 
 def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
@@ -30,13 +33,13 @@ def read_pts(path: PathLike, num_landmarks: int | None = None) -> np.ndarray:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: there is no such .pts file; check the path")
-    text = Path(path).read_bytes().decode("utf-8", errors="replace")
+    text = read_any_text(path, "check the path")
     try:
         points = _parse_pts(text)
         if num_landmarks is not None and len(points) != num_landmarks:
             raise ValueError(f"it has {len(points)} points, not {num_landmarks}")
     except ValueError as error:
-        raise ValueError(f"{path}: not a readable .pts file: {error}; restore it from the original data") from None
+        raise ValueError(f"{path}: not a readable .pts file: {error}; {_RESTORE}") from None
     return points - 1
 
 
@@ -64,9 +67,11 @@ def _parse_pts(text: str) -> np.ndarray:
     if not text.strip():
         raise ValueError("it is empty")
     header, opening, rest = text.partition("{")
-    body, closing, _ = rest.partition("}")
+    body, closing, beyond = rest.partition("}")
     if not (opening and closing):
         raise ValueError("its points do not stand between { and }")
+    if "{" in beyond:
+        raise ValueError("it holds several lists of points, where each face has a file of its own")
     points = np.array([_parse_row(row) for row in body.splitlines() if row.strip()], dtype=np.float64)
     declared = _declared_count(header)
     if len(points) == 0 or (declared is not None and len(points) != declared):

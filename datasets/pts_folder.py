@@ -6,6 +6,8 @@ The number of points says which of the known markups they are of; `markup.json` 
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +20,16 @@ from datasets.annotated_photos import AnnotatedPhotos, read_each
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
 from datasets.inventory import needed_folder
-from datasets.markup import Markup, from_dict
-from datasets.markups import get_markup
+from datasets.markup import Markup, from_dict, plain_markup
+from datasets.markups import INSIGHTFACE_5, MARKUPS, get_markup
 from datasets.own_photos import find_photos, refuse_same_face
+from datasets.point_order import is_plausible, median_face, plausible_names
 from datasets.pts_files import read_pts
 from datasets.units import check_pixels
 
 MARKUP_FILE = "markup.json"
+LEAST_FACES = 3  # whose points tell their order; of single faces 1 in 150 is turned too far
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,8 @@ def load(root: PathLike, keep_damaged: bool = False) -> OwnPhotos:
         raise ValueError(next(iter(damaged.values())))
     markup = _markup(home, Counter(len(points) for points in read if len(points)).most_common(1)[0][0])
     points = _of_one_markup(labels, read, damaged, markup, keep_damaged)
+    if not (home / MARKUP_FILE).is_file():
+        markup = _as_they_lie(home, markup, points)
     points_of = dict(zip(labels.values(), points))
     for photo in photos:
         whole = [path for path in photo.labels if not np.isnan(points_of[path]).all()]
@@ -77,6 +84,35 @@ def load(root: PathLike, keep_damaged: bool = False) -> OwnPhotos:
         expected_count=len(labels),
         photo_names=tuple(_name(home, path) for path in image_paths),
     )
+
+
+def _as_they_lie(home: Path, markup: Markup, points: np.ndarray) -> Markup:
+    """The markup that the number of points (n, K, 2) stands for, if they lie on the faces as its names say.
+
+    Five points have no usual order, so five that lie otherwise are of no known markup; of others that do it is said.
+    """
+    known = points[~np.isnan(points).all(axis=(1, 2))]
+    if markup not in MARKUPS or not len(known):
+        return markup
+    face = median_face(known)
+    if is_plausible(face, markup):
+        return markup
+    other = markup == INSIGHTFACE_5 and len(known) >= LEAST_FACES
+    taken = plain_markup(markup.num_landmarks) if other else markup
+    _LOG.warning(
+        "%s: %d points are those of %s by their number, but lie otherwise on the faces; taken as %s: say in %s there "
+        "what they are, see docs/data.md%s",
+        *(home, markup.num_landmarks, markup.name, taken.name, MARKUP_FILE, _suggestion(face, markup) if other else ""),
+    )
+    return taken
+
+
+def _suggestion(face: np.ndarray, markup: Markup) -> str:
+    names = plausible_names(face, markup)
+    if names is None:
+        return ""
+    pupils = [[names.index(markup.names[k]) for k in eye] for eye in markup.pupils or ()]
+    return f"; they look like {json.dumps({'names': names, 'pupils': pupils})}"
 
 
 def _name(home: Path, path: Path) -> str:
@@ -94,7 +130,15 @@ def _markup(home: Path, num_landmarks: int) -> Markup:
     if not path.is_file():
         return get_markup(num_landmarks)
     try:
-        return from_dict(read_json(path, "correct it, see docs/data.md"), num_landmarks)
+        values = read_json(path, "correct it, see docs/data.md")
+        named = [markup for markup in MARKUPS if markup.name == values.get("name")]
+        if named and set(values) == {"name"} and named[0].num_landmarks == num_landmarks:
+            return named[0]
+        if named:
+            raise ValueError(
+                f"{named[0].name} is a known markup of {named[0].num_landmarks} points; name yours otherwise"
+            )
+        return from_dict(values, num_landmarks)
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}; see docs/data.md") from None

@@ -20,6 +20,7 @@ from datasets.images import PathLike
 from datasets.inventory import check_subset, files, needed_folder, refuse_incomplete
 from datasets.markups import IBUG_68, Markup
 from datasets.pts_files import read_annotations
+from datasets.videos import open_video
 
 __all__ = ["SUBSETS", "W300VW", "FrameReader", "load"]
 
@@ -61,9 +62,7 @@ class _OpenVideo:
         self.position = 0
         self.stepped = True
         # One decoding thread, as closing a video with more hangs in a child process, where they have not survived.
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-        if not self._capture.isOpened():
-            raise ValueError(f"{path}: not a video that can be read; {_RESTORE}")
+        self._capture = open_video(path, _RESTORE, threads=1)
 
     def declared_count(self) -> int:
         """How many frames the file's header says there are; it may be wrong."""

@@ -9,6 +9,8 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import Block
 
+from engine.distributed import Team
+
 RUNNING_STATISTICS = ("running_mean", "running_var")  # the ends of their names in Gluon
 
 
@@ -63,11 +65,16 @@ class WeightAverage:
             parameter.set_data(values[name])
 
 
-def share_running_statistics(net: Block) -> None:
-    """Sets the running statistics of batch normalization on every device to their mean over the devices.
+def share_running_statistics(net: Block, team: Team) -> None:
+    """Sets the running statistics of batch normalization on every device of every worker to their mean over all.
 
     Each device keeps those of its own part of every batch, while the weights are the same on all of them.
     """
-    for parameter in net.collect_params().values():
-        if parameter.name.endswith(RUNNING_STATISTICS) and len(parameter.list_ctx()) > 1:
-            parameter.set_data(mx.nd.array(np.mean([data.asnumpy() for data in parameter.list_data()], axis=0)))
+    shared = [each for each in net.collect_params().values() if each.name.endswith(RUNNING_STATISTICS)]
+    devices = team.size * len(shared[0].list_ctx()) if shared else 1
+    if devices == 1:
+        return
+    sums = [np.sum([data.asnumpy() for data in each.list_data()], axis=0) for each in shared]
+    means = team.total(np.concatenate([each.ravel() for each in sums])) / devices
+    for parameter, values in zip(shared, np.split(means, np.cumsum([each.size for each in sums])[:-1])):
+        parameter.set_data(mx.nd.array(values.reshape(parameter.shape)))

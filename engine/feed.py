@@ -45,10 +45,23 @@ class ReadyBatch(NamedTuple):
 def uploaded(
     batches: Iterable[Sequence[np.ndarray]], net: HybridBlock, objective: Objective, contexts: Sequence[mx.Context]
 ) -> Generator[ReadyBatch, None, None]:
-    """Each batch divided among the devices, and prepared there where the objective has such a part."""
+    """Each batch divided among the devices, and prepared there where the objective has such a part.
+
+    Where other workers have all samples of a batch, one of an earlier batch takes part at weight 0.
+
+    Raises:
+        ValueError: the first batch has no sample for this worker.
+    """
     prepare = getattr(objective, "prepare", lambda net, arrays, context: arrays)
+    filler: list[np.ndarray] | None = None
     for arrays in batches:
-        shares = list(_shares(arrays, len(contexts)))
+        if len(arrays[0]):
+            filler = [array[:1].copy() for array in arrays]
+            shares = list(_shares(arrays, len(contexts)))
+        elif filler is not None:
+            shares = [(filler, 0.0)] * len(contexts)
+        else:
+            raise ValueError("an epoch has fewer samples than there are devices: use fewer workers")
         parts = [prepare(net, share, context) for (share, _), context in zip(shares, contexts)]
         yield ReadyBatch(len(arrays[0]), parts, [weight for _, weight in shares])
 

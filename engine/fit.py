@@ -22,6 +22,7 @@ from engine.averaging import WeightAverage, share_running_statistics
 from engine.checkpoint import Progress, load_checkpoint, save_checkpoint
 from engine.clipping import clip_global_norm
 from engine.devices import half_precision
+from engine.distributed import Team
 from engine.feed import Objective, ReadyBatch, losses_of, uploaded
 from engine.losses import EpochLoss, NotFinite
 from engine.record import ErrorMeasure, RunRecord
@@ -29,7 +30,10 @@ from engine.schedule import Schedule
 
 
 class EpochSource(Protocol):
-    """Batches by epoch, each a sequence of arrays whose first axis counts the samples."""
+    """Batches by epoch, each a sequence of arrays whose first axis counts the samples.
+
+    Of several workers each has as many batches, and of every batch its own part, which may hold no sample.
+    """
 
     def __len__(self) -> int: ...
 
@@ -82,6 +86,8 @@ class Fit:
         options: of the run.
         contexts: devices; a batch is divided among them.
         before_epoch: called before each epoch with the log of the earlier ones, by a resumed run too.
+        team: the workers that train the network together, each with its own part of every batch; the first validates,
+            writes and decides.
     """
 
     def __init__(
@@ -95,16 +101,19 @@ class Fit:
         options: FitOptions,
         contexts: list[mx.Context],
         before_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None,
+        team: Team | None = None,
     ) -> None:
         self._net, self._batches, self._objective = net, batches, objective
+        self._team = team or Team()
         self._before_epoch = before_epoch
         self._validate, self._error, self._save_best = validate, error, save_best
         self._options, self._contexts = options, contexts
         settings = {"learning_rate": options.schedule.rate(0), **(options.optimizer_settings or {})}
         # In the network's own order: a dictionary is sorted by names, whose numbers depend on what was built before.
         parameters = list(net.collect_params().values())
-        self._trainer = Trainer(parameters, options.optimizer, settings, update_on_kvstore=False)
-        self._average = WeightAverage(net, options.average_decay) if options.average_decay else None
+        self._trainer = Trainer(parameters, options.optimizer, settings, self._team.store, update_on_kvstore=False)
+        averages = options.average_decay and self._team.first
+        self._average = WeightAverage(net, options.average_decay) if averages else None
         self._scaled = options.amp and half_precision(contexts[0]) == "float16"  # bfloat16 reaches as far as float32
         if self._scaled:
             amp.init_trainer(self._trainer)
@@ -117,28 +126,40 @@ class Fit:
             ValueError: a resumed run has trained more epochs than are asked for.
             OSError: a file could not be written; the previous checkpoint is intact.
         """
-        state = Progress(arguments=arguments)
+        state, first = Progress(arguments=arguments), self._team.first
+        self._team.start(self._trainer)
         if resume:
             state = load_checkpoint(folder, self._net, self._trainer, self._average)
             state.arguments = arguments
-        record.start(state.history)
+        steps = len(self._batches)
+        self._team.agree(
+            {
+                "their number of steps": steps,
+                "--gpus": len(self._contexts),
+                "RUN/last.npz": (state.epoch, state.history),
+            }
+        )
+        if first:
+            record.start(state.history)
         epochs = self._options.schedule.epochs
         saved = state.epoch
         if resume:
             self._check_end(state, epochs)
-        done, total = state.epoch * len(self._batches), epochs * len(self._batches)
-        bar = tqdm(total=total, initial=done, unit="batch", mininterval=1, disable=None)
+        done, total = state.epoch * steps, epochs * steps
+        bar = tqdm(total=total, initial=done, unit="batch", mininterval=1, disable=None if first else True)
         with bar, says_what_is_kept(lambda: _kept_text(saved, folder)):
             while state.epoch < epochs and not self._out_of_patience(state):
                 self._one_epoch(state, bar)
                 if self._average is not None:
                     state.average_updates = self._average.updates
-                save_checkpoint(folder, self._net, self._trainer, self._average, state)
+                if first:
+                    save_checkpoint(folder, self._net, self._trainer, self._average, state)
+                    record.epoch(state.history, self._error)
                 saved = state.epoch
-                record.epoch(state.history, self._error)
                 if bar.disable:
                     print(_epoch_text(state, epochs, self._error), flush=True)
-        record.finish({"best_error": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
+        if first:
+            record.finish({"best_error": state.best, "best_epoch": state.best_epoch, "epochs": state.epoch})
         return state
 
     def _check_end(self, state: Progress, epochs: int) -> None:
@@ -155,8 +176,8 @@ class Fit:
 
     def _one_epoch(self, state: Progress, bar: tqdm) -> None:
         # Seeded in each epoch: MXNet cannot save the state of its generator, and a resumed run must draw the same.
-        mx.random.seed(1_000_003 * self._options.seed + state.epoch)
-        start, loss = monotonic(), EpochLoss(state.epoch + 1)
+        mx.random.seed(1_000_003 * self._options.seed + state.epoch + 500_009 * self._team.rank)
+        start, loss = monotonic(), EpochLoss(state.epoch + 1, self._team)
         self._before_epoch(state.history)
         source = uploaded(self._batches.epoch(state.epoch), self._net, self._objective, self._contexts)
         with closing(source), closing(read_ahead(source, count=1)) as ready:
@@ -170,7 +191,7 @@ class Fit:
         # The engine orders reads behind writes, but for those of the running statistics (engine/averaging.py).
         mx.nd.waitall()
         # What is validated must be what is saved, and what a resumed run starts from on every device.
-        share_running_statistics(self._net)
+        share_running_statistics(self._net, self._team)
         state.epoch += 1
         line = {
             "epoch": state.epoch,
@@ -178,9 +199,11 @@ class Fit:
             "learning_rate": self._trainer.learning_rate,
             "faces_per_second": round(loss.samples / (monotonic() - start), 1),
         }
-        if state.epoch % self._options.validate_every == 0 or state.epoch == self._options.schedule.epochs:
+        due = state.epoch % self._options.validate_every == 0 or state.epoch == self._options.schedule.epochs
+        if due and self._team.first:
             line.update(self._validated(state))
         line["seconds"] = round(monotonic() - start, 1)
+        line, state.best, state.best_epoch = self._team.from_first([line, state.best, state.best_epoch])
         state.history.append(line)
 
     def _step(self, batch: ReadyBatch, loss: EpochLoss) -> None:
@@ -196,7 +219,7 @@ class Fit:
                     autograd.backward(scaled)
         if not self._scaled:
             autograd.backward(losses)
-        count = batch.samples
+        count = int(self._team.total(np.array([float(batch.samples)]))[0])
         loss.add(count, terms, losses)
         self._trainer.allreduce_grads()
         if self._options.clip_norm:

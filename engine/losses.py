@@ -7,6 +7,9 @@ from collections import deque
 from typing import Mapping, NamedTuple, Sequence
 
 import mxnet as mx
+import numpy as np
+
+from engine.distributed import Team
 
 STEPS_BEHIND = 3  # steps that may be on their way on the device while the host prepares further ones
 
@@ -29,14 +32,15 @@ class EpochLoss:
 
     Args:
         epoch: counted from 1, for messages.
+        team: the workers whose losses are added up.
 
     Attributes:
         samples: in the steps read so far.
         total: sum of their losses.
     """
 
-    def __init__(self, epoch: int) -> None:
-        self._epoch, self._steps = epoch, 0
+    def __init__(self, epoch: int, team: Team | None = None) -> None:
+        self._epoch, self._steps, self._team = epoch, 0, team or Team()
         self._waiting: deque[_Step] = deque()
         self.samples, self.total = 0, 0.0
 
@@ -49,7 +53,7 @@ class EpochLoss:
         """Takes the losses of a step, and reads those of the step `STEPS_BEHIND` before it.
 
         Args:
-            samples: in the step, over all devices.
+            samples: in the step, over all devices of all workers.
             terms: of each device, (N,) by name.
             losses: their sums, (N,) of each device.
 
@@ -74,9 +78,13 @@ class EpochLoss:
 
     def _read(self) -> None:
         step = self._waiting.popleft()
-        loss = sum(float(each.asscalar()) for each in step.sums)
-        if not math.isfinite(loss):
+        own = sum(float(each.asscalar()) for each in step.sums)
+        loss = float(self._team.total(np.array([own]))[0])
+        if not math.isfinite(own):
             raise NotFinite(self._explain(step))
+        if not math.isfinite(loss):
+            place = f"epoch {self._epoch}, step {step.number}"
+            raise NotFinite(f"the loss of another worker is not finite in {place}: see its message")
         self.samples += step.samples
         self.total += loss
 

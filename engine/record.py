@@ -82,10 +82,10 @@ class RunRecord:
             "devices": contexts,
             "started": _now(),
         }
-        self._events = SummaryWriter(str(folder))
 
     def start(self, history: list[dict[str, Any]]) -> None:
         """Writes run.json and the log of the epochs done so far."""
+        self._events = SummaryWriter(str(self._folder))
         self._write_values()
         self._write_log(history)
 
@@ -97,7 +97,8 @@ class RunRecord:
             if key != "epoch":
                 self._events.add_scalar(key, value, line["epoch"])
         self._events.flush()
-        write_whole(self._folder / "curve.png", lambda part: _draw_curve(part, history, error))
+        figure = draw_curve(history, error)
+        write_whole(self._folder / "curve.png", lambda part: figure.savefig(part, format="png", dpi=100))
 
     def finish(self, result: dict[str, Any]) -> None:
         """Completes run.json with the result."""
@@ -116,7 +117,8 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _draw_curve(part: str, history: list[dict[str, Any]], error: ErrorMeasure) -> None:
+def draw_curve(history: list[dict[str, Any]], error: ErrorMeasure) -> Figure:
+    """Loss and validation error by the epoch."""
     epochs = [line["epoch"] for line in history]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -133,4 +135,4 @@ def _draw_curve(part: str, history: list[dict[str, Any]], error: ErrorMeasure) -
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    figure.savefig(part, format="png", dpi=100)
+    return figure

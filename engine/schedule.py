@@ -34,7 +34,7 @@ class Schedule:
     def __post_init__(self) -> None:
         """Raises ValueError for a kind that is not known."""
         if self.kind not in KINDS:
-            raise ValueError(f"unknown schedule '{self.kind}': choose one of {', '.join(KINDS)}")
+            raise ValueError(f"unknown --schedule '{self.kind}': choose one of {', '.join(KINDS)}")
 
     def rate(self, epochs_done: float) -> float:
         """Learning rate after `epochs_done` epochs, fractions included."""

@@ -36,6 +36,7 @@ class Protocol:
 # Papers differ among themselves here, and seldom say all of it.
 _BOX_WORDS = {
     "truth": "the tight box of their true landmarks, which helps: many papers start from the boxes of a detector",
+    "converted": "the tight box of their true landmarks, brought to that of the network's own",
     "listed": "the boxes that come with the data set",
     "haar": "the boxes of OpenCV's bundled detector, brought to the tight box of landmarks",
     "faster_rcnn": "the boxes of Faster R-CNN, brought to the tight box of landmarks",
@@ -47,7 +48,7 @@ def box_text(rule: str, margin: float) -> str:
     """What the faces were cropped by, as a clause.
 
     Args:
-        rule: "truth", "listed", "file", or the name of a detector.
+        rule: "truth", "converted", "listed", "file", or the name of a detector.
         margin: The crop is a square of side (1 + margin) times the box's longer side.
     """
     return f"faces are cropped with a margin of {100 * margin:.0f} % about {_BOX_WORDS[rule]}"

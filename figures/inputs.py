@@ -7,7 +7,6 @@ from typing import Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 from matplotlib import cbook
-from tqdm import tqdm
 
 from common import cli
 from datasets.catalog import RENDERED_SIDE, TEST_DATASETS, SubsetInfo, chosen_subset, load_subset
@@ -142,7 +141,7 @@ def _crop(faces: FaceDataset, index: int, spec: InputSpec) -> tuple[np.ndarray, 
 
 
 def _bar(indices: Iterable[int]) -> Iterable[int]:
-    return tqdm(indices, "cropping", unit="face", disable=None)
+    return cli.progress(indices, "cropping")
 
 
 def only(face: int | None) -> Callable[[int], list[int]]:

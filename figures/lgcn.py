@@ -13,7 +13,6 @@ import mxnet as mx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from common import cli
 from datasets.images import read_image
@@ -234,7 +233,7 @@ def make_found(
     detector = photo_detector(weights, shape_model, min_face, context, LOWEST_SUPPORT)
     annotated = annotated_photos(Path(photos), listed)
     judged = []
-    for path, truth in tqdm(annotated, "searching", unit="photo", disable=None):
+    for path, truth in cli.progress(annotated, "searching", unit="photo"):
         faces = detector(read_image(path))
         points = np.array([face.points for face in faces]).reshape(-1, *truth.shape[1:])
         judged.append(FoundFaces(points, np.array([face.score for face in faces]), truth))

@@ -1,22 +1,24 @@
 """Prints parameters and multiply-adds of a network, part by part: python -m gluon_models NAME; lists all without NAME.
 
 It counts the products of convolutions, dense layers and matrix products for one face, but no biases, normalization,
-activations, pooling or element-wise products. Running statistics are not parameters.
+activations, pooling or element-wise products. Running statistics are not parameters. The face has the size that the
+shipped weights are for, which for lgcn_64 is 48 pixels and in its paper 96.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
-import sys
 from typing import Any, NamedTuple, Sequence
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from common import cli
-from gluon_models.registry import get_model, get_spec, list_models
+from gluon_models.registry import get_model, list_models
+from gluon_models.weights import shipped_spec
 
 
 class Row(NamedTuple):
@@ -141,33 +143,34 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:-1], "-" * len(lines[0]), lines[-1]])
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m gluon_models", description=__doc__)
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("model", nargs="?", metavar="NAME", help="one of: " + ", ".join(list_models()))
-    parser.add_argument("--num-landmarks", type=cli.count, default=68, help="number of landmarks (default: 68)")
-    parser.add_argument("--depth", type=cli.count, default=3, help="names in a part's path at most (default: 3)")
-    return parser
+    parser.add_argument("--num-landmarks", type=cli.count, default=68, help="number of landmarks")
+    size = "side of the face in pixels (default: that of the weights that ship, else the paper's)"
+    parser.add_argument("--size", type=cli.count, help=size)
+    parser.add_argument("--depth", type=cli.count, default=3, help="names in a part's path at most")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table or the names; exit code 2 for a name that is not known."""
-    arguments = make_parser().parse_args(argv)
+    """Prints the table or the names; ValueError for a name that is not known."""
+    arguments = parse(argv)
     if arguments.model is None:
         print("\n".join(list_models()))
         return 0
+    net, spec = get_model(arguments.model, num_landmarks=arguments.num_landmarks), shipped_spec(arguments.model)
+    size = arguments.size or spec.size
     try:
-        if arguments.depth < 1 or arguments.num_landmarks < 1:
-            raise ValueError("--depth and --num-landmarks must be at least 1")
-        net, spec = get_model(arguments.model, num_landmarks=arguments.num_landmarks), get_spec(arguments.model)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    shape = (1, len(spec.mean), spec.size, spec.size)
-    print(f"{arguments.model}, {arguments.num_landmarks} landmarks, one face of {spec.size} x {spec.size} pixels")
-    print(format_table(summarize(net, shape, arguments.depth)))
+        with contextlib.redirect_stdout(None):  # MXNet prints the shapes that do not fit
+            rows = summarize(net, (1, len(spec.mean), size, size), arguments.depth)
+    except mx.MXNetError:
+        raise ValueError(f"--size {size}: {arguments.model} takes no such face") from None
+    print(f"{arguments.model}, {arguments.num_landmarks} landmarks, one face of {size} x {size} pixels")
+    print(format_table(rows))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

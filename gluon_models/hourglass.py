@@ -61,7 +61,7 @@ class Recipe(LandmarkRecipe):
     decays_all: bool = option(  # not stated [H18]
         True, "weight decay of every trained number; off spares lambdas, biases and shifts", flag="wd-all"
     )
-    loss: str = "mean"  # not stated [H15]
+    loss: str = "sum"  # not stated [H15]
     decoding: str = option(  # Fig. 2: "max activations" [H17]
         "argmax", "how heatmaps become points: subpixel, argmax, quarter or enlarged"
     )
@@ -89,6 +89,7 @@ CPU_RECIPE = Recipe(
     schedule="cosine",
     warmup_epochs=0.5,
     weight_decay=0.0,
+    loss="mean",
     score_init="zeros",
     rotation_degrees=30.0,
     smallest_scale=0.8,

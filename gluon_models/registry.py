@@ -92,6 +92,9 @@ def get_model(name: str, **overrides: Any) -> nn.HybridBlock:
 def get_spec(name: str, **overrides: Any) -> InputSpec:
     """How the named network, built with `overrides`, sees a face and what it returns; ValueError as get_model."""
     spec = _entry(name).spec
+    colour = overrides.get("colour", spec.colour)
+    if colour != spec.colour:
+        spec = spec.of_colour(colour)
     return replace(spec, stride=overrides.get("backbone_stride", spec.stride))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Callable, Sequence
 
 import mxnet as mx
@@ -14,6 +14,7 @@ from mxnet.gluon import nn
 
 LARGEST_SIZE = 4096  # pixels of a crop's side
 LARGEST_LEVEL = 1e6  # of a mean or a scale
+COLOURS = {"gray": 1, "rgb": 3, "hsv": 3}  # number of channels
 NETWORK_LOCK = threading.RLock()
 """Held while a network predicts: Gluon keeps the state of a call on its blocks, so threads must take turns."""
 
@@ -24,7 +25,7 @@ class InputSpec:
 
     Attributes:
         size: side of the square crop in pixels.
-        colour: "rgb" or "gray".
+        colour: one of `COLOURS`; "hsv" has hue, saturation and value from 0 to 255.
         mean: grey level (0 to 255) subtracted from each channel.
         scale: factor on each channel after that; network input = (pixel - mean) * scale.
         box_margin: the crop is a square of side (1 + box_margin) * max(width, height) of the face box.
@@ -48,6 +49,13 @@ class InputSpec:
         """The same as plain JSON types."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
+    def of_colour(self, colour: str) -> InputSpec:
+        """The same for other colours, each channel with the first one's range; ValueError if they are unknown."""
+        if colour not in COLOURS:
+            raise ValueError(f"unknown colour '{colour}': choose one of {', '.join(COLOURS)}")
+        count = COLOURS[colour]
+        return replace(self, colour=colour, mean=self.mean[:1] * count, scale=self.scale[:1] * count)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> InputSpec:
         """Reads what `as_dict` wrote.
@@ -64,9 +72,8 @@ class InputSpec:
             raise ValueError(f"its spec has no '{lacking[0]}'")
         plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         wrong = next((key for key, value in plain.items() if not _POSSIBLE[key](value)), None)
-        channels = {"rgb": 3, "gray": 1}
-        if wrong is None and any(len(plain[key]) != channels[plain["colour"]] for key in ("mean", "scale")):
-            wrong = "mean" if len(plain["mean"]) != channels[plain["colour"]] else "scale"
+        if wrong is None and any(len(plain[key]) != COLOURS[plain["colour"]] for key in ("mean", "scale")):
+            wrong = "mean" if len(plain["mean"]) != COLOURS[plain["colour"]] else "scale"
         if wrong is None and plain.get("stride", 1) > plain["size"]:
             wrong = "stride"
         if wrong:
@@ -88,7 +95,7 @@ def _are_numbers(values: Any) -> bool:
 
 _POSSIBLE: dict[str, Callable[[Any], bool]] = {
     "size": _is_count,
-    "colour": lambda value: value in ("rgb", "gray"),
+    "colour": lambda value: value in COLOURS,
     "mean": _are_numbers,
     "scale": lambda values: _are_numbers(values) and all(values),
     "box_margin": lambda value: _is_number(value) and -0.9 <= value <= 10,
@@ -104,21 +111,36 @@ class Normalize(nn.HybridBlock):
 
     def __init__(self, spec: InputSpec, **kwargs: Any):
         super().__init__(**kwargs)
-        self._gray = spec.colour == "gray"
+        self._colour = spec.colour
         channels = len(spec.mean)
         with self.name_scope():
             self.mean = self.params.get_constant("mean", mx.nd.array(spec.mean).reshape((1, channels, 1, 1)))
             self.scale = self.params.get_constant("scale", mx.nd.array(spec.scale).reshape((1, channels, 1, 1)))
-            if self._gray:
+            if self._colour == "gray":
                 luma = mx.nd.array([0.299, 0.587, 0.114]).reshape((1, 3, 1, 1))  # ITU-R BT.601
                 self.luma = self.params.get_constant("luma", luma)
 
     def hybrid_forward(self, F, crops, mean, scale, luma=None):
         """crops (N, S, S, 3) uint8 or float -> (N, C, S, S) float32."""
         pixels = F.transpose(F.cast(crops, "float32"), (0, 3, 1, 2))
-        if self._gray:
+        if self._colour == "gray":
             pixels = F.sum(F.broadcast_mul(pixels, luma), axis=1, keepdims=True)
+        elif self._colour == "hsv":
+            pixels = _hsv(F, pixels)
         return F.broadcast_mul(F.broadcast_sub(pixels, mean), scale)
+
+
+def _hsv(F, pixels):
+    """RGB (N, 3, H, W) -> hue, saturation and value (Smith, 1978), all from 0 to 255; a gray's hue is 0."""
+    red, green, blue = F.split(pixels, num_outputs=3, axis=1)
+    value = F.max(pixels, axis=1, keepdims=True)
+    spread = value - F.min(pixels, axis=1, keepdims=True)
+    is_red, is_green = red == value, green == value
+    divisor = spread + (spread == 0)
+    other_hue = is_green * ((blue - red) / divisor + 2) + (1 - is_green) * ((red - green) / divisor + 4)
+    hue = is_red * ((green - blue) / divisor) + (1 - is_red) * other_hue
+    sixths = hue + 6 * (hue < 0)
+    return F.concat(sixths * (255 / 6) * (spread > 0), 255 * spread / (value + (value == 0)), value, dim=1)
 
 
 def upload_crops(crops: np.ndarray, context: mx.Context) -> mx.nd.NDArray:

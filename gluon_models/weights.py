@@ -24,6 +24,8 @@ SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 RESTORE_INDEX = "restore it with git checkout"
 COPY_AGAIN = "it does not describe weights: copy it again from where it came"
+BOX_KEYS = ("shift_x", "shift_y", "width", "height")
+LARGEST_BOX = 100.0  # of them
 LARGEST_OVERRIDE = 1024  # of the numbers that a network is built with
 # All that building a network of impossible settings raises.
 _UNBUILDABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, mx.MXNetError)
@@ -40,6 +42,8 @@ class WeightsInfo:
         spec: how the network sees a face.
         markup: name of the landmark markup.
         markup_definition: what a markup of a user's own is, as plain JSON types; None for one that is known by name.
+        training_box: the faces' boxes in training beside the tight box of 68 points, as fractions of its width and
+            height: `BOX_KEYS`; None where the markup tells.
     """
 
     model: str
@@ -47,16 +51,17 @@ class WeightsInfo:
     spec: InputSpec
     markup: str
     markup_definition: dict[str, Any] | None = None
+    training_box: dict[str, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
-        own = {} if self.markup_definition is None else {"markup_definition": self.markup_definition}
+        own = {"markup_definition": self.markup_definition, "training_box": self.training_box}
         return {
             "model": self.model,
             "overrides": self.overrides,
             "spec": self.spec.as_dict(),
             "markup": self.markup,
-            **own,
+            **{key: value for key, value in own.items() if value is not None},
         }
 
 
@@ -123,13 +128,25 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
         for key, kind in (("model", str), ("overrides", dict), ("spec", dict), ("markup", str))
     )
     try:
-        own = None
-        if "markup_definition" in values:
-            own = entry(values, "markup_definition", dict, beside, COPY_AGAIN)
+        own, box = (
+            entry(values, key, dict, beside, COPY_AGAIN) if key in values else None
+            for key in ("markup_definition", "training_box")
+        )
         _check_overrides(overrides, markup if own is None else "")
-        return WeightsInfo(model, overrides, InputSpec.from_dict(spec), markup, own)
+        _check_box(box)
+        return WeightsInfo(model, overrides, InputSpec.from_dict(spec), markup, own, box)
     except ValueError as error:
         raise ValueError(f"{beside}: {error}; {COPY_AGAIN}") from error
+
+
+def _check_box(box: dict[str, Any] | None) -> None:
+    """ValueError for a training box that is none."""
+    if box is None:
+        return
+    values = [box.get(key) for key in BOX_KEYS]
+    numbers = set(box) == set(BOX_KEYS) and all(type(value) in (int, float) for value in values)
+    if not numbers or not all(abs(value) <= LARGEST_BOX for value in values) or min(values[2:]) < 1 / LARGEST_BOX:
+        raise ValueError(f"'training_box' is no {', '.join(BOX_KEYS)} of a box")
 
 
 def _check_overrides(overrides: dict[str, Any], markup: str) -> None:
@@ -217,6 +234,14 @@ def shipped_weights(name: str, folder: Path = SHIPPED_FOLDER) -> Path:
     if not path.is_file() or file_sha256(path) != sha256:
         raise ValueError(f"{path} is missing or not the file of weights/index.json: restore it with git checkout")
     return path
+
+
+def shipped_spec(name: str) -> InputSpec:
+    """How the network whose weights ship under a name sees a face; its paper's spec where none ship."""
+    try:
+        return read_info(shipped_weights(name)).spec
+    except (ValueError, FileNotFoundError):
+        return get_spec(name)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

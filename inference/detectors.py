@@ -69,6 +69,16 @@ class BoxCorrection(NamedTuple):
         half = 0.5 * size * (self.width, self.height)
         return np.concatenate([centre - half, centre + half])
 
+    def then(self, other: BoxCorrection) -> BoxCorrection:
+        """This correction and then another as one."""
+        shift_x, shift_y = self.shift_x + self.width * other.shift_x, self.shift_y + self.height * other.shift_y
+        return BoxCorrection(shift_x, shift_y, self.width * other.width, self.height * other.height)
+
+    def inverse(self) -> BoxCorrection:
+        """What takes the corrected box back."""
+        width, height = self.width, self.height
+        return BoxCorrection(-self.shift_x / width, -self.shift_y / height, 1 / width, 1 / height)
+
 
 def relative_boxes(detected: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """What takes boxes (n, 4) to wanted ones (n, 4), as rows of `BoxCorrection`; the median row is the correction."""
@@ -209,9 +219,12 @@ class CenterNetDetector(NetworkDetector):
 
 
 def merge_overlapping(detections: list[Detection], largest_overlap: float) -> list[Detection]:
-    """Leaves out boxes that share more than this fraction of their area with a larger one; the largest comes first."""
+    """Leaves out boxes that share more than this fraction of their area with a larger one; the largest comes first.
+
+    Of equally large ones the leftmost: OpenCV's order of them is another one each time that it searches in parallel.
+    """
     kept: list[Detection] = []
-    for candidate in sorted(detections, key=lambda each: -_area(each.box)):
+    for candidate in sorted(detections, key=lambda each: (-_area(each.box), *each.box)):
         if all(overlap(candidate.box, other.box) <= largest_overlap for other in kept):
             kept.append(candidate)
     return kept
@@ -247,6 +260,10 @@ class CorrectedDetector:
     ) -> None:
         self._detector, self._correction = detector, correction
         self._min_score, self._min_face = min_score, min_face
+
+    def then(self, correction: BoxCorrection) -> CorrectedDetector:
+        """The same detector with boxes that are corrected once more, and measured by --min-face after that."""
+        return type(self)(self._detector, self._correction.then(correction), self._min_score, self._min_face)
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[Detection]:
         """Faces of image (H, W, 3)."""

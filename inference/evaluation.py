@@ -24,11 +24,12 @@ from evaluation.stress import Curve, make_levels
 from evaluation.summary import Evaluation
 from gluon_models import load_weights
 from gluon_models.weights import WeightsInfo
-from inference.detectors import DEFAULT_DETECTOR, get_detector
+from inference.detectors import DEFAULT_DETECTOR, BoxCorrection, CorrectedDetector, get_detector
 from inference.ensembles import AugmentedPredictor, DropoutEnsemble
 from inference.landmark_detector import markup_of
 from inference.pipeline import (
     PointPredictor,
+    PredictedFaces,
     Predictor,
     StagePredictor,
     crop_dataset,
@@ -38,6 +39,7 @@ from inference.pipeline import (
 )
 from inference.quantized import calibration_faces, int8_twin
 from inference.shape_model import load_shape_model
+from inference.training_boxes import SAME_BOX
 
 TEST_SEED = 2_000_003  # of rendered faces that neither training nor validation sees
 ENSEMBLES = ("dropout", "augmentation")
@@ -119,7 +121,13 @@ class BoxSource(NamedTuple):
 
 
 def box_source(
-    boxes: str, true_boxes: str = "truth", *, detector: str = DEFAULT_DETECTOR, context: mx.Context | None = None
+    boxes: str,
+    true_boxes: str = "truth",
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    context: mx.Context | None = None,
+    box: BoxCorrection = SAME_BOX,
+    converted: BoxCorrection = SAME_BOX,
 ) -> BoxSource:
     """The boxes that a user asks for.
 
@@ -128,17 +136,23 @@ def box_source(
         true_boxes: what the data set's own boxes are, from its protocol.
         detector: name of the detector.
         context: that the detector runs on.
+        box: that the network was trained on, see `inference.training_boxes.training_box`.
+        converted: from the true boxes to those that the network was trained on, where its markup is another.
     """
     if boxes == "truth":
-        return BoxSource(true_boxes)
+        if converted == SAME_BOX:
+            return BoxSource(true_boxes)
+        return BoxSource("converted", lambda face: converted.apply(face.box))
     if boxes == "detector":
-        kind, choose, detect = detector, closest_box, get_detector(detector, context=context)
+        found_by = get_detector(detector, context=context)
+        kind, choose = detector, closest_box
+        detect = found_by.then(box) if isinstance(found_by, CorrectedDetector) else found_by
     else:
         kind, choose, detect = "file", given_box, get_detector("file", boxes)
 
     def find(face: Face) -> np.ndarray | None:
-        box = choose([each.box for each in detect(face.image, face.name)], face.box)
-        return None if box is None else check_inside(box, face.image)
+        found = choose([each.box for each in detect(face.image, face.name)], converted.apply(face.box))
+        return None if found is None else check_inside(found, face.image)
 
     return BoxSource(kind, find, getattr(detect, "passes", 1))
 
@@ -186,6 +200,22 @@ def load_predictor(
     return predictor, info
 
 
+def predict_faces(
+    predictor: Predictor, faces: FaceDataset, boxes: BoxSource, progress: Progress = iter
+) -> PredictedFaces:
+    """Predicts every face, at every stage of a network that has several.
+
+    Args:
+        predictor: the network.
+        faces: of a subset, or of a part of it.
+        boxes: what they are cropped by.
+        progress: wraps the indices, to show a bar.
+    """
+    has_stages = isinstance(predictor, PointPredictor) and predictor.has_stages
+    runner = StagePredictor(predictor) if has_stages else predictor
+    return predict_dataset(runner, faces, boxes.find, progress, boxes.passes)
+
+
 def evaluate(
     predictor: Predictor,
     subset: SubsetFaces,
@@ -195,23 +225,24 @@ def evaluate(
     point_shift: float = 0.0,
     progress: Progress = iter,
 ) -> Evaluation:
-    """Predicts every face of a subset, at every stage of a network that has several.
+    """Predicts the faces of a subset and compares; arguments and errors as in `predict_faces` and `compared`."""
+    predicted = predict_faces(predictor, subset.faces, boxes, progress)
+    return compared(predicted, subset, model=model, point_shift=point_shift)
+
+
+def compared(predicted: PredictedFaces, subset: SubsetFaces, *, model: str, point_shift: float = 0.0) -> Evaluation:
+    """Compares what was predicted for a subset with its annotation.
 
     Args:
-        predictor: the network.
+        predicted: for its faces, in their order.
         subset: the faces.
-        boxes: what they are cropped by.
         model: name of the network, for the published figures.
         point_shift: pixels added to x and y of every predicted point.
-        progress: wraps the indices, to show a bar.
 
     Raises:
         ValueError: the network predicts NaN.
     """
     faces, info, protocol = subset
-    has_stages = isinstance(predictor, PointPredictor) and predictor.has_stages
-    runner = StagePredictor(predictor) if has_stages else predictor
-    predicted = predict_dataset(runner, faces, boxes.find, progress, boxes.passes)
     if np.isnan(predicted.points_image[[name not in predicted.skipped for name in faces.names]]).any():
         raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
     stages = predicted.points_image.reshape(len(faces), -1, *predicted.truth_image.shape[1:]) + point_shift

@@ -17,8 +17,9 @@ from mxnet import onnx as mx_onnx
 from mxnet.gluon import HybridBlock, SymbolBlock
 
 from gluon_models.spec import InputSpec, Normalize
-from inference.detectors import CORRECTIONS
+from inference.detectors import CORRECTIONS, BoxCorrection
 from inference.pipeline import points_from_output
+from inference.training_boxes import SAME_BOX
 
 INPUT = "data"
 OPSET = 13  # the newest that MXNet 1.9.1 has converters for
@@ -159,8 +160,17 @@ def read_onnx(path: Path) -> Runner:
     return lambda data: session.run(None, {INPUT: data})[0]
 
 
-def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict[str, Any]:
-    """What goes into the graph, what comes out, and how to cut crops and turn outputs into points of the photo."""
+def describe_graph(
+    spec: InputSpec, raw_input: bool, num_landmarks: int, box: BoxCorrection = SAME_BOX
+) -> dict[str, Any]:
+    """What goes into the graph, what comes out, and how to cut crops and turn outputs into points of the photo.
+
+    Args:
+        spec: of the network.
+        raw_input: whether the graph has the normalization.
+        num_landmarks: of a face.
+        box: see `inference.training_boxes.training_box`.
+    """
     size, margin = spec.size, spec.box_margin
     shape, kind, meaning = ["N", size, size, 3], "uint8", "face crops, RGB, 0 to 255"
     if not raw_input:
@@ -179,12 +189,16 @@ def describe_graph(spec: InputSpec, raw_input: bool, num_landmarks: int) -> dict
             "detector_box_to_landmark_box": {
                 "meaning": "of a detector's box: the centre moves by shift times its width and height, which are then "
                 "multiplied by width and height; run the network twice, the second time on the tight box of its points",
-                **{name: correction._asdict() for name, correction in CORRECTIONS.items()},
+                **{name: _rounded(correction.then(box)) for name, correction in CORRECTIONS.items()},
             },
             **use,
             "crop_to_image": f"x_image = (x0 + x1 - side) / 2 + (x_crop + 0.5) * side / {size} - 0.5, and y alike",
         },
     }
+
+
+def _rounded(correction: BoxCorrection) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in correction._asdict().items()}
 
 
 def _how_to_read(spec: InputSpec, num_landmarks: int) -> tuple[dict[str, Any], dict[str, str]]:

@@ -95,7 +95,10 @@ def as_detections(boxes: Any, what: str = "boxes") -> list[Detection]:
     if rows.ndim != 2 or rows.shape[1] not in (4, 5):
         raise ValueError(f"{what} are not [[x0, y0, x1, y1], ...], each with a score behind it or none")
     if not np.isfinite(rows).all() or not (rows[:, 2:4] > rows[:, :2]).all():
-        raise ValueError(f"{what} are not [[x0, y0, x1, y1], ...] with x0 < x1 and y0 < y1: one has no area")
+        raise ValueError(
+            f"{what} are not [[x0, y0, x1, y1], ...] with x0 < x1 and y0 < y1: one has no area, "
+            "or is x, y, width, height"
+        )
     for box in rows[:, :4]:
         check_pixels(box, f"{what}, {[float(number) for number in box]}")
     return [Detection(row[:4], float(row[4]) if len(row) == 5 else 1.0) for row in rows]

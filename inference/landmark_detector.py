@@ -13,10 +13,11 @@ from datasets.markups import Markup, markup_named
 from gluon_models import load_weights, shipped_weights
 from gluon_models.weights import WeightsInfo
 from inference.detections import Detection
-from inference.detectors import DEFAULT_DETECTOR, FaceDetector, get_detector
+from inference.detectors import DEFAULT_DETECTOR, CorrectedDetector, FaceDetector, get_detector
 from inference.given_boxes import as_detections
 from inference.pipeline import PointPredictor, locate_in_images
 from inference.shape_model import load_shape_model
+from inference.training_boxes import training_box
 
 
 class LocatedFace(NamedTuple):
@@ -50,8 +51,7 @@ class LandmarkDetector:
         """Copies and pickles read the weights again: Gluon's blocks can be neither copied nor pickled."""
         if self._made_of is None:
             raise TypeError("only a LandmarkDetector of from_pretrained can be copied or pickled: make it by that")
-        weights, *options = self._made_of
-        return type(self).from_pretrained, (weights, self.detector, *options)
+        return type(self).from_pretrained, self._made_of
 
     @classmethod
     def from_pretrained(
@@ -67,7 +67,8 @@ class LandmarkDetector:
 
         Args:
             name_or_path: a network whose weights ship, such as "resnet18_slim", or a .params file, its .json beside it.
-            detector: a name that `get_detector` takes, or a detector of your own.
+            detector: a name that `get_detector` takes, or what it returned; or a detector of your own, which must
+                return the box that the network was trained on.
             ctx: one MXNet context; CPU by default.
             model: the network that the weights must be of; any if None.
             decoding: how heatmaps become points, one of `datasets.heatmaps.DECODINGS`.
@@ -82,8 +83,9 @@ class LandmarkDetector:
         found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector
         fitted = load_shape_model(shape_model) if shape_model else None
         predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
-        joined = cls(predictor, found_by, markup_of(info))
-        joined._made_of = (weights, ctx, model, decoding, shape_model)
+        fits = isinstance(found_by, CorrectedDetector)
+        joined = cls(predictor, found_by.then(training_box(info)) if fits else found_by, markup_of(info))
+        joined._made_of = (weights, found_by, ctx, model, decoding, shape_model)
         return joined
 
     def __call__(self, image: np.ndarray, name: str = "") -> list[LocatedFace]:

@@ -18,6 +18,8 @@ from gluon_models.spec import NETWORK_LOCK, InputSpec, NetworkInput
 from inference.fused import fused
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
 
+BATCH_SIZE = 64  # crops that run together at most, unless a caller says otherwise
+
 
 class Predictor(Protocol):
     """From crops to points, as `PointPredictor`, `StagePredictor` and `inference.ensembles.AugmentedPredictor` do."""
@@ -63,7 +65,7 @@ class PointPredictor:
         net: HybridBlock,
         spec: InputSpec,
         ctx: Any = None,
-        batch_size: int = 64,
+        batch_size: int = BATCH_SIZE,
         decoding: str | None = None,
         shape_model: ShapeModel | None = None,
         shape_prior: bool = False,
@@ -314,7 +316,8 @@ def predict_dataset(
             boxes[index] = box
         except (OSError, ValueError) as error:
             skipped[dataset.names[index]] = str(error)
-        if len(waiting) == predictor.batch_size:
+        # Whatever face is left out, the others run together with the same ones.
+        if (index + 1) % predictor.batch_size == 0:
             run()
     run()
     return PredictedFaces(_by_face(points, count, num_landmarks), truth, boxes, skipped)

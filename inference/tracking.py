@@ -24,6 +24,7 @@ from inference.smoothing import FaceSmoother
 
 SHIFT = 0.05  # of the box's longer side, to the lower right and to the upper left
 LARGEST_DISAGREEMENT = 0.045  # mean distance between both passes over sqrt(w h) of the box
+USUAL_MARGIN = 0.25  # for which both were measured; where a crop shows more about the box, they grow with it
 REDETECT = 15  # frames
 PATIENCE = 15  # frames for which a lost face keeps its number
 SAME_FACE = 0.4  # of the smaller box: a detection that shares more with a face that is followed is that face
@@ -59,7 +60,7 @@ class TwoPasses(NamedTuple):
 
     Attributes:
         points: (n, K, 2) pixels, the mean of both.
-        disagreements: (n,) mean distance between both over sqrt(w h) of the box.
+        disagreements: (n,) mean distance between both over sqrt(w h) of the box, at the usual margin.
         distances: (n, K) the same of each point.
     """
 
@@ -71,7 +72,7 @@ class TwoPasses(NamedTuple):
 def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> TwoPasses:
     """Landmarks of faces in boxes (4,), at least one, of an image (H, W, 3), all crops run together."""
     boxes = np.asarray(boxes, np.float64)
-    sizes = boxes[:, 2:] - boxes[:, :2]
+    sizes = (boxes[:, 2:] - boxes[:, :2]) * (1 + predictor.spec.box_margin) / (1 + USUAL_MARGIN)
     shifts = SHIFT * sizes.max(axis=1, keepdims=True)
     points = locate(predictor, image, np.concatenate([boxes + shifts, boxes - shifts]))
     one, other = np.split(points, 2)

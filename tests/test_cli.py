@@ -19,11 +19,12 @@ ACCEPTED = [
     (cli.positive, "1e-3", 0.001),
     (cli.non_negative, "0", 0.0),
     (cli.fraction, "1", 1.0),
+    (cli.text, "a b", "a b"),
     (cli.path, "a b/c", "a b/c"),
 ]
 INTEGERS = (cli.count, cli.count_or_none, cli.seed)
 REFUSED = [
-    *((kind, text) for kind, _, _ in ACCEPTED[:-1] for text in ("", "x", "nan", "inf", "-inf", "1e400", "9" * 5000)),
+    *((kind, text) for kind, _, _ in ACCEPTED[:-2] for text in ("", "x", "nan", "inf", "-inf", "1e400", "9" * 5000)),
     *((kind, text) for kind in INTEGERS for text in ("1.5", "1_0", " 1", "\u0661", "-1")),
     *((kind, "99999999999") for kind in (cli.count, cli.seed, cli.positive)),
     *((kind, "-0.1") for kind in (cli.positive, cli.non_negative, cli.fraction)),
@@ -31,6 +32,8 @@ REFUSED = [
     (cli.positive, "0"),
     (cli.positive, "1e-30"),
     (cli.fraction, "1.1"),
+    (cli.text, ""),
+    (cli.text, " "),
     (cli.path, ""),
     (cli.path, " "),
     (cli.path, "a\0b"),
@@ -93,16 +96,36 @@ def test_a_command_that_is_stopped_says_what_is_kept(stop, code, text):
     assert ended(WAIT, stop) == (code, f"\n{text}")
 
 
+def test_names_of_files_do_not_steer_the_terminal():
+    assert cli.printable("a\x1b[2J\nb\u202e é") == "a\\x1b[2J b\\u202e é"
+
+
 def test_bad_input_ends_with_one_line():
     assert ended("raise ValueError('a\\nb')") == (2, "error: a b\n")
+    assert ended("[0] * 10**15") == (
+        2,
+        "error: this takes more memory than there is: ask for less at a time, or for smaller pictures\n",
+    )
     assert ended("open('/none')") == (2, "error: /none: No such file or directory\n")
 
 
-def test_ctrl_c_while_modules_are_imported_shows_no_traceback():
-    code = "from common import cli; import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(9)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == "\nstopped by the user\n"
+@pytest.mark.parametrize("command", [["predict.py"], ["-m", "gluon_models"], ["-m", "tools.compare"], ["-c"]])
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback(tmp_path, command):
+    """A library that is pressed Ctrl-C on; a program of somebody else's, the last, keeps its traceback."""
+    for name in ("mxnet", "numpy"):
+        (tmp_path / f"{name}.py").write_text(
+            "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
+        )
+    command = [*command, "import gluon_models"] if command == ["-c"] else command
+    settings = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
+    )
     assert done.returncode == -signal.SIGINT
+    if command[0] == "-c":
+        assert done.stderr.startswith("Traceback")
+    else:
+        assert done.stderr == "\nstopped by the user\n"
 
 
 def test_a_reader_that_has_enough_is_no_error():

@@ -1,5 +1,6 @@
 """Face detectors: the box arithmetic by hand, OpenCV's cascade on a photo, given boxes, and the measured correction."""
 
+import itertools
 import json
 
 import cv2
@@ -63,6 +64,12 @@ def test_merging_keeps_the_larger_of_two_boxes_on_one_face():
     assert [score for _, score in merge_overlapping(detections, 0.38)] == [1.0, 2.0]
     assert [score for _, score in merge_overlapping(detections, 0.37)] == [1.0]
     assert merge_overlapping([], 0.4) == []
+
+
+def test_boxes_of_one_size_are_merged_alike_in_whatever_order_they_were_found():
+    squares = [Detection(np.array([x, y, x + 10.0, y + 10.0]), x + y) for x, y in ((30, 0), (0, 20), (0, 0), (4, 0))]
+    for order in itertools.permutations(squares):
+        assert [score for _, score in merge_overlapping(list(order), 0.4)] == [0, 20, 30]
 
 
 def test_haar_finds_the_face_of_a_photo(photo):

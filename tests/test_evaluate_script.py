@@ -21,7 +21,7 @@ from datasets.degradations import DEGRADATIONS
 from datasets.ibug_300w import load, write_pts
 from datasets.images import write_image
 from datasets.render.faces import RenderedFaces
-from gluon_models import get_spec
+from gluon_models import get_spec, shipped_weights
 from inference import evaluation, quantized
 from inference.detectors import Detection
 from inference.evaluation import TEST_SEED
@@ -141,6 +141,30 @@ def test_a_photo_that_cannot_be_read_is_listed_and_the_others_are_measured(weigh
     assert "3 of 330 faces" in shown.out
     assert "(4.38)" in shown.out
     assert metrics_of(tmp_path / "out")["skipped"].keys() == {"helen/testset/2"}
+
+
+def test_the_parts_of_several_processes_are_merged_to_what_one_measures(photos, tmp_path, capsys, refused):
+    """Two batches in three parts, of which one is empty."""
+    weights, small = shipped_weights("resnet18_slim"), ("--batch-size", "2")
+    broken = photos / "helen" / "testset" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert evaluate.main(on_photos(weights, whole, photos, *small)) == 1
+    expected = capsys.readouterr().out.replace(str(whole), str(parts))
+    for part, code in (("3/3", 0), ("2/3", 1)):
+        assert evaluate.main(on_photos(weights, parts, photos, *small, "--shard", part)) == code
+    refused(lambda: evaluate.main(on_photos(weights, parts, photos, *small, "--merge", "3")), "part_1_of_3.npz")
+    assert evaluate.main(on_photos(weights, parts, photos, *small, "--shard", "1/3")) == 0
+    capsys.readouterr()
+    assert evaluate.main(on_photos(weights, parts, photos, *small, "--merge", "3")) == 1
+    assert capsys.readouterr().out == expected
+    for name in ("predictions.npy", "errors.npy"):
+        np.testing.assert_array_equal(np.load(whole / name), np.load(parts / name))
+    one, other = metrics_of(whole), metrics_of(parts)
+    assert {key for key in one if one[key] != other[key]} == {"command"}
+    refused(
+        lambda: evaluate.main(on_photos(weights, parts, photos, *small, "--merge", "3", "--seed", "1")), "another seed"
+    )
 
 
 def test_missing_weights_are_one_line_and_exit_code_2(tmp_path, refused):
@@ -348,6 +372,9 @@ def test_spoilt_weights_are_not_taken_for_missed_faces(photos, tmp_path):
         (["--batch-size", "0"], "--batch-size: .* from 1"),
         (["--stress", "--stress-faces", "0"], "--stress-faces: .* from 1"),
         (["--int8", "--ensemble", "dropout"], "the int8 twin has no dropout; use --ensemble augmentation"),
+        (["--detector", "haar"], "--detector is for --boxes detector: add it, or leave both out"),
+        (["--shape-prior"], "--shape-prior is for --shape-model"),
+        (["--stress-faces", "3"], "--stress-faces is for --stress"),
         (["--dataset", "300w"], "--data DIR"),
         (["--dataset", "cofw", "--subset", "common"], "cofw has no subset 'common': choose one of test, train"),
         (["--data", "nowhere/at all"], "nowhere/at all"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common import cli, files
-from common.files import exclusive, staging, sweep, write_bytes
+from common.files import LOCK, exclusive, staging, sweep, write_bytes
 from datasets import pts_folder
 from datasets.images import write_image
 from datasets.markups import IBUG_68
@@ -78,6 +78,22 @@ def test_two_processes_that_write_one_file_never_mix(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 
 
+def test_sets_of_files_of_two_processes_do_not_mix(tmp_path):
+    """The first process takes its time between two files, in which the second would write both of its own."""
+
+    def write_slowly():
+        replace = os.replace
+        files.os.replace = lambda source, target: (replace(source, target), time.sleep(0.3))
+        files.write_set(tmp_path, {"a": b"1", "b": b"1"})
+
+    slow = child(write_slowly)
+    while not (tmp_path / "a").exists():
+        time.sleep(0.01)
+    fast = child(lambda: files.write_set(tmp_path, {"a": b"2", "b": b"2"}))
+    assert (outcome(slow), outcome(fast)) == (0, 0)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_a_folder_is_one_processs_at_a_time_and_free_once_that_is_killed(tmp_path):
     ready, holds = os.pipe()
 
@@ -95,6 +111,33 @@ def test_a_folder_is_one_processs_at_a_time_and_free_once_that_is_killed(tmp_pat
     with exclusive(tmp_path, "wait"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=LOCK), exclusive(tmp_path / "run", "wait"):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_labels_of_two_processes_do_not_meet_in_one_folder(photos, tmp_path):
+    ready, holds = os.pipe()
+
+    def hold():
+        with exclusive(cli.output_folder(tmp_path / "out"), "wait"):
+            os.write(holds, b"1")
+            time.sleep(60)
+
+    holder = child(hold)
+    os.read(ready, 1)
+    with pytest.raises(
+        ValueError, match=rf"out is in use by process {holder}: wait for it to end, or name another --out"
+    ):
+        label_faces.main(["--data", str(tmp_path / "photos"), "--out", str(tmp_path / "out")])
+    os.kill(holder, signal.SIGKILL)
+    assert outcome(holder) == -signal.SIGKILL
 
 
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_makes_is_not(tmp_path):
@@ -181,6 +224,20 @@ def test_a_full_disk_leaves_the_old_file_and_names_the_new_one(tmp_path):
     assert said == f"cannot write {path}: {os.strerror(errno.EFBIG)}; free the space or name another folder"
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_full_disk_is_told_once_where_files_are_made_aside(tmp_path):
+    big = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+
+    def write():
+        PhotoFiles(OutputFolder(tmp_path), {"model": "none"}, IBUG_68).write(Path("a.jpg"), big, [face()])
+
+    said = limited(1000, write)
+    assert said == (
+        f"cannot write the results of a.jpg to {tmp_path}: {os.strerror(errno.EFBIG)}; free the space or name another "
+        "--out"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

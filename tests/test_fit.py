@@ -21,7 +21,7 @@ from engine.checkpoint import LAST, read_progress
 from engine.clipping import clip_global_norm
 from engine.fit import Fit, FitOptions
 from engine.losses import NotFinite
-from engine.record import ErrorMeasure, RunRecord, best_error
+from engine.record import ErrorMeasure, RunRecord, best_error, draw_curve
 from engine.schedule import Schedule
 
 
@@ -242,6 +242,18 @@ def test_resume_continues_bit_for_bit(tmp_path, optimizer, devices):
                 np.testing.assert_array_equal(one[name], two[name])
     logged = (tmp_path / "parted" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in logged] == [1, 2, 3, 4, 5]
+
+
+def test_the_curve_has_whole_epochs_and_numbers_beside_its_losses():
+    losses = (0.31, 0.12, 0.06)
+    history = [{"epoch": k, "loss": loss, "nme": loss / 5} for k, loss in enumerate(losses, 1)]
+    left, right = draw_curve(history, ErrorMeasure("nme", "validation NME")).axes
+    shown = [label.get_text() for label in left.get_yticklabels()]
+    assert {"0.1", "0.2"} <= set(shown)
+    assert not any("$" in text or "e" in text for text in shown)  # such as $10^{-1}$
+    for axes in (left, right):
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [6.2, 2.4, 1.2])
 
 
 def test_best_is_saved_only_when_validation_improves_and_patience_ends_the_run(tmp_path):

@@ -50,6 +50,14 @@ def test_only_further_faces_with_the_name_of_a_validation_photo_are_left_out(fol
     assert "--more pts: 2 faces" in capsys.readouterr().out
 
 
+def test_a_single_photo_joins(folder):
+    for name in NAMES[:3]:
+        (folder / f"{name}.png").unlink()
+        (folder / f"{name}.pts").unlink()
+    train, _ = load("--more", f"pts={folder}")
+    assert (len(train), train.names[-1]) == (21, "7")
+
+
 def test_rendered_faces_join_photos(folder):
     train, validation = load("--dataset", "pts", "--data", folder, "--more", "rendered")
     assert (len(train), len(validation)) == (3 + 20, 1)

@@ -70,6 +70,15 @@ def test_pictures_of_any_size_and_number_follow_one_another():
             np.testing.assert_allclose(stage.asnumpy(), own.asnumpy(), atol=1e-4 * np.abs(own.asnumpy()).max())
 
 
+def test_a_network_of_one_stage_has_one_output():
+    net = get_model("hourglass_resnet50", num_landmarks=2, stacks=1, channels=16, depth=1, backbone_stride=4)
+    net.initialize()
+    faces = mx.nd.array(untrained.draw((2, 3, 64, 64), seed=1))
+    (expected,) = net.all_stages(faces)
+    (found,) = FusedNetwork(net, faces.size).all_stages(faces)
+    np.testing.assert_allclose(found.asnumpy(), expected.asnumpy(), atol=1e-4 * np.abs(expected.asnumpy()).max())
+
+
 def test_between_two_validations_parameters_may_change():
     net, faces = lgcn(), mx.nd.array(untrained.draw((1, 1, 96, 96), seed=1))
     first = FusedNetwork(net, 10**9)(faces).asnumpy()

@@ -93,6 +93,11 @@ class TestPts:
         (tmp_path / "a.pts").write_bytes(text.encode("utf-8"))
         np.testing.assert_allclose(read_pts(tmp_path / "a.pts", 68), POINTS, rtol=0, atol=1e-12)
 
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+    def test_other_encodings_of_text_are_read(self, tmp_path, encoding):
+        (tmp_path / "a.pts").write_bytes(_pts_text().replace("\n", "\r\n").encode(encoding))
+        np.testing.assert_allclose(read_pts(tmp_path / "a.pts", 68), POINTS, rtol=0, atol=1e-12)
+
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
@@ -105,6 +110,7 @@ class TestPts:
             (_pts_text().replace("}", "1 2 3\n}"), "the line '1 2 3' is not two numbers"),
             (_pts_text().replace("{", ""), "do not stand between { and }"),
             (_pts_text()[:400], "do not stand between { and }"),
+            (_pts_text() + _pts_text(), "it holds several lists of points"),
         ],
     )
     def test_damage_is_named_in_one_line(self, tmp_path, text, reason):

@@ -46,6 +46,16 @@ def test_labels_are_the_networks_not_the_folders(photos, tmp_path, capsys):
     assert read_pts(out / "a" / "1.pts").shape == (68, 2)
 
 
+def test_the_parts_of_several_processes_are_what_one_labels(photos, tmp_path):
+    for out, parts in (("whole", ["1/1"]), ("parts", ["2/2", "1/2"])):
+        for part in parts:
+            text = ["--model", "resnet18_slim", "--copies", "2", "--data", str(photos), "--out", str(tmp_path / out)]
+            label_faces.main([*text, "--shard", part, "--gpus", "none"])
+    whole, parts = (pts_folder.load(tmp_path / out) for out in ("whole", "parts"))
+    assert whole.names == parts.names
+    np.testing.assert_allclose(whole.points, parts.points, atol=2e-3)  # as many decimals as a .pts file has
+
+
 def test_faces_of_one_photo_stay_in_one(tmp_path):
     face = RenderedFaces(1, 5, 200)[0]
     crowd = tmp_path / "crowd"

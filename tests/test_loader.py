@@ -14,7 +14,7 @@ import pytest
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.faces import Face
-from datasets.loader import Loader
+from datasets.loader import Cut, Loader
 from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from datasets.shared_memory import SharedMemory
@@ -87,6 +87,26 @@ def test_workers_change_no_byte(faces, transform, alone, workers):
     with Loader(faces, transform, BATCH, SEED, workers) as loader:
         for epoch in (0, 1):
             assert_same(list(loader.epoch(epoch)), alone[epoch])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_parts_of_several_workers_are_the_batches_of_one(faces, transform, alone, devices):
+    parts = [collect(Loader(faces, transform, BATCH, SEED, cut=Cut(rank, 3, devices)), epoch=1) for rank in range(3)]
+    assert len(parts[0]) == len(parts[1]) == len(parts[2]) == len(alone[1])
+    for whole, *own in zip(alone[1], *parts):
+        crops, points = zip(*(part for part in own if len(part.crops)))
+        np.testing.assert_array_equal(np.concatenate(crops), whole.crops)
+        np.testing.assert_array_equal(np.concatenate(points), whole.points_crop)
+
+
+def test_a_batch_is_cut_as_evenly_as_devices_allow():
+    def sizes(size, workers, devices):
+        return [len(range(size)[Cut(rank, workers, devices).of(size)]) for rank in range(workers)]
+
+    assert sizes(16, 2, 1) == [8, 8]
+    assert sizes(7, 2, 2) == [4, 3]  # devices take 2, 2, 2 and 1
+    assert sizes(5, 2, 2) == [3, 2]
+    assert sizes(1, 3, 1) == [1, 0, 0]
 
 
 def test_batches_come_through_memory_that_is_used_again():

@@ -9,6 +9,7 @@ import pytest
 
 from common import cli
 
+ROOT = Path(__file__).resolve().parent.parent
 OUT = ["--out", "{new}"]
 # Every command, with the options that it cannot do without.
 COMMANDS = {
@@ -30,19 +31,26 @@ COMMANDS = {
     "tools.evaluate_video": [],
     "tools.find_leaks": ["--train", "pts={folder}", "--test", "pts={folder}", *OUT],
     "tools.label_faces": ["--data", "{folder}", *OUT],
+    "tools.profile_network": [],
     "tools.results": OUT,
     "tools.search": ["train_ffld.py", *OUT],
+    "tools.ship": ["{folder}"],
+    "tools.soak": ["video"],
     "tools.study": ["ffld_losses", *OUT],
     "figures.ffld": ["ced", "--weights", "resnet18_slim", "--out", "{new}.png"],
     "figures.lgcn": ["kernel", "--out", "{new}.png"],
     "figures.hourglass": ["maps", "--out", "{new}.png"],
     "figures.region_resnet": ["ced", "--out", "{new}.png"],
     "figures.deeppose": ["histogram", "--out", "{new}.png"],
+    "figures.readme": ["--out", "{new}.png"],
+    "datasets.ibug_300w": ["{folder}"],
     "datasets.render.faces": OUT,
     "engine.convert_checkpoint": ["{folder}"],
+    "gluon_models.__main__": ["resnet18_slim"],
 }
 NUMBERS = ("nan", "inf", "-inf", "-1", "", "1e400", "x", "99999999999999", "0x10", "1,5")
-PATHS = ("", " ")
+EMPTY = ("", " ")
+NO_LISTS = ("", "nonsense", "nan", "1,,2", "-1", "1.5")
 INTEGERS = {cli.count, cli.count_or_none, cli.integer, cli.seed}
 REALS = {cli.positive, cli.non_negative, cli.fraction, cli.number}
 # What a kind takes of the bad numbers: `number` has negative ones, `integer` too, both are bound where they are used.
@@ -164,12 +172,25 @@ def malformed(name, text, monkeypatch):
             bad = ["nonsense", ""]
         elif option.type in INTEGERS or option.type in REALS:
             bad = [value for value in NUMBERS if value not in TAKES.get(option.type, ())]
-        elif option.type in (cli.path, cli.file_path):
-            bad = PATHS
+        elif option.type in (None, str, cli.path, cli.file_path, cli.text):
+            bad = EMPTY
         else:
-            continue
+            bad = NO_LISTS
         for value in bad:
             yield [*text, f"{flag}={value}"] if option.nargs is None else [*text, flag, value]
+
+
+def test_every_command_is_here():
+    """But for those that take a choice at most, or need a library of a peer."""
+    rooms = ("datasets", "engine", "evaluation", "figures", "gluon_models", "inference", "report", "tools", "training")
+    paths = [*ROOT.glob("*.py"), *(path for room in rooms for path in (ROOT / room).rglob("*.py"))]
+    found = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in paths
+        if "\n    cli.run(" in path.read_text(encoding="utf-8")
+    }
+    few = {"tools.documents", "tools.install_cuda", "tools.peers.dlib_twin", "tools.peers.torch_twin"}
+    assert found - few == set(COMMANDS)
 
 
 def test_there_are_200_of_them(monkeypatch):

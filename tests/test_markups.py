@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from datasets.conversions import CONVERSIONS, convert
+from datasets.conversions import CONVERSIONS, convert, sources_of
 from datasets.markup import from_dict, to_dict
 from datasets.markups import (
     AFLW_19,
@@ -411,6 +411,14 @@ class TestConversions:
         points = np.arange(68 * 2.0).reshape(1, 68, 2)
         expected = [[75, 76], [87, 88], [60, 61], [96, 97], [108, 109]]
         np.testing.assert_array_equal(convert(points, IBUG_68, INSIGHTFACE_5)[0], expected)
+
+    def test_names_tell_the_points_of_a_markup_of_ones_own(self):
+        names = ("nose_tip", "left_eye_centre", "left_mouth_corner")
+        own = from_dict({"name": "mine", "names": list(names), "flip_pairs": []})
+        # The nose's tip is point 30, the left eye's corners are 42 and 45, the left mouth corner is 54.
+        assert sources_of(IBUG_68, own) == ((30,), (42, 45), (54,))
+        assert sources_of(INSIGHTFACE_5, own) == ((2,), (1,), (4,))
+        assert sources_of(IBUG_68, get_markup(7)) is sources_of(own, IBUG_68) is None
 
     def test_there_is_no_way_back(self):
         with pytest.raises(ValueError, match="insightface_5 points to ibug_68: none leads from it"):

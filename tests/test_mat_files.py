@@ -42,3 +42,12 @@ def test_a_file_of_the_other_byte_order_is_read(tmp_path):
     body += b"a\0\0\0" + np.array([9, 16], ">i4").tobytes() + np.array([1.5, -2.0], ">f8").tobytes()
     (tmp_path / "a.mat").write_bytes(header + np.array([14, len(body)], ">i4").tobytes() + body)
     np.testing.assert_array_equal(read_fields(tmp_path / "a.mat", ["a"])["a"], [[1.5, -2.0]])
+
+
+def test_a_text_of_more_rows_than_characters_is_refused(tmp_path):
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI"
+    body = b"".join(np.array(words, ">i4").tobytes() for words in ([6, 8, 4, 0], [5, 8, 2**31 - 1, 1], [(1 << 16) | 1]))
+    body += b"a\0\0\0" + np.array([(1 << 16) | 16], ">i4").tobytes() + b"x\0\0\0"
+    (tmp_path / "a.mat").write_bytes(header + np.array([14, len(body)], ">i4").tobytes() + body)
+    with pytest.raises(ValueError, match="2147483647 rows of a text of 1 characters"):
+        read_fields(tmp_path / "a.mat", ["a"])

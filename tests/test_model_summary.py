@@ -105,7 +105,19 @@ def test_the_command_prints_the_table(capsys):
     assert lines[-1].split()[:2] == ["total", "706,998"]
 
 
-def test_the_command_refuses_in_one_line(capsys):
-    assert main(["resnet19_slim"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: unknown model 'resnet19_slim'")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (["resnet19_slim"], "unknown model 'resnet19_slim'"),
+        (["hourglass_resnet50", "--size", "100"], "--size 100: hourglass_resnet50 takes no such face"),
+    ],
+)
+def test_the_command_refuses_in_one_line(refused, text, message):
+    refused(lambda: main(text), message)
+
+
+def test_the_crop_that_ships_is_counted(capsys):
+    main(["lgcn_64", "--depth", "1"])
+    assert "one face of 48 x 48 pixels" in capsys.readouterr().out
+    main(["lgcn_64", "--depth", "1", "--size", "96"])
+    assert "11,270,946,816" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Every registered network in turn, then FFLD's baselines, losses and normalization against other implementations."""
 
+import colorsys
 import dataclasses
 import json
 from pathlib import Path
@@ -312,6 +313,16 @@ def test_normalize_gray_by_hand():
     assert found.shape == (1, 1, 2, 2)
     # 0.299 * 200 + 0.587 * 100 + 0.114 * 50 = 124.2
     np.testing.assert_allclose(found[0, 0], np.array([[-128, -128], [124.2 - 128, -128]]) * 0.1 / 128, rtol=1e-5)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_hue_saturation_and_value_are_pythons_own(hybrid):
+    spec = dataclasses.replace(SMALL, colour="hsv", mean=(0.0,) * 3, scale=(1.0,) * 3)
+    levels = np.array([0, 1, 100, 255], np.uint8)
+    crops = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, 8, 8, 3)  # grays and ties included
+    expected = [colorsys.rgb_to_hsv(*colour) for colour in crops.reshape(-1, 3) / 255]
+    found = normalize(spec, crops, hybrid)[0].reshape(3, -1).T
+    np.testing.assert_allclose(found / 255, expected, atol=1e-6)
 
 
 if __name__ == "__main__":

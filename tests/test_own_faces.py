@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import evaluate
 import predict
 import train_ffld
 import train_regions
+from datasets.faces import Face
 from datasets.images import write_image
 from datasets.markup import from_dict, to_dict
 from datasets.pts_files import read_pts, write_pts
@@ -22,6 +24,7 @@ from gluon_models import describe
 from gluon_models.weights import read_info
 from inference.landmark_detector import LandmarkDetector, markup_of
 from report import evaluation_report
+from training import advice
 
 SHIPPED = Path(evaluate.__file__).parent / "weights" / f"{MODEL}.params"
 OWN = {"name": "mine_2", "flip_pairs": [[0, 1], [3, 4]], "outer_eye_corners": [0, 1], "lines": [[3, 4]]}
@@ -150,10 +153,15 @@ def test_a_training_from_weights_of_another_number_of_points(tmp_path, capsys):
     settings = ["--recipe", "cpu", "--lr", "1e-4", "--batch-size", 6, "--workers", 0, "--gpus", "none"]
     assert train_ffld.TRAINING.main([*map(str, text), *map(str, settings)]) == 0
     said = capsys.readouterr().out
-    assert "is of 68 landmarks, not 5: all layers that fit are loaded, from random weights start points" in said
+    assert "is of 68 landmarks, not 5: all layers that fit are loaded; no exact conversion to mine_2 is" in said
+    assert "known, so these start from random weights: points\n" in said
     assert "its error says little; label more photos" in said
+    assert re.search(r"finds \d+ of 11 training faces: the box of their points is 0\.\d+ as wide", said)
     info = read_info(tmp_path / "run" / "best.params")
     assert (info.markup, markup_of(info)) == ("mine_2", from_dict(OWN, 5))
+    # Outer eye corners and mouth: 0.6 of a rendered face's width, half of its height.
+    assert [info.training_box[key] for key in ("width", "height")] == pytest.approx([0.6, 0.5], abs=0.1)
+    assert info.spec.box_margin == pytest.approx(1.25 / info.training_box["width"] - 1, abs=1e-3)
     errors, _ = measured(tmp_path / "run" / "best.params", folder, tmp_path / "out", "--subset", "validation")
     assert len(errors) >= 1
 
@@ -164,3 +172,14 @@ def test_a_network_of_regions_refuses_points_whose_regions_it_does_not_know(tmp_
     text = ["--dataset", "pts", "--data", str(folder), "--out", str(tmp_path / "run"), "--recipe", "cpu"]
     with pytest.raises(ValueError, match="the regions of other points are not known here"):
         train_regions.TRAINING.main([*text, "--gpus", "none", "--workers", "0"])
+
+
+def test_the_mean_face_is_that_of_the_training_faces():
+    """Boxes of side 10: the mean of two training faces, put into the box of the only validation face."""
+    image, box = np.zeros((60, 60, 3), np.uint8), np.array([0.0, 0, 10, 10])
+    first, second = np.array([[0.0, 0], [10, 10], [2, 4]]), np.array([[20.0, 20], [30, 30], [26, 28]])
+    other = np.array([[30.0, 30], [50, 50], [50, 30]])
+    training = [Face(image, first, box, "a"), Face(image, second, box + 20, "b")]
+    predicted, truth = advice.mean_face_points(training, [Face(image, other, np.array([30.0, 30, 50, 50]), "c")])
+    np.testing.assert_allclose(predicted, [[[30, 30], [50, 50], [38, 42]]])
+    np.testing.assert_array_equal(truth, [other])

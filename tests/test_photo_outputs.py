@@ -17,6 +17,8 @@ from inference.confidence import point_confidence
 from inference.detectors import BoxCorrection, CorrectedDetector, Detection, get_detector
 from inference.drawing import draw_faces
 from inference.landmark_detector import LandmarkDetector, LocatedFace
+from inference.media.video_files import plain
+from inference.tracking import TrackedFace
 
 ARCFACE = TEMPLATES["arcface_112"]
 
@@ -52,6 +54,9 @@ def test_places_of_other_markups():
     points = np.random.default_rng(0).random((29, 2))
     np.testing.assert_allclose(five_places(points, COFW_29)[2], points[COFW_29.names.index("nose_tip")])
     assert five_places(np.zeros((19, 2)), AFLW_19).shape == (5, 2)
+
+
+BOX = np.array([1.0, 2, 30, 40])
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +97,41 @@ def test_the_table_has_a_row_for_each_face(found):
         ("two.png", "2"),
         ("one.png", "1"),
     ]
+    assert {row["frame"] for row in rows} == {""}
     points = content(folder, "two")["faces"][1]["points"]
     assert [[float(rows[1][f"x{k}"]), float(rows[1][f"y{k}"])] for k in range(68)] == points
+
+
+def test_the_table_has_videos_too_and_what_resume_skips(found, tmp_path):
+    folder, argv = found
+    out = tmp_path / "out"
+    assert predict.main([*argv, "--out", str(out)]) == 0
+    followed = plain(TrackedFace(BOX, BOX.reshape(2, 2), 0.5, 7))
+    lines = [{"frame": k, "seconds": k / 25, "faces": [followed] * k} for k in (0, 1)]
+    (out / "clip.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = json.loads((out / "two.json").read_text())
+    about = {**settings, "video": "clip.mp4", "lines": "clip.jsonl", "tracking": True}
+    (out / "clip.json").write_text(json.dumps(about))
+    (folder / "clip.mp4").touch()
+    assert predict.main([*argv[:2], str(folder / "clip.mp4"), *argv[2:], "--out", str(out), "--csv", "--resume"]) == 0
+    with open(out / "faces.csv", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert [row[:5] for row in rows[2:]] == [
+        [str(folder / "two.png"), "", "", "2", "1.0"],
+        [str(folder / "one.png"), "", "", "1", "1.0"],
+        ["clip.mp4", "1", "0.04", "7", "0.5"],
+    ]
+    assert rows[-1][5:] == ["1.0", "2.0", "30.0", "40.0", "1.0", "2.0", "30.0", "40.0"]
+
+
+def test_resume_takes_no_results_of_other_settings(found, tmp_path):
+    folder, argv = found
+    out = str(tmp_path / "out")
+    assert predict.main([*argv[1:], "--out", out]) == 0
+    with pytest.raises(ValueError, match=r"one\.json was made with crops None, not arcface_112: repeat its options"):
+        predict.main([*argv[1:], "--out", out, "--resume", "--crops", "arcface_112"])
+    with pytest.raises(ValueError, match=r"one\.json was made with model ffld_resnet18, not resnet18_slim"):
+        predict.main([*argv[1:], "--out", out, "--resume", "--model", "resnet18_slim"])
 
 
 def test_results_are_replaced_only_on_request(found, tmp_path):
@@ -175,7 +213,7 @@ def test_the_last_line_and_a_detector_given_as_a_network(found, capsys, tmp_path
 def test_progress_in_a_log_is_a_line_now_and_then(capsys, monkeypatch):
     seconds = iter([0, 10, 31, 31, 40, 70, 70])
     monkeypatch.setattr(cli, "monotonic", lambda: next(seconds))
-    assert list(cli.progress("abcd", "predicting", 4, "photo")) == list("abcd")
+    assert list(cli.progress("abcd", "predicting", unit="photo")) == list("abcd")
     assert capsys.readouterr().err == "predicting: photo 1 of 4\npredicting: photo 3 of 4\n"
 
 

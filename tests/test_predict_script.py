@@ -130,6 +130,17 @@ def test_a_folder_with_given_boxes(run, photos, tmp_path):
     assert json.loads((tmp_path / "out" / "c.json").read_text(encoding="utf-8"))["faces"] == []
 
 
+def test_the_parts_of_several_processes_are_what_one_writes(run, photos, tmp_path):
+    """The second run starts from the last part, as processes side by side may."""
+    boxes = ("--boxes", tmp_path / "boxes.json")
+    run(photos, *boxes, "--csv", out=tmp_path / "whole")
+    for part in ("2/2", "1/2"):
+        assert run(photos, *boxes, "--shard", part, out=tmp_path / "parts")[0] == 0
+    refused(run(photos, *boxes, "--csv", "--shard", "1/2", out=tmp_path / "parts"), "--csv needs all parts")
+    run(photos, *boxes, "--csv", "--resume", out=tmp_path / "parts")
+    assert content_of(tmp_path / "parts") == content_of(tmp_path / "whole")
+
+
 def test_bad_photos_of_a_folder_are_listed_and_the_others_done(run, photos, tmp_path):
     (photos / "empty.jpg").touch()
     (photos / "text.png").write_text("not a picture", encoding="utf-8")
@@ -456,6 +467,13 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
     assert asked == ["crops"]
 
 
+@pytest.mark.parametrize("option", [("--crops", "arcface_112"), ("--indices",)])
+def test_options_of_photos_are_not_dropped_for_videos(run, tmp_path, option):
+    refused(
+        run(write_video(tmp_path / "clip.avi", 1), *option), f"{option[0]} is for photos, and there are only videos"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
@@ -463,6 +481,8 @@ def test_a_network_that_finds_faces_itself_is_followed_on_crops():
         (("--max-frames", "0"), "--max-frames: '0' is not a whole number from 1"),
         (("--smooth", "--cutoff", "0"), "--cutoff: '0' is not a number above 0"),
         (("--smooth", "--no-tracking"), "--smooth needs tracking"),
+        (("--redetect", "9", "--no-tracking"), "--redetect is for tracking"),
+        (("--cutoff", "2"), "--cutoff is that of --smooth"),
     ],
 )
 def test_video_options_that_cannot_be(run, photos, text, advice):

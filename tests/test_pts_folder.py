@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -10,11 +11,18 @@ from PIL import Image
 
 from datasets import pts_folder
 from datasets.catalog import load_subset, training_pair
+from datasets.conversions import convert
 from datasets.detection import landmark_boxes
 from datasets.ibug_300w import is_validation
 from datasets.images import write_image
+from datasets.markup import plain_markup
+from datasets.markups import IBUG_49, IBUG_51, IBUG_68, INSIGHTFACE_5
 from datasets.own_photos import find_photos
+from datasets.point_order import is_plausible, median_face
 from datasets.pts_files import write_pts
+from datasets.render.faces import RenderedFaces
+
+FIVE_OF_A_FACE = np.array([[10.0, 10], [30, 10], [20, 20], [12, 30], [28, 30]])  # in InsightFace's order
 
 
 def fill(folder, count, num_landmarks=29):
@@ -151,6 +159,22 @@ class TestFiles:
             "1 not used, not an image of a known format; use .jpg or .png: camera.NEF",
             "2 not used, without a .pts file of their name: bare.jpg, bare2.jpg",
         ]
+
+    def test_hidden_files_are_named_and_linked_folders_are_read(self, tmp_path, caplog):
+        home = tmp_path / "home"
+        for name in ("a/me", "elsewhere/you", "home/.old/he"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            photo(tmp_path / f"{name}.png")
+            label(tmp_path / f"{name}.pts", np.random.default_rng(len(name)).uniform(2, 40, (7, 2)))
+        (home / "sub").symlink_to(tmp_path / "elsewhere")
+        (home / "sub" / "back").symlink_to(home)  # round and round
+        assert pts_folder.load(home).names == ("sub/you",)
+        assert "1 not used, hidden, as a name starts with a dot: .old/he.png" in caplog.text
+
+    def test_a_mac_writes_accents_in_two_signs(self, tmp_path):
+        photo(tmp_path / "cafe\u0301.png")
+        label(tmp_path / "caf\xe9_2.pts", np.random.default_rng(1).uniform(2, 40, (7, 2)))
+        assert pts_folder.load(tmp_path).image_paths == (tmp_path / "cafe\u0301.png",)
 
     def test_nothing_is_said_where_all_is_used(self, tmp_path, caplog):
         photo(tmp_path / "a.png")
@@ -313,6 +337,39 @@ class TestMarkup:
 
     def test_it_overrules_the_number(self, tmp_path):
         assert not self.load(tmp_path, '{"name": "other"}', 68).can_flip
+
+    def test_the_name_of_a_known_one_alone_is_that_one(self, tmp_path):
+        assert self.load(tmp_path, '{"name": "insightface_5"}', 5) == INSIGHTFACE_5
+        with pytest.raises(ValueError, match="wflw_98 is a known markup of 98 points; name yours otherwise"):
+            self.load(tmp_path, '{"name": "wflw_98"}')
+
+    def faces(self, folder, order, count=3):
+        """Photos of one face whose five points stand in another order: names by InsightFace's numbers."""
+        folder.mkdir()
+        for k in range(count):
+            photo(folder / f"{k}.png")
+            label(folder / f"{k}.pts", FIVE_OF_A_FACE[list(order)] + k)
+        return pts_folder.load(folder).markup
+
+    def test_five_points_in_another_order_are_not_taken_for_insightfaces(self, tmp_path, caplog):
+        assert self.faces(tmp_path / "known", range(5)) == INSIGHTFACE_5
+        assert not caplog.records
+        assert self.faces(tmp_path / "other", (2, 1, 0, 4, 3)) == plain_markup(5)  # the nose first, then the left side
+        names = ["nose_tip", "left_eye_centre", "right_eye_centre", "left_mouth_corner", "right_mouth_corner"]
+        assert json.dumps({"names": names, "pupils": [[2], [1]]}) in caplog.text
+        (tmp_path / "other" / "markup.json").write_text(json.dumps({"names": names}))
+        assert pts_folder.load(tmp_path / "other").markup.flip_order == (0, 2, 1, 4, 3)
+
+    def test_of_all_orders_one_is_taken(self):
+        taken = [order for order in permutations(range(5)) if is_plausible(FIVE_OF_A_FACE[list(order)], INSIGHTFACE_5)]
+        assert taken == [(0, 1, 2, 3, 4)]
+
+    def test_rendered_faces_have_their_points_where_the_markups_say(self):
+        face = median_face(np.stack([face.points_image for face in RenderedFaces(3, seed=1, size=64)]))
+        assert is_plausible(face, IBUG_68)
+        assert not is_plausible(face * (-1, 1), IBUG_68)
+        for markup in (IBUG_51, IBUG_49, INSIGHTFACE_5):
+            assert is_plausible(convert(face, IBUG_68, markup), markup)
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"flip_pairs": [[0, 7]]}', '{"names": ["a"]}'])
     def test_a_wrong_one_is_refused_by_its_name(self, tmp_path, text):

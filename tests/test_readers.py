@@ -29,6 +29,7 @@ def refuses(path, text, read=readers.read_json, **settings):
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": ' * 200_000, "nested too deeply"),
         (b'{"a": 1%s}' % (b"0" * 5000), "5001 digits"),
+        (b'{"a": 1, "b": 2, "a": 3}', "'a' stands in it twice"),
     ],
 )
 def test_json_that_is_none_is_refused_by_name_and_remedy(tmp_path, content, text):
@@ -153,6 +154,14 @@ def test_pickles_in_arrays_are_not_run(tmp_path):
 def test_an_npz_that_inflates_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10_000_000))
     refuses(tmp_path / "a.npz", "inflate", readers.read_npz)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_npz_is_compressed_as_numpy_does_it(tmp_path, method):
+    """A damaged LZMA stream raises an error of its own."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.writestr("a.npy", npy(np.zeros(9)))
+    refuses(tmp_path / "a.npz", "compressed as NumPy", readers.read_npz)
 
 
 def test_shapes_are_checked(tmp_path):

@@ -408,6 +408,17 @@ class TestStem:
         values["features.1.running_var"] = np.abs(values["features.1.running_var"]) + 0.5
         return {name: mx.nd.array(value) for name, value in values.items()}
 
+    def test_a_smaller_resnet_is_refused_though_its_stem_has_the_shape(self, faces, tmp_path):
+        net = RegionResNet(5, Design((8, 8), (1, 1)))
+        net.initialize()
+        net(faces)
+        for side in (3, 1):  # ResNet-18's next convolution and ResNet-50's
+            path = tmp_path / f"{side}.params"
+            mx.nd.save(str(path), {**self.stored(), "features.4.0.body.0.weight": mx.nd.ones((64, 64, side, side))})
+        with pytest.raises(ValueError, match=r"3\.params does not hold resnet50_v1"):
+            load_stem(net, tmp_path / "3.params")
+        load_stem(net, tmp_path / "1.params")
+
     def test_it_answers_what_it_did_on_imagenets_input(self, faces, tmp_path):
         stored = self.stored()
         mx.nd.save(str(tmp_path / "zoo.params"), stored)

@@ -30,7 +30,8 @@ def test_every_photo_of_a_folder_and_what_looks_like_one(tmp_path, caplog):
         "v.mp4",
     )
     assert names(find_inputs([str(tmp_path)])) == ["IMG_1.HEIC", "a.jpg", "b.jfif", "c.jpe", "d.TIF", "e.webp", "f.cr2"]
-    assert not caplog.records
+    (record,) = caplog.records
+    assert record.message.endswith("1 not used, hidden, as a name starts with a dot: .g.png")
 
 
 def test_raw_files_beside_their_jpegs_are_named_and_not_in_the_way(tmp_path, caplog):

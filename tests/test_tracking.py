@@ -1,5 +1,7 @@
 """Faces followed from frame to frame, by a stand-in network that sees spots of light, and guesses in the dark."""
 
+import dataclasses
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -83,6 +85,10 @@ def test_two_looks_by_hand():
     np.testing.assert_allclose(passes.points[1].mean(axis=0), [149.5, 59.5], atol=1e-3)
     np.testing.assert_allclose(passes.disagreements[1], 2 * SHIFT * np.sqrt(2), atol=1e-3)
     assert passes.disagreements[1] > LARGEST_DISAGREEMENT
+    # A crop that shows twice as much about the box is shifted by twice as much, which counts half.
+    wide = PointPredictor(CornersAboutTheLight(), dataclasses.replace(SPEC, box_margin=1.5))
+    passes = locate_twice(wide, frame(), boxes)
+    np.testing.assert_allclose(passes.disagreements, [2 * SHIFT * np.sqrt(2)] * 2, atol=1e-3)
 
 
 def test_a_face_keeps_its_number_while_the_detector_rests():

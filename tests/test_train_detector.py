@@ -12,6 +12,7 @@ import pytest
 import train_detector
 from datasets.detection.boxed_photos import BoxedPhoto, part_of
 from datasets.images import write_image
+from datasets.loader import Cut
 from datasets.render.faces import RenderedFaces
 from gluon_models.detector import network as face_detector
 from gluon_models.detector.network import Setting
@@ -75,6 +76,19 @@ def test_an_epoch_takes_every_photo_once_and_depends_on_its_number_alone():
     assert [batch[2] for batch in first] == [(4, 0, 0), (4, 0, 2)]
     with pytest.raises(ValueError, match="5 training photos do not fill a batch of 6: lower --batch-size"):
         train_detector.PhotoBatches(Sizes(), samples, 6, seed=0)
+
+
+def test_workers_part_the_batches_of_one():
+    def samples(photos, seed):
+        return [np.array([image.shape for image, _ in photos]), np.stack([boxes for _, boxes in photos])]
+
+    whole, *parts = (
+        train_detector.PhotoBatches(Sizes(), samples, 3, 4, cut).epoch(0) for cut in (None, Cut(0, 2), Cut(1, 2))
+    )
+    for batch, first, second in zip(whole, *parts):
+        assert (len(first[0]), len(second[0])) == (2, 1)
+        for each, *own in zip(batch, first, second):
+            np.testing.assert_array_equal(np.concatenate(own), each)
 
 
 def test_whole_photos_of_afw_test_the_detector():

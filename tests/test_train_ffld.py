@@ -162,3 +162,23 @@ def test_poses_are_balanced_where_the_recipe_says_so(capsys):
     assert train_ffld.TRAINING.loader_order(faces, context_of()) is None
     with pytest.raises(ValueError, match="rendered faces are drawn"):
         train_ffld.TRAINING.loader_order(RenderedFaces(2, 0, 64), context_of("--balance-poses", "on"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--model resnet18_slim", ""),
+        ("--model resnet18_slim --dataset aflw --data d", ""),  # Table 2 has no pre-training on 300W-LP
+        ("--model resnet18_slim --dataset 300w --data d", "--model resnet18_slim --dataset 300w_lp --data DIR --out"),
+        ("--model ffld_resnet18", "python train_ffld.py --model resnet18_slim --out BEFORE"),
+        (
+            "--model ffld_resnet50 --dataset aflw --data d",
+            "--model resnet50_slim --dataset aflw --data DIR --out BEFORE",
+        ),
+        ("--model ffld_resnet18 --dataset 300w --data d --baseline b.params", ""),
+    ],
+)
+def test_what_a_random_start_lacks_of_the_papers_is_named(text, expected):
+    advice = train_ffld.TRAINING.start_advice(context_of(*text.split()))
+    assert expected in advice
+    assert bool(expected) == bool(advice)

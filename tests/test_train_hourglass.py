@@ -65,6 +65,11 @@ def test_the_defaults_are_the_papers():
     assert chosen("--recipe", "cpu")[1] == CPU_RECIPE
 
 
+def test_an_unknown_optimizer_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown --optimizer 'adan': choose one of .*adam, .*sgd"):
+        TRAINING.fit_options(*chosen("--optimizer", "adan"))
+
+
 def test_rotation_colour_flip_and_scale_are_the_augmentation():
     setting = TRAINING.augmentation(RECIPE)
     assert (setting.rotation_degrees, setting.scale_range, setting.flip_probability) == (50.0, (0.5, 1.2), 0.5)
@@ -81,7 +86,7 @@ def test_rotation_colour_flip_and_scale_are_the_augmentation():
 
 def test_switches_reach_the_network():
     text = "--stacks 1 --channels 32 --depth 2 --backbone-stride 16 --backbone v2 --block original --skip residual"
-    info = context_of(*text.split(), "--merge-lambda", "on", "--score-init", "zeros").info
+    info = context_of(*text.split(), "--merge-lambda", "on", "--score-init", "zeros", "--size", "128").info
     assert info.overrides == {
         "num_landmarks": 68,
         "stacks": 1,
@@ -95,7 +100,7 @@ def test_switches_reach_the_network():
         "score_init": "zeros",
         "frozen_stages": 0,
     }
-    assert info.spec.stride == 16
+    assert (info.spec.stride, info.spec.size) == (16, 128)
     get_model(info.model, **info.overrides)
 
 
@@ -110,7 +115,9 @@ def test_every_stack_is_trained_on_the_codecs_maps(built):
     answers = net.cascade(NetworkInput(context.spec, CPU)(faces.crops, mx.cpu()))
     assert list(found) == ["stack 1", "stack 2"]
     for loss, answer in zip(found.values(), answers):
-        np.testing.assert_allclose(loss.asnumpy(), HeatmapLoss()(answer, maps, known).asnumpy(), rtol=1e-5)
+        np.testing.assert_allclose(
+            loss.asnumpy(), HeatmapLoss(context.recipe.loss)(answer, maps, known).asnumpy(), rtol=1e-5
+        )
 
 
 def test_validation_measures_every_stack_and_logs_the_lambdas(built):
@@ -198,9 +205,11 @@ def test_a_run_in_half_precision(tmp_path, few_photos):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (["--depth", "7"], "depth 7"),
+        (["--depth", "7"], "--size 256 --depth 7: give a multiple of 1024"),
+        (["--size", "100"], "--size 100 --depth 4: give a multiple of 128"),
         (["--smallest-scale", "1.5"], "--smallest-scale 1.5 --largest-scale 1.2: give two numbers above 0"),
         (["--backbone-weights", "{new}.params"], "there is no such file; name parameters of Gluon's resnet50_v1"),
+        (["--decoding", "median"], "unknown --decoding 'median': choose one of subpixel, argmax, quarter, enlarged"),
         (["--frozen-stages", "1"], "pass --backbone-weights or --init too"),
     ],
 )
@@ -227,7 +236,7 @@ def test_a_sum_over_cells_is_the_mean_times_their_number():
     arrays = [mx.nd.random.uniform(shape=(2, 3, 4, 4)) for _ in range(2)] + [mx.nd.ones((2, 3))]
     mean, total = (HeatmapLoss(loss)(*arrays).asnumpy() for loss in ("mean", "sum"))
     np.testing.assert_allclose(total, 16 * mean, rtol=1e-5)
-    assert chosen()[1].loss == "mean"
+    assert [chosen(*text)[1].loss for text in ((), ("--recipe", "cpu"))] == ["sum", "mean"]
     with pytest.raises(ValueError, match="unknown loss 'wing'"):
         HeatmapLoss("wing")
 

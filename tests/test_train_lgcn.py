@@ -1,6 +1,7 @@
 """What train_lgcn.py makes of a command line: recipe, rates, network, validation, shape model; and a run of it."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import mxnet as mx
@@ -11,8 +12,9 @@ import train_lgcn
 from datasets.images import write_image
 from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
+from engine.distributed import Team
 from evaluation.metrics import nme
-from gluon_models import get_model, get_spec, load_weights
+from gluon_models import InputSpec, get_model, get_spec, load_weights
 from gluon_models.lgcn.network import RECIPE
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
@@ -30,7 +32,7 @@ def chosen(*text):
 def network(*text):
     context = train_lgcn.TRAINING.make_context(*chosen("--filters", "4", *text), get_markup(68), CPU)
     net = get_model(context.info.model, **context.info.overrides)
-    training.initialise(net, (1, 1, 96, 96), CPU, seed=0)
+    training.initialise(net, (1, len(context.spec.mean), 96, 96), CPU, seed=0)
     return net, context
 
 
@@ -125,6 +127,13 @@ def test_smaller_crops_are_of_the_same_network():
     assert usual.spec.size == 96  # Sec. 3.1
 
 
+@pytest.mark.parametrize("colour", ["rgb", "hsv"])
+def test_colours_come_in_three_channels_of_the_grays_range(colour):
+    spec, gray = network("--colour", colour)[1].spec, network()[1].spec
+    assert spec == replace(gray, colour=colour, mean=gray.mean * 3, scale=gray.scale * 3)
+    assert InputSpec.from_dict(spec.as_dict()) == spec
+
+
 def load(*text):
     settings, recipe = chosen(*text)
     faces, validation = train_lgcn.TRAINING.load_faces(settings, recipe)
@@ -184,6 +193,23 @@ def test_a_run_and_its_resumption(tmp_path, capsys, few_photos):
     assert train_lgcn.TRAINING.main(["--resume", out]) == 0
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1]
+
+
+class Second(Team):
+    """The second of two workers, whose first one has the same numbers."""
+
+    rank, size = 1, 2
+
+    def total(self, values):
+        return 2 * values
+
+
+def test_only_the_first_worker_writes_weights_and_shape_model(tmp_path, monkeypatch, few_photos):
+    monkeypatch.setattr(training, "join_workers", lambda *_: nullcontext(Second()))
+    out = tmp_path / "run"
+    text = ["--dataset", "pts", "--data", few_photos, "--size", "32", "--epochs", "1", "--out", str(out)]
+    assert train_lgcn.TRAINING.main([*TINY, *text]) == 0
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What every training script shares on its command line."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 
 import mxnet as mx
@@ -9,6 +10,7 @@ import pytest
 from common.options import option
 from common.recipe import LandmarkRecipe
 from engine.checkpoint import Progress
+from engine.distributed import Team
 from gluon_models.ffld.network import AFLW_RECIPE, CPU_RECIPE, RECIPE
 from training import options as training
 from training.settings import LandmarkSettings
@@ -42,9 +44,21 @@ def test_a_new_field_of_a_recipe_is_an_option_and_a_field_that_is_none_has_none(
     assert line.parse(["--out", "o", "--tap", "4,5"]).recipe == Invented(taps=(4, 5))
 
 
+def test_help_lists_what_to_train_and_the_recipe_apart():
+    _, first, second = re.split(r"\n(?=what to train|the recipe)", LINE.make_parser().format_help())
+    assert first.startswith("what to train, and how to run it:")
+    assert second.startswith("the recipe:")
+    options = [set(re.findall(r"^  (--[a-z-]+)", group, re.MULTILINE)) for group in (first, second)]
+    assert {"--dataset", "--data", "--out", "--resume", "--seed"} <= options[0]
+    assert {"--recipe", "--epochs", "--lr", "--batch-size"} <= options[1]
+    assert not options[0] & options[1]
+
+
 def test_data_alone_means_300w_and_nothing_means_rendered_faces(capsys):
     assert parse("--data", "d").settings.dataset == "300w"
-    assert parse().settings.dataset == "rendered"
+    settings = parse().settings
+    assert settings.dataset == "rendered"
+    training.prepare(settings, [mx.cpu()])
     assert "rendered faces" in capsys.readouterr().out
 
 
@@ -75,10 +89,10 @@ def test_a_run_needs_a_folder_and_does_not_overwrite_one(tmp_path):
         LINE.parse([])
     settings = LandmarkSettings(out=str(tmp_path))
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match="it finished no epoch, remove it"), training.start_folder(settings):
+    with pytest.raises(ValueError, match="it finished no epoch, remove it"), training.start_folder(settings, Team()):
         pass
     (tmp_path / "last.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="continue it with --resume"), training.start_folder(settings):
+    with pytest.raises(ValueError, match="continue it with --resume"), training.start_folder(settings, Team()):
         pass
 
 

@@ -1,12 +1,15 @@
 """Frames of videos that are whole, broken, cut short, empty or none, each written here."""
 
+import itertools
 import re
+import struct
 
 import cv2
 import numpy as np
 import pytest
 
 from datasets.markups import IBUG_68
+from inference.media.display_matrix import is_mirrored
 from inference.media.sources import Camera
 from inference.media.video_files import VideoWriting
 from inference.media.video_reader import Frame, VideoReader
@@ -90,6 +93,44 @@ def test_what_is_no_video_is_refused_in_silence(tmp_path, content, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def with_matrix(path, a, b, c, d):
+    """The same file with another matrix in its track's header (version 0: at byte 40)."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    assert struct.unpack_from(">9i", data, place) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", data, place, a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+MATRICES = [*itertools.product((1, -1), (0,), (0,), (1, -1)), (0, 1, 1, 0), (0, -1, -1, 0), (0, 1, -1, 0)]
+
+
+@pytest.mark.parametrize("entries", MATRICES)
+def test_frames_are_turned_and_mirrored_as_the_file_says(tmp_path, entries):
+    """x' = a x + c y, y' = b x + d y: a bright corner at the stored picture's upper left goes where that leads."""
+    writer = cv2.VideoWriter(str(tmp_path / "a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), RATE, (64, 48))
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24, :32] = 200
+    writer.write(picture)
+    writer.release()
+    a, b, c, d = entries
+    with_matrix(tmp_path / "a.mp4", a, b, c, d)
+    (frame,) = VideoReader(tmp_path / "a.mp4")
+    height, width = frame.image.shape[:2]
+    assert (width, height) == ((64, 48) if b == 0 else (48, 64))
+    ys, xs = np.nonzero(frame.image[:, :, 0] > 100)
+    corner = np.array([[a, c], [b, d]]) @ (-1, -1)  # from the middle
+    np.testing.assert_array_equal(np.sign([xs.mean() - width / 2, ys.mean() - height / 2]), corner)
+
+
+def test_a_damaged_header_says_nothing_of_mirrors(tmp_path):
+    data = write(tmp_path / "a.mp4", 1, code="mp4v").read_bytes()
+    place = data.index(b"tkhd")
+    for cut in (data[: place + 20], data[: place - 4] + b"\0\0\0\7" + data[place:], b""):
+        (tmp_path / "b.mp4").write_bytes(cut)
+        assert not is_mirrored(tmp_path / "b.mp4")
+
+
 def test_a_camera_that_is_not_there(capfd):
     with pytest.raises(OSError, match="camera 97 is not there or in use by another program"):
         VideoReader(Camera(97))
@@ -169,6 +210,8 @@ def test_pixels_that_are_not_square_are_widened(tmp_path, monkeypatch):
     reader = VideoReader(tmp_path / "a.mp4")
     assert [frame.image.shape for frame in reader] == [(48, 68, 3)] * 2  # 64 * 16 / 15
     assert reader.pixel_aspect_ratio == 16 / 15
+    capture.shown, capture.properties[cv2.CAP_PROP_ORIENTATION_META] = -1, 90.0
+    assert [frame.image.shape for frame in VideoReader(tmp_path / "a.mp4")] == [(51, 64, 3)] * 2  # 48 * 16 / 15
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [([0.04 * k for k in range(8)], 8), (UNEVEN, 60)])
@@ -187,3 +230,31 @@ def test_the_copy_lasts_as_long_as_the_video_and_plays_in_browsers(tmp_path, sec
     assert shown[5] == 5  # at 0.2 seconds
     if frames == 60:
         assert (shown[12], shown[24], shown[59]) == (10, 12, 19)  # at 0.48, 0.96 and 2.36 seconds
+
+
+def test_a_header_that_promises_two_billion_frames_does_not_keep_the_reader(tmp_path):
+    data = bytearray(write(tmp_path / "a.avi", 3).read_bytes())
+    header = data.find(b"strh") + 8 + 32  # the number of frames
+    data[header : header + 4] = (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "a.avi").write_bytes(data[: data.find(b"idx1")])
+    reader = VideoReader(tmp_path / "a.avi")
+    assert len(list(reader)) == 3
+    assert reader.missing == 2**31 - 4
+
+
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        ({"FRAME_WIDTH": 16_000.0, "FRAME_HEIGHT": 12_000.0}, "frames of 16000 x 12000 have more than"),
+        ({"SAR_NUM": 65_535.0, "SAR_DEN": 1.0}, "its pixels are 65535 times as wide as high"),
+    ],
+)
+def test_frames_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch, properties, text):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted([0.0], FPS=25.0, **properties))
+    with pytest.raises(ValueError, match=rf"a\.mp4: {text}"):
+        VideoReader(tmp_path / "a.mp4")
+
+
+def test_a_unit_of_time_is_no_rate(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted([0.0], FPS=90_000.0))
+    assert VideoReader(tmp_path / "a.mkv").rate == 0

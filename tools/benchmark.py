@@ -18,7 +18,7 @@ import json
 import os
 import tempfile
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
@@ -44,8 +44,9 @@ from engine.feed import Objective
 from engine.record import git_state, versions
 from engine.timing import durations, peak_memory_megabytes, rate, time_prediction
 from evaluation.published import QUOTED
-from gluon_models import get_model, get_spec, list_models, load_weights, shipped_weights
+from gluon_models import get_model, list_models, load_weights, shipped_weights
 from gluon_models.__main__ import add_up, summarize
+from gluon_models.weights import shipped_spec
 from inference.detectors import Detection, get_detector
 from inference.landmark_detector import LandmarkDetector
 from inference.pipeline import PointPredictor, crop_dataset
@@ -111,7 +112,7 @@ def make_network(model: str, ctx: mx.Context, seed: int) -> tuple[HybridBlock, b
     try:
         return load_weights(shipped_weights(model), model, ctx)[0], True
     except (ValueError, FileNotFoundError):
-        net, spec = get_model(model, num_landmarks=IBUG_68.num_landmarks), get_spec(model)
+        net, spec = get_model(model, num_landmarks=IBUG_68.num_landmarks), shipped_spec(model)
         training.initialise(net, (1, len(spec.mean), spec.size, spec.size), [ctx], seed)
         return net, False
 
@@ -158,7 +159,7 @@ def photo_rate(predictor: PointPredictor, photos: AnnotatedPhotos, passes: int, 
 
 def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, setting: Setting) -> dict[str, Any]:
     """Cost of prediction, and of the whole way from photos to points; {"missing": why} without an int8 form."""
-    ctx, spec = processors.contexts(setting.gpus)[0], get_spec(model)
+    ctx, spec = processors.contexts(setting.gpus)[0], shipped_spec(model)
     int8 = precision == "int8"
     ctx = mx.cpu() if int8 else ctx
     net, trained = make_network(model, ctx, setting.seed)
@@ -185,7 +186,8 @@ def training_of(model: str, setting: Setting) -> tuple[LandmarkTraining, Trainin
     recipes = script.recipes_for(model, "300w")
     recipe = recipes.get("cpu") or next(iter(recipes.values()))
     settings = script.settings_type(model=model, seed=setting.seed, workers=setting.workers)
-    return script, script.make_context(settings, recipe, IBUG_68, processors.contexts(setting.gpus)[:1])
+    context = script.make_context(settings, recipe, IBUG_68, processors.contexts(setting.gpus)[:1])
+    return script, replace(context, info=replace(context.info, spec=shipped_spec(model)))
 
 
 def make_loader(faces: FaceDataset, script: LandmarkTraining, context: TrainingContext) -> Loader:
@@ -273,7 +275,7 @@ def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> d
 
 def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: float) -> dict[str, Any]:
     """Measures one network; plain JSON types."""
-    spec = get_spec(model)
+    spec = shipped_spec(model)
     net = get_model(model, num_landmarks=IBUG_68.num_landmarks)
     total = add_up(summarize(net, (1, len(spec.mean), spec.size, spec.size), depth=1))
     values: dict[str, Any] = {"parameters": total.parameters, "multiply_adds": total.multiply_adds}

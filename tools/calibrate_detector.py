@@ -12,11 +12,10 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import write_text
@@ -117,7 +116,7 @@ def measure(detector: FaceDetector, faces: FaceDataset) -> Measured:
         ValueError: it finds fewer than two of them.
     """
     rows = []
-    for index in show_progress(range(len(faces)), "measuring"):
+    for index in cli.progress(range(len(faces)), "measuring"):
         face = faces[index]
         found = [box for box, _ in detector(face.image, face.name)]
         box = max(found, key=lambda each: overlap(each, face.box), default=None)
@@ -136,7 +135,7 @@ def compare(
 ) -> list[Row]:
     """Landmarks of each face in its true box and in the detector's, both after one pass and after two."""
     errors = np.full((4, len(faces)), np.nan)
-    for index in show_progress(range(len(faces)), "comparing"):
+    for index in cli.progress(range(len(faces)), "comparing"):
         face = faces[index]
         found = [correction.apply(box) for box, _ in detector(face.image, face.name)]
         box = closest_box(found, face.box)
@@ -146,11 +145,6 @@ def compare(
                 errors[row, index] = nme(points_image, face.points_image[None], "outer_eye")[0]
     text = ("true", "true, two passes", "detector's", "detector's, two passes")
     return [Row(each, values) for each, values in zip(text, errors)]
-
-
-def show_progress(indices: Iterable[int], text: str) -> Iterable[int]:
-    """A bar over faces, where there is a terminal to show it."""
-    return tqdm(indices, text, unit="face", disable=None)
 
 
 def table(rows: Sequence[Row]) -> str:

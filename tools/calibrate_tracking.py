@@ -13,7 +13,6 @@ from typing import NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from datasets.catalog import training_pair
@@ -115,7 +114,7 @@ def is_away(box: np.ndarray, faces: np.ndarray) -> bool:
 def measure(predictor: PointPredictor, faces: Sequence[Place], elsewhere: Sequence[Place]) -> Measured:
     """Runs the network at every place, once in the middle and twice beside it."""
     disagreements, errors = [], []
-    for image, box, points_image in tqdm([*faces, *elsewhere], "measuring", unit="box", disable=None):
+    for image, box, points_image in cli.progress([*faces, *elsewhere], "measuring", unit="box"):
         passes = locate_twice(predictor, image, [box])
         disagreements.append(passes.disagreements[0])
         if points_image is not None:

@@ -15,7 +15,6 @@ from typing import Any, Callable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import write_set
@@ -110,7 +109,7 @@ def make_detector(name: str, weights: Path | None, overlap: float, context: mx.C
 def measure(detector: FaceDetector, photos: BoxedPhotos, least_score: float) -> dict[str, Any]:
     """Numbers of one detector on photos; the time of a photo is that of the detector alone."""
     found, seconds = [], 0.0
-    for index in tqdm(range(len(photos)), "detecting", unit="photo", disable=None):
+    for index in cli.progress(range(len(photos)), "detecting", unit="photo"):
         photo = photos[index]
         start = perf_counter()
         boxes = detector(photo.image, photo.name)

@@ -17,7 +17,6 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import write_text
@@ -80,7 +79,7 @@ def write_video(video: RenderedVideo, path: Path) -> np.ndarray:
         OSError: it cannot be written.
     """
     points, writer = [], None
-    for index in tqdm(range(len(video)), "rendering", unit="frame", disable=None):
+    for index in cli.progress(range(len(video)), "rendering", unit="frame"):
         frame = video[index]
         if writer is None:
             code, size = cv2.VideoWriter_fourcc(*"MJPG"), frame.image.shape[1::-1]
@@ -100,7 +99,7 @@ def measure(follow: Follow, path: Path, truth: np.ndarray) -> Measured:
     numbers: list[set[Any]] = [set() for _ in truth[0]]
     false, seconds = 0, 0.0
     reader = VideoReader(path)
-    for frame in tqdm(reader, "measuring", len(truth), unit="frame", disable=None):
+    for frame in cli.progress(reader, "measuring", len(truth), "frame"):
         start = perf_counter()
         faces = follow(frame)
         seconds += perf_counter() - start

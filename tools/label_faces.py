@@ -11,17 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
-from common.files import make_folder, write_text, write_whole
+from common.files import exclusive, make_folder, write_text, write_whole
 from common.readers import read_json
+from common.shards import WHOLE, add_shard_argument
 from datasets import pts_folder
 from datasets.ibug_300w import write_pts
 from datasets.markup import to_dict
@@ -30,9 +31,11 @@ from datasets.pts_folder import OwnPhotos
 from engine import devices
 from evaluation.metrics import nme
 from gluon_models import file_sha256, list_models, load_weights, shipped_weights
+from gluon_models.weights import WeightsInfo
 from inference.ensembles import MEMBERS, AugmentedPredictor
 from inference.landmark_detector import markup_of
-from inference.pipeline import PointPredictor, predict_dataset
+from inference.pipeline import BATCH_SIZE, PointPredictor, predict_dataset
+from inference.training_boxes import own_box
 
 DEFAULT_MODEL = "ffld_resnet18"
 RECORD = "labels.json"  # in the folder: what its labels are made with
@@ -52,6 +55,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--data", metavar="DIR", type=cli.path, required=True, help="photos, each with a .pts file beside it"
     )
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="new folder for photos and labels")
+    add_shard_argument(parser)
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.model = arguments.model or [DEFAULT_MODEL]
@@ -62,11 +66,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def predictor_of(weights: Path, model: str, copies: int, context: mx.Context) -> tuple[AugmentedPredictor, Markup]:
-    """A network that predicts the mean over several copies of a face, and the markup of its points."""
+def predictor_of(
+    weights: Path, model: str, copies: int, context: mx.Context
+) -> tuple[AugmentedPredictor, Markup, WeightsInfo]:
+    """A network that predicts the mean over several copies of a face, the markup of its points, and its description."""
     net, info = load_weights(weights, model, context)
     markup = markup_of(info)
-    return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup
+    return AugmentedPredictor(PointPredictor(net, info.spec, context), markup, copies), markup, info
 
 
 def disagreement(members_image: np.ndarray, markup: Markup = IBUG_68) -> np.ndarray:
@@ -97,9 +103,11 @@ def start_or_go_on(out: Path, settings: dict[str, Any]) -> None:
         ValueError: the folder holds something else.
     """
     record = out / RECORD
+    # Names that begin with a dot are files that another process, with another part, is about to write.
+    filled = any(not path.name.startswith(".") for path in out.iterdir())
     if record.is_file() and read_json(record, "name a new folder") == settings:
         return
-    if any(out.iterdir()):
+    if filled:
         raise ValueError(f"--out {out} is not empty: name a new folder, or repeat the command that filled this one")
     write_text(record, json.dumps(settings, indent=2) + "\n")
 
@@ -113,10 +121,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     faces = pts_folder.load(arguments.data)
     out = cli.output_folder(arguments.out)
+    # The parts of a --shard share their folder.
+    alone = exclusive(out, "wait for it to end, or name another --out") if arguments.shard == WHOLE else nullcontext()
+    with alone:
+        return label(arguments, faces, out)
+
+
+def label(arguments: argparse.Namespace, faces: OwnPhotos, out: Path) -> int:
+    """Labels the faces that have no labels in a folder yet, as the command line says."""
     context = devices.contexts(arguments.gpus)[0]
     files = arguments.weights or [shipped_weights(model) for model in arguments.model]
     settings = {"models": arguments.model, "weights_sha256": [file_sha256(path) for path in files]}
     start_or_go_on(out, {**settings, "copies": arguments.copies, "agreement": arguments.agreement})
+    faces = faces.subset(arguments.shard.of(len(faces), BATCH_SIZE))
     done = [k for k, name in enumerate(faces.names) if (out / f"{name}.pts").is_file()]
     if done:
         print(f"{len(done)} of {len(faces)} faces are labelled already")
@@ -125,13 +142,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     members, markups, skipped = [], set(), {}
     for model, weights in zip(arguments.model, files):
-        predictor, markup = predictor_of(Path(weights), model, arguments.copies, context)
+        predictor, markup, info = predictor_of(Path(weights), model, arguments.copies, context)
         markups.add(markup.name)
 
         def show_progress(indices: Iterable[int], model: str = model) -> Iterable[int]:
-            return tqdm(indices, model, unit="face", disable=None)
+            return cli.progress(indices, model)
 
-        predicted = predict_dataset(predictor, faces, progress=show_progress)
+        box = own_box(faces.markup, info)
+        predicted = predict_dataset(predictor, faces, lambda face, box=box: box.apply(face.box), show_progress)
         members.append(predicted.points_image)
         skipped = predicted.skipped
     if len(markups) > 1:

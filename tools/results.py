@@ -17,7 +17,6 @@ from typing import Any, Collection, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from common import cli
 from common.files import write_set
@@ -52,7 +51,7 @@ from report.results_page import by_subset, draw_ceds, render_results
 from report.results_page import stress_curves as recorded_curves
 from report.stress import draw_stress
 
-show_progress = partial(tqdm, unit="face", disable=None)  # a bar, where there is a terminal to show it
+show_progress = partial(cli.progress, what="evaluating")
 OWN = "pts"  # a folder of one's own is no data set that others know
 ROOT = SHIPPED_FOLDER.parent
 COST = ROOT / "docs" / "results" / "cost.json"  # of tools.benchmark --model all
@@ -88,7 +87,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--data", metavar="DIR", type=cli.file_path, help="folder of data sets; rendered faces need none"
     )
     datasets = "data sets or subsets to use, such as cofw or 300w/common (default: all that are in DIR)"
-    parser.add_argument("--datasets", metavar="NAME,...", default="", help=datasets)
+    parser.add_argument("--datasets", metavar="NAME,...", help=datasets)
     parser.add_argument(
         "--stress-faces", type=cli.count_or_none, metavar="N", default=100, help="faces made harder; 0 for none"
     )
@@ -100,7 +99,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
     known = {*CATALOG, *(f"{name}/{part}" for name, entry in CATALOG.items() for part in entry.subsets)}
-    arguments.wanted = set(filter(None, arguments.datasets.split(",")))
+    arguments.wanted = set(arguments.datasets.split(",") if arguments.datasets else ())
     if arguments.wanted - known:
         raise ValueError(
             f"--datasets {arguments.datasets}: choose from {', '.join(CATALOG)}, or a part, as 300w/common"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from common import cli
-from common.files import make_folder, write_text
+from common.files import exclusive, make_folder, write_text
 from common.readers import read_json
 from engine.record import best_error
 from gluon_models import file_sha256
@@ -192,13 +192,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     about = {"data": arguments.trained_on, "short": arguments.trained_on_short, "terms": arguments.terms}
     about = {key: text for key, text in about.items() if text}
-    ship(
-        run,
-        arguments.name,
-        [read_json(folder / "metrics.json") for folder in arguments.results],
-        arguments.root,
-        **about,
-    )
+    results = [read_json(folder / "metrics.json") for folder in arguments.results]
+    with exclusive(arguments.root / "weights", "wait for it to end"):  # the index is read and written again
+        ship(run, arguments.name, results, arguments.root, **about)
     return 0
 
 

@@ -80,7 +80,15 @@ _FFLD = f"train_ffld.py --model ffld_resnet18 --recipe cpu {_FFLD_START} {_FFLD_
 _BASELINE = "train_ffld.py --model resnet18_slim --recipe cpu --epochs 8 --validate-every 8 --average-decay 0.98"
 _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 3"
-_HOURGLASS_PAPER = "train_hourglass.py --recipe paper --stacks 1 --channels 64 --batch-size 8 --epochs 3"
+# As many cells per heatmap as the paper's network has, 32 x 32, since a mean over them is compared with their sum.
+_HOURGLASS_SMALL = "--size 128 --backbone-stride 4 --stacks 1 --channels 64 --batch-size 4 --epochs 2"
+_HOURGLASS_PAPER = f"train_hourglass.py --recipe paper {_HOURGLASS_SMALL}"
+_DECAYS = (
+    Cell("mean over cells, all decay", "--loss mean --wd-all on"),
+    Cell("mean over cells, weights decay", "--loss mean --wd-all off"),
+    Cell("sum over cells, all decay", "--loss sum --wd-all on"),
+    Cell("sum over cells, weights decay", "--loss sum --wd-all off"),
+)
 _REGIONS = "train_regions.py --model region_direct --epochs 4 --validate-every 4"
 _LGCN = "train_lgcn.py --model lgcn_64 --filters 16 --size 48 --recipe cpu --epochs 4 --validate-every 4"
 _DEEPPOSE_BUDGET = "--samples 1700 --lr 3e-4 --schedule cosine --epochs 12"
@@ -133,17 +141,15 @@ STUDIES = {
             Cell("lambda-residual block, residual branch", "--block lambda --skip residual"),
         ),
     ),
-    # A pre-trained backbone is a cell of its own: pass --backbone-weights in a further OUT.
     "hourglass_decay": Study(
         "weight decay and loss at the paper's rate (modified stacked hourglass, Sec. 4.1, H15 and H18)",
         "none is printed",
         _HOURGLASS_PAPER,
-        (
-            Cell("mean over cells, all decay", "--loss mean --wd-all on"),
-            Cell("mean over cells, weights decay", "--loss mean --wd-all off"),
-            Cell("sum over cells, all decay", "--loss sum --wd-all on"),
-            Cell("sum over cells, weights decay", "--loss sum --wd-all off"),
-        ),
+        _DECAYS,
+    ),
+    # Needs --backbone-weights.
+    "hourglass_decay_imagenet": Study(
+        "the same on a backbone with ImageNet's weights (H25)", "none is printed", _HOURGLASS_PAPER, _DECAYS
     ),
     "lgcn_loss": Study(
         "loss of the heatmaps at 16 filters (LGCN, Sec. 3.2.4)",
@@ -154,6 +160,12 @@ STUDIES = {
             Cell("squares, Eq. 4 as printed", "--loss square_eq4"),
             Cell("cross entropy with a background", "--loss cross_entropy"),
         ),
+    ),
+    "lgcn_colour": Study(
+        "colours of the input at 16 filters (LGCN, Sec. 3.1)",
+        "none is printed",
+        _LGCN,
+        (Cell("gray", ""), Cell("RGB", "--colour rgb"), Cell("HSV", "--colour hsv")),
     ),
     "lgcn_kernel": Study(
         "kernel convolution and global context at 16 filters (LGCN, Sec. 3.2)",
@@ -204,6 +216,13 @@ STUDIES = {
         _REGIONS,
         (Cell("0.5", ""), Cell("0.25", "--dropout 0.25"), Cell("0", "--dropout 0")),
     ),
+    # Needs resnet50_v1.params, see "Weights to start from" in docs/reproduce.md.
+    "region_stem": Study(
+        "first convolution (Region ResNets, Sec. 5.2)",
+        "none is printed",
+        _REGIONS,
+        (Cell("random", ""), Cell("ImageNet's", "--imagenet resnet50_v1.params")),
+    ),
     # Needs --init with weights of region_direct, which both cells share.
     "region_jaw": Study(
         "who places the jaw (Region ResNets, Sec. 5.2)",
@@ -225,15 +244,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; unknown options go to the training script."""
     parser = cli.make_parser(__doc__)
     parser.add_argument("study", choices=sorted(STUDIES))
-    parser.add_argument("--seeds", default="0,1,2", help="seeds of each cell's runs")
+    parser.add_argument("--seeds", type=seeds, default="0,1,2", help="seeds of each cell's runs")
     parser.add_argument("--out", metavar="DIR", type=cli.path, required=True, help="folder for the runs and the tables")
     arguments, further = parser.parse_known_args(argv)
     arguments.further = further
-    try:
-        arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    except ValueError:
-        raise ValueError(f"--seeds {arguments.seeds}: give numbers such as 0,1,2") from None
     return arguments
+
+
+def seeds(text: str) -> list[int]:
+    """The seeds of a list such as 0,1,2."""
+    return [cli.seed(each) for each in text.split(",")]
 
 
 def folder_name(cell: Cell, seed: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Sequence
-
 import numpy as np
 
 from datasets.faces import FaceDataset
@@ -36,7 +34,8 @@ def about_size(training: int, validation: int, has_start: bool) -> list[str]:
             "is no obstacle"
         )
     if validation < LEAST_VALIDATION:
-        lines.append(f"validation has {validation} faces: its error says little; label more photos")
+        faces = f"{validation} face{'s' if validation > 1 else ''}"
+        lines.append(f"validation has {faces}: its error says little; label more photos")
     return lines
 
 
@@ -50,21 +49,23 @@ def about_error(best: float, mean_face: float) -> list[str]:
     ]
 
 
-def mean_face_points(faces: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
-    """The mean face of a data set put into the box of each of its faces, and the true points; both (n, K, 2) pixels."""
-    chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), MEASURED)).astype(int))
-    truth, squares = [], []
-    for index in chosen:
-        face = faces[int(index)]
-        truth.append(face.points_image)
-        squares.append(square_box(face.box, 0.0))
-    corners, sides = _corners_and_sides(squares)
-    inside = (np.stack(truth) - corners) / sides
+def mean_face_points(training: FaceDataset, validation: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
+    """The mean training face put into the box of each validation face, and the true points; both (n, K, 2) pixels."""
+    points, corners, sides = _faces_in_boxes(training)
+    inside = (points - corners) / sides
     known = np.isfinite(inside)
     mean = np.where(known, inside, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return corners + sides * mean, np.stack(truth)
+    truth, corners, sides = _faces_in_boxes(validation)
+    return corners + sides * mean, truth
 
 
-def _corners_and_sides(squares: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    boxes = np.stack(squares)
-    return boxes[:, None, :2], (boxes[:, 2] - boxes[:, 0])[:, None, None]
+def _faces_in_boxes(faces: FaceDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (n, K, 2) of some faces, and corner (n, 1, 2) and side (n, 1, 1) of the square about each."""
+    chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), MEASURED)).astype(int))
+    read = [faces[int(index)] for index in chosen]
+    boxes = np.stack([square_box(face.box, 0.0) for face in read])
+    return (
+        np.stack([face.points_image for face in read]),
+        boxes[:, None, :2],
+        (boxes[:, 2] - boxes[:, 0])[:, None, None],
+    )

@@ -12,20 +12,22 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Seque
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
-from tqdm import tqdm
 
+from common import cli
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
 from datasets.catalog import CATALOG, DATASETS, chosen_subset, further_faces, load_subset, training_pair, without_leaks
-from datasets.conversions import CONVERSIONS
+from datasets.conversions import sources_of
 from datasets.faces import Face, FaceDataset
 from datasets.fixed_samples import Chosen
-from datasets.loader import Loader
+from datasets.heatmaps import DECODINGS
+from datasets.loader import Cut, Loader
 from datasets.markup import to_dict
 from datasets.markups import Markup, is_known
 from datasets.name_lists import PhotoList
 from engine import devices as processors
+from engine.distributed import Team
 from engine.feed import Objective
 from engine.fit import Fit, FitOptions
 from engine.record import ErrorMeasure, RunRecord
@@ -34,7 +36,9 @@ from evaluation.protocols import get_protocol
 from gluon_models import InputSpec, describe, get_model, save_weights
 from gluon_models.fine_tuning import fill_fitting, layers_of
 from gluon_models.weights import WeightsInfo, fill, info_path, read_info
+from inference.landmark_detector import markup_of
 from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, predict_cropped
+from inference.training_boxes import known_box, measure_box, whole_face_margin
 from training import advice
 from training import options as training
 from training.looks import LookObjective
@@ -214,11 +218,12 @@ class LandmarkTraining(ABC):
         if count in (None, context.markup.num_landmarks):
             fill(net, path, context.devices, whole)
             return
-        source, target = read_info(path).markup, context.markup
-        sources = CONVERSIONS.get((source, target.name), ())
+        source, target = markup_of(read_info(path)), context.markup
+        sources = sources_of(source, target) or ()
         lacking = layers_of(fill_fitting(net, path, whole, sources))
-        converted = f", those of {source} points are converted to {target.name}" if sources else ""
-        rest = f", from random weights start {lacking}" if lacking else ""
+        converted = f", those of {source.name} points are converted to {target.name}" if sources else ""
+        unknown = "" if sources else f"no exact conversion to {target.name} is known, so "
+        rest = f"; {unknown}these start from random weights: {lacking}" if lacking else ""
         print(
             f"{path} is of {count} landmarks, not {target.num_landmarks}: all layers that fit are loaded"
             f"{converted}{rest}"
@@ -270,11 +275,15 @@ class LandmarkTraining(ABC):
 
     def parse(self, argv: Sequence[str] | None = None) -> Command:
         """Reads the command line."""
-        return self.command_line.parse(argv, self.recipes_for)
+        command = self.command_line.parse(argv, self.recipes_for)
+        self.fit_options(command.settings, command.recipe)  # refuses what it does not know before any work
+        return command
 
     def make_context(self, settings: Any, recipe: Any, markup: Markup, devices: list[mx.Context]) -> TrainingContext:
         """What the steps of a training know once its faces are loaded."""
         info = self.describe_network(settings, recipe, markup)
+        if info.spec.decoding not in DECODINGS:
+            raise ValueError(f"unknown --decoding '{info.spec.decoding}': choose one of {', '.join(DECODINGS)}")
         if not is_known(markup):
             info = replace(info, markup_definition=to_dict(markup))
         if shows_profiles(settings.dataset):
@@ -288,21 +297,30 @@ class LandmarkTraining(ABC):
         return TrainingCrop(spec.size, spec.box_margin, context.markup, augmentation, apart)
 
     @contextmanager
-    def ready(self, settings: Any, recipe: Any) -> Iterator[ReadyTraining]:
-        """Everything that training steps need, in memory; nothing is written."""
+    def ready(self, settings: Any, recipe: Any, team: Team | None = None) -> Iterator[ReadyTraining]:
+        """Everything that training steps need, in memory; nothing is written.
+
+        Args:
+            settings: of the command line.
+            recipe: the chosen one.
+            team: the workers of which this is one; by default it works alone.
+        """
+        team = team or Team()
         devices = processors.contexts(settings.gpus)
         settings = training.prepare(settings, devices)
         faces, validation = self.load_faces(settings, recipe)
-        context = self.make_context(settings, recipe, faces.markup, devices)
+        context = with_training_box(self.make_context(settings, recipe, faces.markup, devices), faces)
         net = get_model(context.info.model, **context.info.overrides)
         processors.settle_before_fork()
         read = CachedFaces(faces, settings.workers, show_progress) if settings.cache else faces
         samples = self.epoch_faces(read, context)
+        team.agree({"their training faces": tuple(samples.names)})
         print(f"{len(samples)} training faces, {len(validation)} for validation")
         order = self.loader_order(samples, context)
         crop, seed = self.make_crop(context), settings.seed
         # The workers are forked before anything lies on a GPU.
-        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order) as batches:
+        cut = Cut(team.rank, team.size, len(devices))
+        with Loader(samples, crop, recipe.batch_size, seed, settings.workers, order, cut) as batches:
             crop_shape = (len(context.spec.mean), context.spec.size, context.spec.size)
             static_shape = context.spec.output != "heatmaps"
             training.initialise(net, (1, *crop_shape), devices, seed, static_shape)
@@ -311,8 +329,8 @@ class LandmarkTraining(ABC):
             if not settings.resume:
                 say([f"all weights start at random: {each}" for each in [self.start_advice(context)] if each])
             say(advice.about_size(len(faces), len(validation), bool(settings.init or settings.resume)))
-            print(training.memory_text(net, crop_shape, recipe.batch_size, devices))
-            validate = self.make_validate(validation, context)
+            print(training.memory_text(net, crop_shape, -(-recipe.batch_size // team.size), devices))
+            validate = self.make_validate(validation, context) if team.first else no_validation
             yield ReadyTraining(context, faces, validation, net, objective, batches, validate)
 
     def plan(self, settings: Any, recipe: Any, steps: int = STEPS) -> Plan:
@@ -341,7 +359,9 @@ class LandmarkTraining(ABC):
         if settings.dry_run:
             print(self.plan(settings, recipe).text())
             return 0
-        with training.start_folder(settings) as folder, self.ready(settings, recipe) as ready:
+        with training.join_workers(settings, recipe) as team, training.start_folder(
+            settings, team
+        ) as folder, self.ready(settings, recipe, team) as ready:
             context = ready.context
             fit = Fit(
                 ready.net,
@@ -353,13 +373,44 @@ class LandmarkTraining(ABC):
                 self.fit_options(context.settings, recipe),
                 context.devices,
                 self.make_before_epoch(ready.objective, context),
+                team,
             )
-            record = RunRecord(folder, arguments, [str(device) for device in context.devices])
+            record = RunRecord(folder, arguments, training.device_names(context.devices, team))
             state = fit.run(folder, record, arguments, resume=bool(settings.resume))
+            if not team.first:
+                return 0
             print(f"best validation NME {100 * state.best:.2f} % in epoch {state.best_epoch}: {folder / 'best.params'}")
-            say(advice.about_error(state.best, context.error(*advice.mean_face_points(ready.validation))))
+            mean_face = context.error(*advice.mean_face_points(ready.faces, ready.validation))
+            say(advice.about_error(state.best, mean_face))
             self.finish(ready.faces, folder)
         return 0
+
+
+def no_validation(net: HybridBlock) -> dict[str, float]:
+    """In the place of a validation that only the first worker makes."""
+    return {}
+
+
+def with_training_box(context: TrainingContext, faces: FaceDataset) -> TrainingContext:
+    """Notes in what the weights file says how the faces' boxes lie in a detector's, where their markup does not tell.
+
+    `predict.py` then crops a face that a detector found as training did. Of one's own faces the crop shows the whole
+    face, however little of it the points cover: networks of 68 points saw as much, and eyes alone are easily mistaken.
+    """
+    info, box = context.info, known_box(faces.markup)
+    if box is None:
+        measured = measure_box(faces)
+        box, seen = measured.correction, f"OpenCV's cascade finds {measured.found} of {measured.faces} training faces"
+        if box is None:
+            print(f"{seen}: how far their points reach is not known, and predict.py crops as for the 68 of 300-W")
+            return context
+        print(
+            f"{seen}: the box of their points is {box.width:.2f} as wide, {box.height:.2f} as high as that of 68 points"
+        )
+        info = replace(info, training_box=box._asdict())
+    if context.settings.dataset == OWN:
+        info = replace(info, spec=replace(info.spec, box_margin=whole_face_margin(info.spec.box_margin, box)))
+    return replace(context, info=info)
 
 
 def _told_without(parts: Sequence[FaceDataset], excluded: PhotoList, dataset: str) -> list[FaceDataset]:
@@ -397,5 +448,5 @@ def shows_profiles(dataset: str) -> bool:
 
 
 def show_progress(faces: Iterable[Face], count: int) -> Iterable[Face]:
-    """Shows a progress bar over the faces being read if there is a terminal."""
-    return tqdm(faces, "reading", total=count, unit="face", disable=None)
+    """Shows how many of the faces are read."""
+    return cli.progress(faces, "reading", count)

@@ -15,8 +15,10 @@ from common import cli
 from common.files import exclusive
 from common.options import add_options, from_namespace, options_of
 from common.recipe import BaseRecipe
+from engine import distributed
 from engine.checkpoint import LAST, read_progress
 from engine.devices import half_precision, half_precision_advice, idle_cores_advice, use_half_precision
+from engine.distributed import Team
 from engine.fit import FitOptions
 from engine.memory import training_megabytes
 from engine.schedule import Schedule
@@ -25,7 +27,7 @@ from training.settings import TrainingSettings
 
 # What does not change what a run is: where and how it goes on, how long, and on which faces.
 MAY_CHANGE_ON_RESUME = (
-    *("gpus", "workers", "cache", "patience", "validate_every", "validation_batch_size", "amp"),
+    *("gpus", "kv_store", "workers", "cache", "patience", "validate_every", "validation_batch_size", "amp"),
     *("epochs", "data", "more", "allow_missing", "official_split", "exclude"),
 )
 Settings = TypeVar("Settings", bound=TrainingSettings)
@@ -107,8 +109,6 @@ class CommandLine:
             flags = {each.name: each.flag for each in (*options_of(settings), *options_of(recipe))}
             _refuse_other_settings(given, {**vars(namespace), **vars(recipe)}, flags, namespace.resume)
         further_data(settings, self.datasets)
-        if settings.dataset == "rendered":
-            print("training on rendered faces; pass --dataset and --data for photos")
         return Command(settings, recipe, vars(namespace))
 
     def _stored(self, namespace: argparse.Namespace) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class CommandLine:
             if isinstance(each.default, bool) and isinstance(stored.get(each.name), str):
                 stored[each.name] = stored[each.name] == "on"
         # They may have been computed on another machine, and by another number of processors.
-        return {name: value for name, value in stored.items() if name not in ("gpus", "workers", "resume")}
+        return {name: value for name, value in stored.items() if name not in ("gpus", "kv_store", "workers", "resume")}
 
     def _given(self, argv: Sequence[str] | None, namespace: argparse.Namespace) -> dict[str, Any]:
         """The options that stand on the command line, without defaults."""
@@ -174,11 +174,13 @@ def further_data(settings: TrainingSettings, datasets: Sequence[str]) -> list[tu
 
 
 def prepare(settings: Settings, devices: list[mx.Context]) -> Settings:
-    """Prints whether cores stay idle and turns on half precision for --amp; call it before building the network.
+    """Prints what to know beforehand and turns on half precision for --amp; call it before building the network.
 
     Returns:
         The settings, without amp where the processor does not support it.
     """
+    if settings.dataset == "rendered":
+        print("training on rendered faces; pass --dataset and --data for photos")
     advice = idle_cores_advice(devices)
     if advice:
         print(advice)
@@ -194,13 +196,39 @@ def prepare(settings: Settings, devices: list[mx.Context]) -> Settings:
 
 
 @contextmanager
-def start_folder(settings: TrainingSettings) -> Iterator[Path]:
+def join_workers(settings: TrainingSettings, recipe: BaseRecipe) -> Iterator[Team]:
+    """The workers of --kv-store, which train by one recipe.
+
+    Raises:
+        ValueError: they were started with different options.
+    """
+    with distributed.join(settings.kv_store) as team:
+        names = ("model", "dataset", "seed", "clip", "patience", "validate_every", "amp")
+        given = {f"--{name.replace('_', '-')}": getattr(settings, name) for name in names}
+        team.agree({"their recipes": recipe, **given})
+        yield team
+
+
+def device_names(devices: list[mx.Context], team: Team) -> list[str]:
+    """What a run is computed on, for its record."""
+    if team.size == 1:
+        return [str(device) for device in devices]
+    return [f"{device} of worker {rank}" for rank in range(team.size) for device in devices]
+
+
+@contextmanager
+def start_folder(settings: TrainingSettings, team: Team) -> Iterator[Path]:
     """Creates the run's folder and keeps other processes out of it; never overwrites another run.
+
+    Only the first worker of a team writes.
 
     Raises:
         OSError: the folder cannot be written to.
         ValueError: the folder holds another run, or another process trains in it.
     """
+    if not team.first:
+        yield Path(settings.out or "")
+        return
     folder = cli.output_folder(settings.out or "")
     with exclusive(folder, "wait for it to end, or name another --out"):
         if not settings.resume and (folder / "run.json").exists():
@@ -247,7 +275,14 @@ def memory_text(net: HybridBlock, crop_shape: Sequence[int], batch_size: int, de
 
 
 def fit_options(settings: TrainingSettings, recipe: BaseRecipe) -> FitOptions:
-    """The training loop's options, from the command line and the recipe."""
+    """The training loop's options, from the command line and the recipe.
+
+    Raises:
+        ValueError: an optimizer or a schedule that is not known.
+    """
+    optimizers = sorted(mx.optimizer.Optimizer.opt_registry)
+    if recipe.optimizer.lower() not in optimizers:
+        raise ValueError(f"unknown --optimizer '{recipe.optimizer}': choose one of {', '.join(optimizers)}")
     known = {each.name: getattr(recipe, each.name) for each in fields(Schedule) if hasattr(recipe, each.name)}
     optimizer_settings = {"wd": recipe.weight_decay}
     if recipe.gradient_clip:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common import cli
 from common.options import option, repeated, switch
+from engine.distributed import KV_STORES
 
 HOST, DEVICE = "host", "device"
 
@@ -35,6 +36,13 @@ class TrainingSettings:
     validate_every: int = option(1, "epochs between two validations", metavar="EPOCHS", least=1)
     amp: bool = switch("half precision where the processor supports it: float16 on GPUs, bfloat16 on CPUs")
     gpus: str | None = option(None, "GPU numbers such as 0,1, or none for the CPU (default: GPU 0 if there is one)")
+    kv_store: str = option(
+        KV_STORES[0],
+        "device trains in this process; dist_sync or dist_device_sync with others that python -m tools.launch starts, "
+        "gradients of one machine's GPUs summed on its CPU or on a GPU",
+        choices=KV_STORES,
+        metavar="STORE",
+    )
     seed: int = option(0, "seed of all random numbers", most=cli.LARGEST_SEED)
 
 

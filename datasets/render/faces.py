@@ -269,16 +269,15 @@ def contact_sheet(faces: RenderedFaces, landmarks: bool = False, columns: int = 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes a contact sheet; ValueError if no faces are asked for."""
+    """Writes a contact sheet."""
     parser = cli.make_parser("Writes a contact sheet of rendered faces.")
-    parser.add_argument("--out", required=True, help="output picture, such as sheet.png")
+    parser.add_argument("--out", required=True, type=cli.path, help="output picture, such as sheet.png")
     parser.add_argument("--count", type=cli.count, default=100, help="number of faces")
     parser.add_argument("--seed", type=cli.seed, default=0, help="number of the collection")
     parser.add_argument("--size", type=cli.count, default=224, help="side of each face's picture, pixels")
     parser.add_argument("--landmarks", action="store_true", help="draw the landmarks: green seen, red hidden")
     arguments = parser.parse_args(argv)
-    if arguments.count < 1:
-        raise ValueError(f"--count must be at least 1, not {arguments.count}")
+    cli.output_file(arguments.out)
     faces = RenderedFaces(arguments.count, arguments.seed, arguments.size)
     write_image(arguments.out, contact_sheet(faces, arguments.landmarks))
     return 0

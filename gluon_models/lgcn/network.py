@@ -285,9 +285,10 @@ class LGCN(StagedNetwork):
             "none" (not even those).
         global_context: use that subnet.
         background: a further heatmap for everything but landmarks; each cell then sums to 1 (Sec. 3.2.4) [L11].
+        colour: of the faces, see `InputSpec`; the paper found "rgb" and "hsv" no better (Sec. 3.1) [L1].
 
     Raises:
-        ValueError: there is no such kernel, or a side branch without the subnet that uses it.
+        ValueError: there is no such kernel or colour, or a side branch without the subnet that uses it.
     """
 
     def __init__(
@@ -298,11 +299,13 @@ class LGCN(StagedNetwork):
         kernel: str = KERNELS[0],
         global_context: bool = True,
         background: bool = False,
+        colour: str = SPEC.colour,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if kernel not in KERNELS:
             raise ValueError(f"unknown kernel '{kernel}': choose one of {', '.join(KERNELS)}")
+        in_channels = len(SPEC.of_colour(colour).mean)
         if side_branch and not global_context:
             raise ValueError("only the global-context subnet uses the side branch: leave both out or neither")
         self.num_landmarks, self.background = num_landmarks, background
@@ -311,6 +314,8 @@ class LGCN(StagedNetwork):
             self.cascade = LocalGlobal(
                 num_landmarks + background, filters, side_branch, kernel == "implicit", global_context
             )
+        # So that weights of another number of channels are refused when they are loaded.
+        self.cascade.local_context.layers[0].weight.shape = (filters, in_channels, *LOCAL_KERNELS[:1] * 2)
 
     def read_out(self, F, maps):
         """A subnet's output (N, channels, H, W) -> heatmaps (N, K, H, W)."""

@@ -315,7 +315,10 @@ def load_stem(net: RegionResNet, path: str | os.PathLike[str]) -> None:
     targets.update(
         {f"features.1.{name}": getattr(norm, name) for name in ("gamma", "beta", "running_mean", "running_var")}
     )
-    if any(name not in stored or stored[name].shape != each.shape for name, each in targets.items()):
+    # Smaller ResNets have a first convolution of this shape too; their next one is 3x3.
+    following = stored.get("features.4.0.body.0.weight")
+    smaller = following is not None and following.shape != (64, 64, 1, 1)
+    if smaller or any(name not in stored or stored[name].shape != each.shape for name, each in targets.items()):
         raise another_network(path, "resnet50_v1")
     values = {name: stored[name].astype("float32") for name in targets}
     weight = values["features.0.weight"] / mx.nd.array(IMAGENET_DEVIATION).reshape((1, 3, 1, 1))

@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ContextManager, Protocol, Sequence
+from typing import Any, ContextManager, Mapping, Protocol, Sequence
 
 from common.files import publish, staging, write_text
 from common.readers import entry, read_json
@@ -54,6 +54,22 @@ class OutputFolder:
         """Whether an earlier run wrote all files of a stem, the last of which is the JSON."""
         return f"{stem}.json" in self._earlier(stem) and not self._list_path(stem).exists()
 
+    def check_same(self, stem: str, about: Mapping[str, Any]) -> None:
+        """Refuses to take the complete results of a stem for those of other settings.
+
+        Args:
+            stem: of an input.
+            about: what its JSON would say of the settings.
+
+        Raises:
+            ValueError: it says something else; the message has both.
+        """
+        content = read_json(self._folder / f"{stem}.json")
+        for key, value in about.items():
+            if content.get(key) != value:
+                made = f"{self._folder / stem}.json was made with {key} {content.get(key)}, not {value}"
+                raise ValueError(f"{made}: repeat its options, or name another --out")
+
     def _check_replaceable(self, path: Path, stem: str, inputs: set[Path]) -> None:
         if path.resolve() in inputs:
             kind = "video" if path.suffix == VIDEO_SUFFIX else "photo"
@@ -78,8 +94,8 @@ class OutputFolder:
         write_text(listed, json.dumps(sorted({*earlier, *names})))
         publish(aside, self._folder, names)
         for old in earlier - set(names):
-            (self._folder / old).unlink()
-        listed.unlink()
+            (self._folder / old).unlink(missing_ok=True)
+        listed.unlink(missing_ok=True)
 
     def _list_path(self, stem: str) -> Path:
         return self._folder / f".{stem}.files"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from time import monotonic
 from typing import Iterator, NamedTuple
 
 import cv2
 import numpy as np
 
+from datasets.videos import open_video, quieten
+from inference.media.display_matrix import is_mirrored
 from inference.media.sources import Camera, Input
 
 _TRIES = 100  # frames in a row that cannot be decoded, after which a file is taken to have ended
+_MOST_TRIES = 20_000  # the same, where its header says that it goes on
+_HIGHEST_RATE = 1000.0  # frames per second; more is a unit of time that stands in the rate's place
+_WIDEST = 8.0  # times that a pixel is wider or narrower than high
 _CAMERA_TRIES = 5
 
 
@@ -38,37 +43,40 @@ class VideoReader:
     Attributes:
         rate: frames per second, 0 if that is not known.
         declared: how many frames the file says it has, 0 if that is not known.
-        pixel_aspect_ratio: width over height of a pixel in the file; frames are widened by it.
+        pixel_aspect_ratio: width over height of a pixel in the file; frames are widened by it, before they are turned.
+        mirrored: whether the file asks for its frames to be mirrored, which is done.
         broken: numbers of the frames so far that could not be decoded, with readable ones after them.
         missing: how many frames the file lacks at its end, once that is reached.
 
     Raises:
-        ValueError: the file is not a readable video.
+        ValueError: the file is not a readable video, or its frames would take too much memory.
         OSError: the camera is not there, or another program has it.
     """
 
     def __init__(self, source: Input) -> None:
         self._source = source
         self._live = isinstance(source, Camera)
-        _quieten()
         if isinstance(source, Camera):
-            self._capture = cv2.VideoCapture(source.number)
+            self._capture = _open_camera(source)
         else:
-            self._capture = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            if self._live:
-                raise OSError(f"{source} is not there or in use by another program: check its number, the first is 0")
-            raise ValueError(f"{source}: not a video that can be read; copy it again, or save it as .mp4 or .avi")
-        self.rate = max(0.0, float(np.nan_to_num(self._capture.get(cv2.CAP_PROP_FPS), posinf=0.0)))
+            self._capture = open_video(source, "copy it again, or save it as .mp4 or .avi")
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.rate = rate if 0 < rate <= _HIGHEST_RATE else 0.0
         self.declared = 0 if self._live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.pixel_aspect_ratio = 1.0 if self._live else _aspect_ratio(self._capture)
+        if not 1 / _WIDEST <= self.pixel_aspect_ratio <= _WIDEST:
+            raise ValueError(
+                f"{source}: its pixels are {self.pixel_aspect_ratio:g} times as wide as high; save it again"
+            )
+        self.mirrored = isinstance(source, Path) and is_mirrored(source)
+        self._on_its_side = not self._live and self._capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90
         self.broken: list[int] = []
         self.missing = 0
 
     def __iter__(self) -> Iterator[Frame]:
         number, failed, start = -1, [], None
         seconds = gap = 0.0
-        while len(failed) < (_CAMERA_TRIES if self._live else max(_TRIES, self.declared - number)):
+        while len(failed) < (_CAMERA_TRIES if self._live else max(_TRIES, min(self.declared - number, _MOST_TRIES))):
             number += 1
             decoded, image = self._capture.read()
             if not decoded or image is None:
@@ -79,16 +87,22 @@ class VideoReader:
             now = monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             start = now if start is None else start
             gap, seconds = now - start - seconds, now - start
-            yield Frame(number, seconds, self._squared(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+            yield Frame(number, seconds, self._as_shown(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
         last = number - len(failed)
         # Matroska's number of frames is a guess from its length: where the frames last as long, none is missing.
         lasts = round((seconds + gap) * self.rate)
         self.missing = _lacking(self.declared, last + 1) and _lacking(self.declared, max(lasts, last + 1))
 
-    def _squared(self, image: np.ndarray) -> np.ndarray:
+    def _as_shown(self, image: np.ndarray) -> np.ndarray:
+        """A frame, which OpenCV has turned already, mirrored and with square pixels."""
+        if self.mirrored:
+            # OpenCV turns by the matrix's first column; what is left is a mirror image upside down, before the turn.
+            image = np.ascontiguousarray(np.flip(image, axis=1 if self._on_its_side else 0))
         if self.pixel_aspect_ratio == 1:
             return image
         height, width = image.shape[:2]
+        if self._on_its_side:
+            return cv2.resize(image, (width, max(1, round(height * self.pixel_aspect_ratio))))
         return cv2.resize(image, (max(1, round(width * self.pixel_aspect_ratio)), height))
 
     @property
@@ -106,6 +120,14 @@ class VideoReader:
         self._capture.release()
 
 
+def _open_camera(camera: Camera) -> cv2.VideoCapture:
+    quieten()
+    capture = cv2.VideoCapture(camera.number)
+    if not capture.isOpened():
+        raise OSError(f"{camera} is not there or in use by another program: check its number, the first is 0")
+    return capture
+
+
 def _lacking(declared: int, found: int) -> int:
     """Frames that a file lacks; 0 if the difference is within what containers without an exact count are wrong by."""
     lacking = declared - found
@@ -115,9 +137,3 @@ def _lacking(declared: int, found: int) -> int:
 def _aspect_ratio(capture: cv2.VideoCapture) -> float:
     width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
     return width / height if width > 0 and height > 0 else 1.0
-
-
-def _quieten() -> None:
-    """Keeps OpenCV and the FFmpeg in it from writing about broken frames: they are counted and reported."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setLogLevel(0)
