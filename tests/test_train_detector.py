@@ -80,7 +80,7 @@ def test_an_epoch_takes_every_photo_once_and_depends_on_its_number_alone():
 
 def test_workers_part_the_batches_of_one():
     def samples(photos, seed):
-        return [np.array([image.shape for image, _ in photos]), np.stack([boxes for _, boxes in photos])]
+        return [np.array([photo.image.shape for photo in photos]), np.stack([photo.boxes for photo in photos])]
 
     whole, *parts = (
         train_detector.PhotoBatches(Sizes(), samples, 3, 4, cut).epoch(0) for cut in (None, Cut(0, 2), Cut(1, 2))
