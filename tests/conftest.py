@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +17,11 @@ from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
 
 STARTED = time.monotonic()
+
+
+def pytest_configure():
+    """Has the commands that tests start heed Ctrl-C, where a shell started the tests in the background, deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_logfinish():

@@ -29,8 +29,6 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path, few_photos, capsys):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in the background, a shell has them ignore Ctrl-C, and their children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     log = parted / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.read_text().count("\n")):
