@@ -31,6 +31,7 @@ COMMANDS = {
     "tools.evaluate_video": [],
     "tools.find_leaks": ["--train", "pts={folder}", "--test", "pts={folder}", *OUT],
     "tools.label_faces": ["--data", "{folder}", *OUT],
+    "tools.launch": [],
     "tools.profile_network": [],
     "tools.results": OUT,
     "tools.search": ["train_ffld.py", *OUT],
