@@ -19,8 +19,11 @@ from datasets.render.faces import RenderedFaces
 STARTED = time.monotonic()
 
 
-def pytest_configure():
-    """Has the commands that tests start heed Ctrl-C, where a shell started the tests in the background, deaf to it."""
+def pytest_runtest_setup():
+    """Has the commands that tests start heed Ctrl-C: a shell starts what runs in its background deaf to it.
+
+    A command that was stopped within this process leaves it deaf, too.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -25,6 +25,6 @@ def test_the_notebook_runs_and_finds_what_it_shows():
     NotebookClient(stored, timeout=200, resources={"metadata": {"path": str(FILE.parent)}}).execute()
     text, shown = printed(stored)
     assert pictures == shown == 2
-    assert re.sub(r"[-\d.]+", "", text) == re.sub(r"[-\d.]+", "", expected)
+    assert re.sub(r"[-\d.\s]+", "", text) == re.sub(r"[-\d.\s]+", "", expected)
     numbers, wanted = (np.array(re.findall(r"-?\d+\.?\d*", each), float) for each in (text, expected))
     np.testing.assert_allclose(numbers, wanted, atol=1.01)  # the last printed digit
