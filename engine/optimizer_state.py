@@ -54,7 +54,7 @@ def unpack_trainer(trainer: Trainer, arrays: Mapping[str, np.ndarray], values: M
     if trainer._params_to_init:
         trainer._init_params()
     optimizer = trainer._optimizer
-    # Each state is made anew, so that the file decides neither its shape nor its type.
+    # Each state is created here, so that the file decides neither its shape nor its type.
     for updater, context in zip(trainer._updaters, trainer._contexts):
         for number in sorted({int(name.split("/")[1]) for name in arrays if name.startswith(f"{_PREFIX}/")}):
             if number >= len(trainer._params):

@@ -110,7 +110,7 @@ class Job:
         def run() -> None:
             try:
                 function(*arguments)
-            except Exception as error:
+            except Exception as error:  # whatever ssh, Slurm or dmlc_tracker raises; a thread must not lose it
                 self._fail(f"a process could not be started ({error})", 2)
 
         threading.Thread(target=run, daemon=True).start()

@@ -227,7 +227,7 @@ class CenterFinder:
         net: filled.
         context: where it runs.
         prepare: makes what runs of the network, once for each size of input, of which there are few: memory stays
-            bounded, and MXNet plans none anew when photos of several shapes follow one another.
+            bounded, and MXNet plans none twice when photos of several shapes follow one another.
     """
 
     def __init__(
