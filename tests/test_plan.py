@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import train_hourglass
 import train_lgcn
 import train_regions
 from datasets.markups import IBUG_68
@@ -56,6 +57,13 @@ def test_a_dry_run_says_what_a_run_would_take_and_writes_nothing(tmp_path, monke
     parts = ("loading", "upload", "step on the device", "all at once", "validation")
     assert re.search("faces/s: " + ", ".join(f"{part} [\\d,]+" for part in parts) + "; ", printed)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_takes_the_flat_heatmaps_that_a_head_of_zeros_begins_with(few_photos, monkeypatch, capsys):
+    monkeypatch.setattr(train_hourglass.TRAINING, "plan", partial(train_hourglass.TRAINING.plan, steps=1))
+    tiny = "--recipe cpu --stacks 1 --channels 16 --depth 2 --size 64 --batch-size 2 --workers 0 --gpus none".split()
+    assert train_hourglass.TRAINING.main([*tiny, "--dataset", "pts", "--data", few_photos, "--dry-run"]) == 0
+    assert "measured steps of" in capsys.readouterr().out
 
 
 def test_training_from_random_weights_says_what_the_paper_starts_from():

@@ -187,7 +187,7 @@ def measure_plan(
     planned_gigabytes: float,
     steps: int = STEPS,
 ) -> Plan:
-    """Measures some steps and a validation, without learning anything; see `Plan` and `measure_steps`."""
+    """Measures some steps and a validation of a network that is not kept; see `Plan` and `measure_steps`."""
     epochs = options.schedule.epochs
     cost = measure_steps(net, loader, objective, options, devices, steps)
     validation_seconds = measure_validation(validate, net)
@@ -214,7 +214,7 @@ def measure_steps(
     devices: Sequence[mx.Context],
     count: int = STEPS,
 ) -> StepCost:
-    """Measures training steps as they are taken, and what they consist of, at a learning rate of 0.
+    """Measures training steps as they are taken, and what they consist of, at a learning rate close to 0.
 
     A first step does not count; each part is measured over a third as many steps.
 
@@ -223,7 +223,8 @@ def measure_steps(
     """
     if count < 1:
         raise ValueError(f"{count} steps: measure 1 or more")
-    settings = {**(options.optimizer_settings or {}), "learning_rate": 0.0, "wd": 0.0}
+    # Not 0: a head that starts at zero would go on answering flat heatmaps, which validation refuses.
+    settings = {**(options.optimizer_settings or {}), "learning_rate": 1e-6, "wd": 0.0}
     trainer = Trainer(net.collect_params(), options.optimizer, settings, update_on_kvstore=False)
 
     def step(batch: ReadyBatch) -> None:
