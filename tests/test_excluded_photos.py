@@ -7,7 +7,7 @@ import train_lgcn
 from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
 from datasets.name_lists import PhotoList, read_lines
-from training.landmark_training import without_photos
+from training.chosen_faces import without_photos
 
 NAMES = ("afw/12_1", "afw/12_2", "afw/123_1", "afw/7_1", "helen/trainset/12_9", "lfpw/trainset/image_0001")
 HELD_OUT = ("afw/42_1", "helen/trainset/42_2")

@@ -9,7 +9,7 @@ from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
 from datasets.markups import IBUG_68
 from gluon_models import describe, get_model, save_weights
-from training import landmark_training
+from training import chosen_faces
 from training.options import initialise
 
 NAMES = ("12", "42", "123", "7")
@@ -72,7 +72,7 @@ def test_poses_are_balanced_over_joined_photos_but_not_over_rendered_ones(folder
 
 
 def test_data_sets_of_other_points_do_not_join(folder, monkeypatch):
-    monkeypatch.setattr(landmark_training, "further_faces", lambda *given: Other())
+    monkeypatch.setattr(chosen_faces, "further_faces", lambda *given: Other())
     with pytest.raises(ValueError, match="it has cofw_29 landmarks, the training faces ibug_68"):
         load("--more", f"pts={folder}")
 

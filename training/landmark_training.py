@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,15 +16,13 @@ from common import cli
 from common.recipe import LandmarkRecipe
 from datasets.augment import Augmentation, TrainingCrop, with_photometric
 from datasets.cache import CachedFaces
-from datasets.catalog import CATALOG, DATASETS, chosen_subset, further_faces, load_subset, training_pair, without_leaks
+from datasets.catalog import CATALOG, DATASETS
 from datasets.conversions import sources_of
 from datasets.faces import Face, FaceDataset
-from datasets.fixed_samples import Chosen
 from datasets.heatmaps import DECODINGS
 from datasets.loader import Cut, Loader
 from datasets.markup import to_dict
 from datasets.markups import Markup, is_known
-from datasets.name_lists import PhotoList
 from engine import devices as processors
 from engine.distributed import Team
 from engine.feed import Objective
@@ -41,13 +38,13 @@ from inference.pipeline import PointPredictor, StagePredictor, crop_dataset, pre
 from inference.training_boxes import known_box, measure_box, whole_face_margin
 from training import advice
 from training import options as training
+from training.chosen_faces import OWN, load_faces
 from training.looks import LookObjective
 from training.options import Command, CommandLine
 from training.plan import STEPS, Plan, measure_plan
 from training.recipe_options import Variants
 from training.settings import DEVICE, LandmarkSettings
 
-OWN = "pts"  # a user's folder, whose photos may be called by any numbers
 NME = ErrorMeasure("nme", "validation NME")
 Validate = Callable[[HybridBlock], "dict[str, float]"]
 
@@ -138,51 +135,7 @@ class LandmarkTraining(ABC):
 
     def load_faces(self, settings: Any, recipe: Any) -> tuple[FaceDataset, FaceDataset]:
         """Training faces, followed by those of --more, and validation faces."""
-        excluded = PhotoList(settings.exclude) if settings.exclude else None
-        train, validation = self._first_set(settings)
-        further = training.further_data(settings, DATASETS)
-        more = [self._further_set(settings, name, root, validation) for name, root in further]
-        if excluded:
-            train, validation = _told_without([train, validation], excluded, settings.dataset)
-            more = [_told_without([faces], excluded, name)[0] for faces, (name, _) in zip(more, further)]
-            excluded.refuse_unmatched(" and ".join([settings.dataset, *(name for name, _ in further)]))
-        if "300w_lp" in (settings.dataset, *(name for name, _ in further)):
-            print(
-                "300W-LP holds turned copies of 300-W's test photos, so of 300-W only private is a test of this network"
-            )
-        other = next((faces.markup.name for faces in more if faces.markup.name != train.markup.name), None)
-        if other:
-            raise ValueError(
-                f"--more: it has {other} landmarks, the training faces {train.markup.name}: use one markup"
-            )
-        return (Chosen([train, *more]) if more else train), validation
-
-    def _first_set(self, settings: Any) -> tuple[FaceDataset, FaceDataset]:
-        """Training and validation faces of the data set that validation is on."""
-        if settings.validate_on:
-            return self._whole_set(settings)
-        given = (settings.allow_missing, settings.rendered_count, settings.seed, settings.official_split)
-        return training_pair(settings.dataset, settings.data, *given)
-
-    def _further_set(self, settings: Any, name: str, root: str | None, validation: FaceDataset) -> FaceDataset:
-        """The faces of one data set of --more."""
-        if name == "rendered":
-            return training_pair(name, None, False, settings.rendered_count, settings.seed)[0]
-        photos = CATALOG[settings.dataset].photos(validation) if settings.dataset in CATALOG else ()
-        faces = further_faces(name, root, photos, settings.allow_missing, settings.official_split)
-        print(f"--more {name}: {len(faces)} faces, all but those of photos with the name of a validation photo")
-        return faces
-
-    def _whole_set(self, settings: Any) -> tuple[FaceDataset, FaceDataset]:
-        """All training faces of the data set, and the subset that validation is asked to take."""
-        name, root = settings.dataset, settings.data
-        if name == "rendered":
-            raise ValueError("--validate-on: rendered faces have no subsets; name a data set of photos")
-        chosen = (CATALOG[name].training, chosen_subset(name, settings.validate_on))
-        train, validation = (load_subset(name, root, each, settings.allow_missing)[0] for each in chosen)
-        train = without_leaks(name, train, settings.official_split)
-        print(f"validation on {settings.validate_on}: these faces choose the best epoch, so they are no test any more")
-        return train, validation
+        return load_faces(settings)
 
     def epoch_faces(self, faces: FaceDataset, context: TrainingContext) -> FaceDataset:
         """What one epoch goes through: by default, each training face once."""
@@ -411,29 +364,6 @@ def with_training_box(context: TrainingContext, faces: FaceDataset) -> TrainingC
     if context.settings.dataset == OWN:
         info = replace(info, spec=replace(info.spec, box_margin=whole_face_margin(info.spec.box_margin, box)))
     return replace(context, info=info)
-
-
-def _told_without(parts: Sequence[FaceDataset], excluded: PhotoList, dataset: str) -> list[FaceDataset]:
-    """Parts of one data set without the faces of the photos that a list names; says how many these are."""
-    kept = [without_photos(faces, excluded, dataset) for faces in parts]
-    left_out = sum(map(len, parts)) - sum(map(len, kept))
-    print(f"{left_out} faces of {dataset} left out, of the photos in {excluded.path}")
-    return kept
-
-
-def without_photos(faces: FaceDataset, excluded: PhotoList, dataset: str) -> FaceDataset:
-    """Leaves out the faces of the photos that a list names.
-
-    A face of a published set whose name is its photo's with a number appended, as in AFW, belongs to that photo.
-    """
-    photos = CATALOG[dataset].photos(faces) if dataset in CATALOG else list(faces.names)
-    gone = set(excluded.find(photos))
-    if dataset == OWN:
-        gone |= set(excluded.find(faces.names))
-    else:
-        gone |= set(excluded.find([re.sub(r"_\d+$", "", photo) for photo in photos]))
-    kept = [k for k in range(len(faces)) if k not in gone]
-    return Chosen([faces], kept) if gone else faces
 
 
 def say(lines: Iterable[str]) -> None:
