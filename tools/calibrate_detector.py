@@ -198,7 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(compare(PointPredictor(net, info.spec, context), detector, measured.correction, validation)))
     if arguments.out:
         given = sys.argv[1:] if argv is None else list(argv)
-        command = shlex.join(["python", "-m", "tools.calibrate_detector", *given])
+        public = ["DIR" if each == arguments.data else each for each in given]
+        command = shlex.join(["python", "-m", "tools.calibrate_detector", *public])
         write_correction(Path(arguments.out), arguments.detector, measured, command)
         print(f"written: {arguments.out}")
     return 0
