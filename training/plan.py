@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Callable, Iterator, NamedTuple, Protocol, Sequence
+from typing import Any, Callable, Generator, Iterator, NamedTuple, Protocol, Sequence
 
 import mxnet as mx
 from mxnet import autograd
@@ -240,6 +240,7 @@ def measure_steps(
     whole = _seconds(map(step, read_ahead(ready, count=1)), count)
     arrays = next(batches)
     loading = _seconds(batches, fewer)
+    batches.close()  # workers that go on would slow a step that a CPU takes
     again = uploaded(itertools.repeat(arrays), net, objective, devices)
     upload = _seconds(again, fewer)
     return StepCost(loading, upload, _seconds(map(step, itertools.repeat(next(again))), fewer), whole)
@@ -263,5 +264,6 @@ def measure_validation(validate: Callable[[HybridBlock], dict[str, Any]], net: H
     return monotonic() - start
 
 
-def _endless(loader: Loader) -> Iterator[Sequence[Any]]:
-    return itertools.chain.from_iterable(map(loader.epoch, itertools.count()))
+def _endless(loader: Loader) -> Generator[Sequence[Any], None, None]:
+    for epoch in itertools.count():
+        yield from loader.epoch(epoch)
