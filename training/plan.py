@@ -240,7 +240,8 @@ def measure_steps(
     whole = _seconds(map(step, read_ahead(ready, count=1)), count)
     arrays = next(batches)
     loading = _seconds(batches, fewer)
-    batches.close()  # workers that go on would slow a step that a CPU takes
+    batches.close()
+    loader.close()  # workers that go on would slow a step that a CPU takes
     again = uploaded(itertools.repeat(arrays), net, objective, devices)
     upload = _seconds(again, fewer)
     return StepCost(loading, upload, _seconds(map(step, itertools.repeat(next(again))), fewer), whole)
