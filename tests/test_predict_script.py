@@ -327,6 +327,17 @@ def test_a_video(run, tmp_path):
     assert [drawn.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [6, 25]
 
 
+def test_results_without_copies_are_the_same(run, photos, tmp_path):
+    video, plain, copied = write_video(tmp_path / "clip.avi"), tmp_path / "plain", tmp_path / "copied"
+    sources = (photos / "a.png", video)
+    assert run(*sources, *ALONE, "--no-copies", out=plain)[0] == run(*sources, *ALONE, out=copied)[0] == 0
+    assert sorted(content_of(plain)) == ["a.json", "a_1.pts", "clip.json", "clip.jsonl"]
+    assert sorted(set(content_of(copied)) - set(content_of(plain))) == ["a.png", "clip.mp4"]
+    assert (plain / "clip.jsonl").read_bytes() == (copied / "clip.jsonl").read_bytes()
+    assert (plain / "a_1.pts").read_bytes() == (copied / "a_1.pts").read_bytes()
+    refused(run(*sources, *ALONE, "--resume", out=plain), "was made with copies none, not None")
+
+
 def test_an_untrained_network_follows_nothing(run, tmp_path):
     video = write_video(tmp_path / "clip.avi", 3)
     code, text, _ = run("--smooth", video, "--boxes", boxes_file(tmp_path))

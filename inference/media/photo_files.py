@@ -29,6 +29,7 @@ class PhotoFiles:
         markup: of the points.
         indices: draw each landmark's number.
         crops: write each face's aligned crop by this template.
+        copies: write annotated copies.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class PhotoFiles:
         markup: Markup,
         indices: bool = False,
         crops: CropTemplate | None = None,
+        copies: bool = True,
     ) -> None:
         self._folder, self._about, self._markup = folder, about, markup
-        self._indices, self._crops = indices, crops
+        self._indices, self._crops, self._copies = indices, crops, copies
 
     def write(
         self, photo: Path, image: np.ndarray, faces: Sequence[LocatedFace], confidence: PointConfidence | None = None
@@ -63,7 +65,7 @@ class PhotoFiles:
         with self._folder.aside(photo) as aside:
             crops = self._write_crops(aside, photo, image, faces, values)
             names = self._write_aside(aside, photo, drawn, faces, values)
-            names[1:1] = crops
+            names[-1:-1] = crops
             self._folder.put(aside, photo.stem, names)
         return drawn
 
@@ -96,7 +98,9 @@ class PhotoFiles:
         """The names of the files written, in the order in which they are to appear."""
         stem = photo.stem
         names = points_names(stem, len(faces))
-        write_image(aside / f"{stem}.png", drawn)
+        copies = [f"{stem}.png"] if self._copies else []
+        for name in copies:
+            write_image(aside / name, drawn)
         for name, face in zip(names, faces):
             write_pts(aside / name, face.points)
         content = {
@@ -108,7 +112,7 @@ class PhotoFiles:
             "faces": values,
         }
         (aside / f"{stem}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return [f"{stem}.png", *names, f"{stem}.json"]
+        return [*copies, *names, f"{stem}.json"]
 
 
 def plain_face(face: LocatedFace) -> dict[str, Any]:

@@ -30,19 +30,19 @@ class VideoWriting:
     """Writes frame after frame.
 
     Args:
-        video: the annotated copy's path.
+        video: the annotated copy's path, or None to write no copy.
         lines: takes a line for each frame.
         rate: frames per second; 0 if that is not known.
         markup: of the points.
 
     Attributes:
         size: width and height in pixels.
-        codec: of the copy, one of `CODECS`.
+        codec: of the copy, one of `CODECS`, or "" without one.
         frames: of the video, written so far.
         faces: in all of them together.
     """
 
-    def __init__(self, video: Path, lines: TextIO, rate: float, markup: Markup) -> None:
+    def __init__(self, video: Path | None, lines: TextIO, rate: float, markup: Markup) -> None:
         self._video, self._lines, self._rate, self._markup = video, lines, rate or USUAL_RATE, markup
         self._writer: cv2.VideoWriter | None = None
         self.size = (0, 0)
@@ -59,14 +59,19 @@ class VideoWriting:
         labels = [f"{face.identity}" if face.identity else "" for face in faces]
         drawn = draw_faces(frame.image, faces, self._markup, labels)
         self.size = (drawn.shape[1], drawn.shape[0])
-        if self.frames:
-            self._gap = frame.seconds - self._seconds
-            self._repeat(self._gap)
-        self._last, self._seconds = _even(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), frame.seconds
-        self._put(self._last)
+        if self._video is not None:
+            self._copy(drawn, frame.seconds)
         self.frames += 1
         self.faces += len(faces)
         return drawn
+
+    def _copy(self, drawn: np.ndarray, seconds: float) -> None:
+        """Puts a frame into the copy, the last one once more where the source pauses."""
+        if self.frames:
+            self._gap = seconds - self._seconds
+            self._repeat(self._gap)
+        self._last, self._seconds = _even(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), seconds
+        self._put(self._last)
 
     def _repeat(self, gap: float) -> None:
         """Repeats the last frame until `gap` seconds after it, so that the copy lasts as long as the video."""
@@ -96,6 +101,8 @@ class VideoWriting:
 
     def check(self) -> None:
         """OSError if not all frames have reached the disk, which OpenCV itself does not tell."""
+        if self._video is None:
+            return
         written = cv2.VideoCapture(str(self._video), cv2.CAP_FFMPEG)
         count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
         written.release()
@@ -110,10 +117,11 @@ class VideoFiles:
         folder: where to.
         about: what each JSON says besides the video itself, such as the model.
         markup: of the points.
+        copies: write annotated copies.
     """
 
-    def __init__(self, folder: OutputFolder, about: Mapping[str, Any], markup: Markup) -> None:
-        self._folder, self._about, self._markup = folder, about, markup
+    def __init__(self, folder: OutputFolder, about: Mapping[str, Any], markup: Markup, copies: bool = True) -> None:
+        self._folder, self._about, self._markup, self._copies = folder, about, markup, copies
 
     @contextmanager
     def write(self, source: Input, reader: VideoReader) -> Iterator[VideoWriting]:
@@ -125,7 +133,8 @@ class VideoFiles:
         """
         with self._folder.aside(source) as aside:
             with open(aside / f"{source.stem}.jsonl", "w", encoding="utf-8") as lines:
-                writing = VideoWriting(aside / f"{source.stem}{VIDEO_SUFFIX}", lines, reader.rate, self._markup)
+                copy = aside / f"{source.stem}{VIDEO_SUFFIX}" if self._copies else None
+                writing = VideoWriting(copy, lines, reader.rate, self._markup)
                 try:
                     yield writing
                 finally:
@@ -134,8 +143,8 @@ class VideoFiles:
                 raise ValueError(f"{source}: no frame of it can be decoded; copy it again, or save it again")
             writing.check()
             self._write_json(aside / f"{source.stem}.json", source, reader, writing)
-            names = [f"{source.stem}{suffix}" for suffix in (VIDEO_SUFFIX, ".jsonl", ".json")]
-            self._folder.put(aside, source.stem, names)
+            suffixes = (*([VIDEO_SUFFIX] if self._copies else []), ".jsonl", ".json")
+            self._folder.put(aside, source.stem, [f"{source.stem}{suffix}" for suffix in suffixes])
 
     def _write_json(self, path: Path, source: Input, reader: VideoReader, writing: VideoWriting) -> None:
         content = {
@@ -144,7 +153,7 @@ class VideoFiles:
             "height": writing.size[1],
             "frames_per_second": reader.rate or None,
             "frames": writing.frames,
-            "codec_of_the_copy": writing.codec,
+            "codec_of_the_copy": writing.codec or None,
             "pixel_aspect_ratio": reader.pixel_aspect_ratio,
             "broken_frames": reader.broken,
             "missing_frames": reader.missing,
