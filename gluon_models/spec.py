@@ -143,6 +143,14 @@ def _hsv(F, pixels):
     return F.concat(sixths * (255 / 6) * (spread > 0), 255 * spread / (value + (value == 0)), value, dim=1)
 
 
+def _normalized_rgb(crops: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """What `Normalize` makes of crops (N, S, S, 3) uint8 RGB, bit for bit."""
+    mean, scale = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (spec.mean, spec.scale))
+    pixels = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    np.subtract(np.asarray(crops, np.uint8).transpose(0, 3, 1, 2), mean, out=pixels)
+    return np.multiply(pixels, scale, out=pixels)
+
+
 def upload_crops(crops: np.ndarray, context: mx.Context) -> mx.nd.NDArray:
     """Crops (N, S, S, 3) uint8 RGB -> the same on the device."""
     return mx.nd.array(crops, context, dtype="uint8")
@@ -157,13 +165,16 @@ class NetworkInput:
     """
 
     def __init__(self, spec: InputSpec, contexts: Sequence[mx.Context]) -> None:
-        self._normalize = Normalize(spec)
+        self._spec, self._normalize = spec, Normalize(spec)
         self._normalize.initialize(ctx=list(contexts))
         # Operator by operator every step would allocate a batch of its own, which takes longer than the arithmetic.
         self._normalize.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, crops: np.ndarray, context: mx.Context) -> mx.nd.NDArray:
         """Crops (N, S, S, 3) uint8 RGB -> (N, C, S, S) float32 on the device."""
+        if context.device_type == "cpu" and self._spec.colour == "rgb":
+            # NumPy takes a third of the time of MXNet's transpose and broadcasts, and the array is not copied.
+            return mx.nd.from_numpy(_normalized_rgb(crops, self._spec)).as_in_context(context)
         return self.normalized(upload_crops(crops, context))
 
     def normalized(self, crops: mx.nd.NDArray) -> mx.nd.NDArray:

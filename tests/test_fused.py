@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 import untrained
 from datasets.render.faces import RenderedFaces
-from gluon_models import get_model, load_weights, shipped_weights
+from gluon_models import get_model, get_spec, load_weights, shipped_weights
 from gluon_models.spec import NetworkInput
 from inference.fused import FusedNetwork, fuse, fused
 from inference.pipeline import crop_dataset, points_from_output
@@ -25,6 +25,17 @@ SHIPPED = (
     "region_parts",
     "hourglass_resnet50",
 )
+
+
+@pytest.mark.parametrize("name", ["resnet18_slim", "deeppose_resnet18"])
+def test_a_cpu_normalizes_crops_as_mxnet_does(name):
+    crops = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
+    prepare = NetworkInput(get_spec(name), [mx.cpu(), mx.cpu(1)])
+    expected = prepare.normalized(mx.nd.array(crops, dtype="uint8")).asnumpy()
+    for context in (mx.cpu(), mx.cpu(1)):
+        made = prepare(crops, context)
+        assert made.context == context
+        np.testing.assert_array_equal(made.asnumpy(), expected)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
