@@ -304,6 +304,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
     if (arguments.crops or arguments.indices) and all(is_video(source) for source in inputs):
         raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
+    if arguments.indices and arguments.no_copies and not arguments.show:
+        raise ValueError("--indices numbers the landmarks of the annotated copies: leave out --no-copies")
     if arguments.show:
         check_display()
     context = devices.contexts(arguments.gpus)[0]

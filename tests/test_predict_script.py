@@ -336,6 +336,7 @@ def test_results_without_copies_are_the_same(run, photos, tmp_path):
     assert (plain / "clip.jsonl").read_bytes() == (copied / "clip.jsonl").read_bytes()
     assert (plain / "a_1.pts").read_bytes() == (copied / "a_1.pts").read_bytes()
     refused(run(*sources, *ALONE, "--resume", out=plain), "was made with copies none, not None")
+    refused(run(*sources, *ALONE, "--no-copies", "--indices"), "leave out --no-copies")
 
 
 def test_an_untrained_network_follows_nothing(run, tmp_path):
