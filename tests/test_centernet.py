@@ -186,7 +186,7 @@ class Marked:
 
 
 def test_boxes_of_mosaics_are_where_the_faces_are():
-    mosaics, areas = Mosaics(Marked(), setting=MosaicSetting(look=Augmentation())), []
+    mosaics, areas = Mosaics(Marked(), setting=MosaicSetting(look=Augmentation(), covered=0)), []
     for seed in range(12):
         image, boxes, ignored, _ = mosaics.sample(0, np.random.default_rng(seed))
         green = np.zeros(image.shape[:2], bool)
@@ -201,6 +201,18 @@ def test_boxes_of_mosaics_are_where_the_faces_are():
     first, again = (mosaics.sample(0, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.boxes, again.boxes)
+
+
+def test_covered_faces_stay_half_visible():
+    setting = MosaicSetting(tiles=(1,), tile_shares=(1.0,), kinds=(1.0, 0.0, 0.0), look=Augmentation(), covered=1.0)
+    visible = []
+    for seed in range(40):
+        image, boxes, _, _ = Mosaics(Marked(), setting=setting).sample(0, np.random.default_rng(seed))
+        for x0, y0, x1, y1 in np.rint(boxes).astype(int):
+            if 0 < x0 and 0 < y0 and x1 < 256 and y1 < 256:
+                visible.append((np.abs(image[y0:y1, x0:x1].astype(int) - GREEN).max(axis=2) < 60).mean())
+    assert min(visible) > 0.4
+    assert np.median(visible) < 0.8
 
 
 def test_mosaics_show_faces_and_photos_without_faces(tmp_path):

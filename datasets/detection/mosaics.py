@@ -28,6 +28,7 @@ LOOK = Augmentation(
     noise_probability=0.15,
 )
 MOST_AROUND = 1.3  # longer sides of a photo that a tile shows at most
+COVERED_SIDES = (0.2, 0.1, 0.2, 0.5)  # left, top, right, bottom: masks and hands cover from below
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class MosaicSetting:
         aimed: share of parts of whole photos that are drawn around a face.
         least_face: pixels; smaller faces are ignored.
         least_visible: share of a box within its tile; boxes with less are ignored.
+        covered: share of the faces of which a part is covered, as by a mask, a hand or a shoulder.
+        cover_fraction: largest share of such a face, from one of its sides.
         look: change of colour, blur and noise of the square.
     """
 
@@ -59,6 +62,8 @@ class MosaicSetting:
     aimed: float = 0.6
     least_face: float = 6.0
     least_visible: float = 0.5
+    covered: float = 0.25
+    cover_fraction: float = 0.5
     look: Augmentation = LOOK
 
 
@@ -99,6 +104,9 @@ class Mosaics:
         boxes, ignored = [np.zeros((0, 4))], [np.zeros(0, bool)]
         for row, column in np.ndindex(tiles, tiles):
             part = self._part(side, tiles, rng)
+            for box in part.boxes:
+                if rng.random() < setting.covered:
+                    _cover_a_side(part.image, box, setting.cover_fraction, rng)
             x, y = column * side, row * side
             square[y : y + side, x : x + side] = part.image
             inside = np.clip(part.boxes, 0, side)
@@ -154,6 +162,22 @@ class Mosaics:
         matrix = compose(move, crop_matrix(square_box(box, reach - 1), side))
         turned = face_box(transform_points(face.points_image, matrix))
         return _Part(warp_image(face.image, matrix, side), turned[None])
+
+
+def _cover_a_side(image: np.ndarray, box: np.ndarray, most: float, rng: np.random.Generator) -> None:
+    """Covers up to `most` of a face from one of its sides, by any colour or by one of the picture's, in place."""
+    left, top, right, bottom = box
+    width, height = rng.uniform(0.2, most) * (box[2:] - box[:2])
+    sides = (
+        (left, top, left + width, bottom),
+        (left, top, right, top + height),
+        (right - width, top, right, bottom),
+        (left, bottom - height, right, bottom),
+    )
+    cover = np.array(sides[rng.choice(4, p=COVERED_SIDES)])
+    x0, y0, x1, y1 = np.clip(np.rint(cover), 0, image.shape[0]).astype(int)
+    from_the_picture = image[tuple(rng.integers(0, image.shape[0], 2))]
+    image[y0:y1, x0:x1] = from_the_picture if rng.random() < 0.5 else rng.integers(0, 256, 3)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
