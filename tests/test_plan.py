@@ -4,15 +4,18 @@ import re
 from dataclasses import replace
 from functools import partial
 
+import mxnet as mx
 import numpy as np
 import pytest
+from mxnet.gluon import nn
 
 import train_hourglass
 import train_lgcn
 import train_regions
 from datasets.markups import IBUG_68
+from engine.fit import FitOptions
 from engine.schedule import Schedule
-from training.plan import SHOWN_RATES, Plan, rate_changes
+from training.plan import SHOWN_RATES, Plan, measure_steps, rate_changes
 
 
 def test_a_plan_by_hand():
@@ -57,6 +60,28 @@ def test_a_dry_run_says_what_a_run_would_take_and_writes_nothing(tmp_path, monke
     parts = ("loading", "upload", "step on the device", "all at once", "validation")
     assert re.search("faces/s: " + ", ".join(f"{part} [\\d,]+" for part in parts) + "; ", printed)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_worker_draws_on_while_the_step_on_the_device_is_measured():
+    class Batches:
+        events: list[str] = []
+
+        def epoch(self, epoch):
+            while True:
+                yield np.ones((2, 1), np.float32), np.zeros((2, 1), np.float32)
+
+        def close(self):
+            self.events.append("close")
+
+    def squared_error(net, arrays, context):
+        Batches.events.append("step")
+        return {"squared": mx.nd.square(net(mx.nd.array(arrays[0], context))).sum(axis=1)}
+
+    net = nn.Dense(1, in_units=1)
+    net.initialize()
+    measure_steps(net, Batches(), squared_error, FitOptions(Schedule("constant", 0.1, 1)), [mx.cpu()], 6)
+    # One unmeasured and six measured steps as they are taken; then one and two of the device alone.
+    assert Batches.events == ["step"] * 7 + ["close"] + ["step"] * 3
 
 
 def test_a_dry_run_takes_the_flat_heatmaps_that_a_head_of_zeros_begins_with(few_photos, monkeypatch, capsys):
