@@ -195,7 +195,7 @@ def test_boxes_of_mosaics_are_where_the_faces_are():
         seen = (image[..., 1] > 145) & (image[..., 0] < 45)
         assert (seen == green).mean() > 0.97
         assert boxes.min(initial=0) >= 0
-        assert boxes.max(initial=0) <= 256
+        assert boxes.max(initial=0) <= 320
         areas += [np.sqrt(np.prod(box[2:] - box[:2])) for box in boxes[~ignored]]
     assert min(areas) < 16 < 64 < max(areas)
     first, again = (mosaics.sample(0, np.random.default_rng(5)) for _ in range(2))
@@ -209,7 +209,7 @@ def test_covered_faces_stay_half_visible():
     for seed in range(40):
         image, boxes, _, _ = Mosaics(Marked(), setting=setting).sample(0, np.random.default_rng(seed))
         for x0, y0, x1, y1 in np.rint(boxes).astype(int):
-            if x0 > 0 and y0 > 0 and max(x1, y1) < 256:
+            if x0 > 0 and y0 > 0 and max(x1, y1) < 320:
                 visible.append((np.abs(image[y0:y1, x0:x1].astype(int) - GREEN).max(axis=2) < 60).mean())
     assert min(visible) > 0.4
     assert np.median(visible) < 0.8
@@ -218,7 +218,7 @@ def test_covered_faces_stay_half_visible():
 def test_mosaics_show_faces_and_photos_without_faces(tmp_path):
     write_image(tmp_path / "wall.png", np.full((40, 60, 3), (0, 0, 250), np.uint8))
     faces = (RenderedFaces(2, size=96),)
-    setting = MosaicSetting(tiles=(2,), tile_shares=(1.0,), kinds=(0.0, 0.5, 0.5), look=Augmentation())
+    setting = MosaicSetting(256, tiles=(2,), tile_shares=(1.0,), kinds=(0.0, 0.5, 0.5), look=Augmentation())
     image, boxes, _, _ = Mosaics(Marked(), faces, (tmp_path / "wall.png",), setting).sample(0, np.random.default_rng(1))
     tiles = [(x, y) for x in (0, 128) for y in (0, 128)]
     blue = [(image[y : y + 128, x : x + 128] == (0, 0, 250)).all(axis=2).mean() > 0.3 for x, y in tiles]

@@ -52,12 +52,12 @@ class MosaicSetting:
         look: change of colour, blur and noise of the square.
     """
 
-    side: int = 256
+    side: int = 320
     tiles: tuple[int, ...] = (1, 2, 3, 4)
     tile_shares: tuple[float, ...] = (0.5, 0.3, 0.1, 0.1)
     kinds: tuple[float, float, float] = (0.6, 0.3, 0.1)
     zooms: tuple[float, float] = (0.5, 2.5)
-    reaches: tuple[float, float] = (1.05, 1.8)
+    reaches: tuple[float, float] = (0.9, 1.8)
     rotation_degrees: float = 25.0
     aimed: float = 0.6
     least_face: float = 6.0
