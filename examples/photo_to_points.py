@@ -21,20 +21,30 @@ def read(prefix):
         return lambda data: network.run(None, {"data": data[None]})[0][0], json.load(file)
 
 
-def find_faces(photo, network, use):
-    """Boxes (n, 4) of the faces of a photo (H, W, 3), tight around their landmarks."""
-    zoom = min(320 / min(photo.shape[:2]), 640 / max(photo.shape[:2]))
+def look_once(photo, network, short_side, least_score):
+    """Corners and sizes (n, 4) of what may be faces at one size of a photo, scores (n,), and factors to its pixels."""
+    zoom = min(short_side / min(photo.shape[:2]), 2 * short_side / max(photo.shape[:2]))
     size = np.maximum(1, np.round(np.array(photo.shape[1::-1]) * zoom).astype(int))
-    padded = np.zeros((*np.maximum(320, -(-size[::-1] // 32) * 32), 3), np.uint8)
+    padded = np.zeros((*np.maximum(short_side, -(-size[::-1] // 32) * 32), 3), np.uint8)
     interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     padded[: size[1], : size[0]] = cv2.resize(photo, size.tolist(), interpolation=interpolation)
     score, *distances = network(padded)
     peaks = score == cv2.dilate(score, np.ones((3, 3), np.uint8))
-    rows, columns = np.nonzero(peaks & (score >= use["least_score"]))
+    rows, columns = np.nonzero(peaks & (score >= least_score))
     left, top, right, bottom = (each[rows, columns] for each in distances)
-    boxes = np.c_[4 * columns + 2 - left, 4 * rows + 2 - top, left + right, top + bottom]  # corner and size
-    boxes = boxes[list(cv2.dnn.NMSBoxes(boxes.tolist(), score[rows, columns].tolist(), 0.0, use["largest_overlap"]))]
-    boxes *= np.tile(photo.shape[1::-1] / size, 2)
+    boxes = np.c_[4 * columns + 2 - left, 4 * rows + 2 - top, left + right, top + bottom]
+    return boxes, score[rows, columns], np.tile(photo.shape[1::-1] / size, 2)
+
+
+def find_faces(photo, network, use):
+    """Boxes (n, 4) of the faces of a photo (H, W, 3), tight around their landmarks."""
+    found = []
+    for look in use["looks"]:
+        boxes, scores, factors = look_once(photo, network, look["short_side"], use["least_score"])
+        large = boxes[:, 2] * boxes[:, 3] >= look["least_face"] ** 2
+        found.append((boxes[large] * factors, scores[large]))
+    boxes, scores = map(np.concatenate, zip(*found))
+    boxes = boxes[list(cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, use["largest_overlap"]))]
     change = use["detector_box_to_landmark_box"]
     centres = boxes[:, :2] + boxes[:, 2:] * (0.5 + np.array([change["shift_x"], change["shift_y"]]))
     half = boxes[:, 2:] * np.array([change["width"], change["height"]]) / 2

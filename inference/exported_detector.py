@@ -45,14 +45,14 @@ class DetectorExporter(Exporter):
 
 def describe_detector() -> dict[str, Any]:
     """What goes into the graph, what comes out, and how outputs become boxes of faces."""
-    short, long, step = centernet.SHORT_SIDE, centernet.LONG_SIDE, centernet.SIDE_STEP
+    step = centernet.SIDE_STEP
     return {
         "normalization_in_graph": True,
         "input": {
             "name": INPUT,
             "shape": ["N", "H", "W", 3],
             "type": "uint8",
-            "meaning": f"photos, RGB, 0 to 255; H and W are multiples of {centernet.SIDE_STEP}",
+            "meaning": f"photos, RGB, 0 to 255; H and W are multiples of {step}",
         },
         "output": {
             "name": OUTPUT,
@@ -62,8 +62,10 @@ def describe_detector() -> dict[str, Any]:
             "from the cell's middle to the box's left, top, right and bottom; skip cells with a higher neighbour",
         },
         "use": {
-            "photo": f"scaled so that the shorter side has {short} pixels, the longer one at most {long}; padded with "
-            f"black at right and bottom to multiples of {step}, at least {short}",
+            "photo": "seen at the size of each look: the shorter side has short_side pixels, the longer one at most "
+            f"twice as many; padded with black at right and bottom to multiples of {step}, at least short_side. A box "
+            "counts if the root of its area is at least least_face pixels at this size",
+            "looks": [look._asdict() for look in centernet.LOOKS],
             "least_score": CenterNetDetector.least_score,
             "largest_overlap": LARGEST_OVERLAP,
             "cell_to_centre": f"x = {centernet.STRIDE} * (column + 0.5), and y alike",

@@ -117,30 +117,36 @@ def test_a_few_steps_bring_both_losses_down(net):
 # --- boxes of a photo
 
 
-def one_peak(height, width):
-    """The map of an input: one face of 40 by 60 px about (102, 202), a worse copy beside it, and a weak one."""
+def peaks_of_a_look(height, width):
+    """The map of an input. The first look: a face of 40 by 60 px about (102, 202), a worse copy beside it, a weak one.
+
+    The second look: a face of 100 px about (66, 66), and one of 63 px, which is too small for it.
+    """
+    first = (((25, 50), 0.9, (20, 30)), ((27, 50), 0.8, (20, 30)), ((60, 20), 0.3, (20, 30)))
+    second = (((16, 16), 0.85, (50, 50)), ((28, 28), 0.95, (31.5, 31.5)))
     found = np.zeros((1, 5, height // 4, width // 4), np.float32)
-    for (column, row), score in (((25, 50), 0.9), ((27, 50), 0.8), ((60, 20), 0.3)):
-        found[0, :, row, column] = [score, 20, 30, 20, 30]
+    for (column, row), score, half in first if min(height, width) == 320 else second:
+        found[0, :, row, column] = [score, *half, *half]
     return mx.nd.array(found)
 
 
 @pytest.mark.parametrize(("shape", "factor"), [((320, 480), 1), ((640, 320), 1), ((960, 1440), 3), ((160, 240), 0.5)])
-def test_boxes_return_to_the_photos_pixels(net, shape, factor):
-    finder = centernet.CenterFinder(net, CPU, lambda block: lambda data: one_peak(*data.shape[2:]))
+def test_boxes_of_both_looks_return_to_the_photos_pixels(net, shape, factor):
+    finder = centernet.CenterFinder(net, CPU, lambda block: lambda data: peaks_of_a_look(*data.shape[2:]))
     boxes, scores = finder(np.zeros((*shape, 3), np.uint8), 0.5, 0.3)
-    np.testing.assert_allclose(boxes, [np.array([82, 172, 122, 232]) * factor])
-    np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
-    assert len(finder(np.zeros((*shape, 3), np.uint8), 0.2, 0.95)[0]) == 3
+    np.testing.assert_allclose(boxes, np.array([[82, 172, 122, 232], [40, 40, 290, 290]]) * factor)
+    np.testing.assert_allclose(scores, [0.9, 0.85], rtol=1e-6)
+    assert len(finder(np.zeros((*shape, 3), np.uint8), 0.2, 0.95)[0]) == 4
     assert finder(np.zeros((*shape, 3), np.uint8), 0.95, 0.3)[0].shape == (0, 4)
 
 
-def test_photos_of_all_shapes_become_21_sizes_of_input():
+def test_photos_of_all_shapes_become_30_sizes_of_input():
     sizes = [1, 2, 31, 100, 319, 320, 321, 500, 640, 641, 3000]
-    inputs = {centernet.fitted_input(np.zeros((h, w, 3), np.uint8))[0].shape for h in sizes for w in sizes}
-    steps = range(320, 641, 32)
-    assert inputs <= {(320, long, 3) for long in steps} | {(long, 320, 3) for long in steps}
-    padded, factors = centernet.fitted_input(np.full((200, 310, 3), 7, np.uint8))
+    for look, short in zip(centernet.LOOKS, (320, 128)):
+        inputs = {centernet.fitted_input(np.zeros((h, w, 3), np.uint8), look)[0].shape for h in sizes for w in sizes}
+        steps = range(short, 2 * short + 1, 32)
+        assert inputs <= {(short, long, 3) for long in steps} | {(long, short, 3) for long in steps}
+    padded, factors = centernet.fitted_input(np.full((200, 310, 3), 7, np.uint8), centernet.LOOKS[0])
     assert (padded[:320, :496] == 7).all()
     assert padded.shape == (320, 512, 3)
     assert not padded[:, 496:].any()
@@ -153,11 +159,12 @@ def test_a_box_is_read_at_each_peak_alone():
     plain = np.pad(found[0], 1)
     around = [plain[1 + dy : 10 + dy, 1 + dx : 8 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     peaks = found[0] == np.max(around, axis=0)
-    boxes, scores = centernet.read_boxes(found, 0.0, 1.0)
-    np.testing.assert_allclose(scores, np.sort(found[0][peaks])[::-1])
+    boxes, scores = centernet.read_boxes(found, 0.0)
+    np.testing.assert_allclose(np.sort(scores), np.sort(found[0][peaks]))
     row, column = np.unravel_index(found[0].argmax(), peaks.shape)
     centre = 4 * np.array([column, row, column, row]) + 2
-    np.testing.assert_allclose(boxes[0], centre + found[1:, row, column] * [-1, -1, 1, 1], rtol=1e-6)
+    expected = centre + found[1:, row, column] * [-1, -1, 1, 1]
+    np.testing.assert_allclose(boxes[scores.argmax()], expected, rtol=1e-6)
 
 
 def test_the_networks_outputs_become_probabilities_and_pixels(net):

@@ -26,7 +26,7 @@ NAME = "resnet18_slim"
 
 
 def rendered(count, size):
-    return [face.image for face in (RenderedFaces(count, 3, size)[k] for k in range(count))]
+    return [face.image for face in (RenderedFaces(count, 5, size)[k] for k in range(count))]
 
 
 @pytest.fixture(scope="module")

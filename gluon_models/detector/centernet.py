@@ -16,7 +16,7 @@ Numbers in brackets, such as [B13], point into docs/face_detector.md.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 import cv2
 import mxnet as mx
@@ -35,9 +35,29 @@ LAST_CHANNELS = 128  # of the backbone
 WIDTHS = (64, 64, 48, 32)  # channels of the maps on the way up, strides 32 to 4
 PRIOR = 0.01  # probability of a face that every cell starts from
 BOX_WEIGHT = 3.0  # of the loss of boxes beside that of centres
-SHORT_SIDE, LONG_SIDE = 320, 640  # pixels that a photo's sides are brought to, as Faster R-CNN's
 SIDE_STEP = 32  # pixels: sides of an input are multiples; padding photos to them also leaves few sizes that ever run
 LEAST_RANKED = 0.02  # score from which boxes are ranked where none is asked for
+
+
+class Look(NamedTuple):
+    """One of the sizes at which the network sees a photo.
+
+    Attributes:
+        short_side: pixels of the photo's shorter side; the longer one has at most twice as many.
+        least_face: square root of the area of the smallest face that counts, pixels at this size.
+    """
+
+    short_side: int
+    least_face: float
+
+    @property
+    def long_side(self) -> int:
+        """Most pixels of the photo's longer side."""
+        return 2 * self.short_side
+
+
+LOOKS = (Look(320, 0.0), Look(128, 64.0))
+"""The first as Faster R-CNN's; the second finds the faces that fill a photo, for a sixth of the first one's time."""
 
 Network = Callable[[mx.nd.NDArray], mx.nd.NDArray]
 
@@ -183,41 +203,40 @@ class CenterBoxes(nn.HybridBlock):
         return F.concat(F.sigmoid(logits), STRIDE * distances_of(F, sides), dim=1)
 
 
-def fitted_input(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A photo as the network takes it, and the factors that take its boxes back.
+def fitted_input(image: np.ndarray, look: Look) -> tuple[np.ndarray, np.ndarray]:
+    """A photo (H, W, 3) uint8 RGB as the network takes it, and the factors (4,) that take the sides of boxes back.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
-    Returns:
-        The photo resized so that its shorter side has `SHORT_SIDE` pixels, its longer one at most `LONG_SIDE`, padded
-        with black at right and bottom; and the factors (4,) of the sides of boxes.
+    The photo is resized to the look and padded with black at right and bottom.
     """
     height, width = image.shape[:2]
-    zoom = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
+    zoom = min(look.short_side / min(height, width), look.long_side / max(height, width))
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-    padded_sides = [max(SHORT_SIDE, -(-side // SIDE_STEP) * SIDE_STEP) for side in size]
+    padded_sides = [max(look.short_side, -(-side // SIDE_STEP) * SIDE_STEP) for side in size]
     padded = np.zeros((padded_sides[1], padded_sides[0], 3), np.uint8)
     padded[: size[1], : size[0]] = small
     return padded, np.array([width / size[0], height / size[1]] * 2)
 
 
-def read_boxes(found: np.ndarray, least_score: float, largest_overlap: float) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (n, 4) in pixels of the input and their scores (n,), the highest first.
+def read_boxes(found: np.ndarray, least_score: float) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) in pixels of the input and their scores (n,), of cells that have no higher neighbour.
 
     Args:
         found: (5, h, w), the output of `CenterBoxes` for one photo.
-        least_score: of a box that is kept.
-        largest_overlap: IoU above which the lower-scoring of two boxes is dropped.
+        least_score: of a box.
     """
-    peaks = found[0] == cv2.dilate(found[0], np.ones((3, 3), np.uint8))  # no neighbour is higher
+    peaks = found[0] == cv2.dilate(found[0], np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero(peaks & (found[0] >= least_score))
     scores, *distances = found[:, rows, columns].astype(np.float64)
     centres, near, far = STRIDE * (np.stack([columns, rows]) + 0.5), np.stack(distances[:2]), np.stack(distances[2:])
-    corner_and_size = np.concatenate([centres - near, near + far]).T
+    return np.concatenate([centres - near, centres + far]).T, scores
+
+
+def highest_boxes(boxes: np.ndarray, scores: np.ndarray, largest_overlap: float) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes (n, 4) and scores (n,), the highest first, that no higher one overlaps by more than an IoU."""
+    corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     kept = np.array(cv2.dnn.NMSBoxes(corner_and_size, scores, 0.0, largest_overlap), int)
-    return np.concatenate([centres - near, centres + far]).T[kept], scores[kept]
+    return boxes[kept], scores[kept]
 
 
 class CenterFinder:
@@ -241,9 +260,15 @@ class CenterFinder:
         self, image: np.ndarray, least_score: float = LEAST_RANKED, largest_overlap: float = 0.3
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (n, 4) in pixels of image (H, W, 3) uint8 RGB and their scores (n,), the highest first."""
-        padded, factors = fitted_input(image)
+        found = [self._look(image, look, least_score) for look in LOOKS]
+        boxes, scores = (np.concatenate(each) for each in zip(*found))
+        return highest_boxes(boxes, scores, largest_overlap)
+
+    def _look(self, image: np.ndarray, look: Look, least_score: float) -> tuple[np.ndarray, np.ndarray]:
+        padded, factors = fitted_input(image, look)
         if padded.shape not in self._prepared:
             self._prepared[padded.shape] = self._prepare(self._block)
         found = self._prepared[padded.shape](self._input(padded[None], self._context))[0].asnumpy()
-        boxes, scores = read_boxes(found, least_score, largest_overlap)
-        return boxes * factors, scores
+        boxes, scores = read_boxes(found, least_score)
+        large = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) >= look.least_face**2
+        return boxes[large] * factors, scores[large]
