@@ -81,7 +81,7 @@ _BASELINE = "train_ffld.py --model resnet18_slim --recipe cpu --epochs 8 --valid
 _BEST = "--loss normalized_l2/l2/l1/align"
 _HOURGLASS = "train_hourglass.py --recipe cpu --stacks 2 --channels 128 --frozen-stages 3 --epochs 3"
 # As many cells per heatmap as the paper's network has, 32 x 32, since a mean over them is compared with their sum.
-_HOURGLASS_SMALL = "--size 128 --backbone-stride 4 --stacks 1 --channels 64 --batch-size 4 --epochs 2"
+_HOURGLASS_SMALL = "--size 128 --backbone-stride 4 --stacks 1 --channels 64 --batch-size 4 --epochs 6"
 _HOURGLASS_PAPER = f"train_hourglass.py --recipe paper {_HOURGLASS_SMALL}"
 _DECAYS = (
     Cell("mean over cells, all decay", "--loss mean --wd-all on"),
