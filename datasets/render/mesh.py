@@ -5,8 +5,7 @@ Some 130 control points tie the plane to space; a thin-plate spline carries ever
 Identity and expression move control points only, so landmarks, surface and painted features can never disagree.
 
 Head frame, in mm: x to the image's right for a frontal face (the subject's left), y down, z towards the camera,
-origin between the eyes; outer eye corners are 90 mm apart, inner ones 38. The proportions started as anthropometric
-norms and were moved to where the annotators of 300-W see the points.
+origin between the eyes; outer eye corners are 90 mm apart, inner ones 33. The proportions are anthropometric norms.
 """
 
 from __future__ import annotations
@@ -24,18 +23,16 @@ TEXTURE_SPAN = (-150.0, 150.0)  # mm covered by the sheet, in s and in t alike
 _ARC = 85.0  # mm of texture plane per radian around the head's vertical axis
 _AXIS_Z = -90.0  # mm, depth of that axis
 
-# Landmarks of the subject's right half and of the midline, each as x, y, z. The adult norms of Farkas and NIOSH set
-# them. A network that had seen rendered faces alone then erred on 300-W's validation photos in the same way on most
-# faces: nose and mouth too high, brows too low and narrow, inner eye corners and the outline too far inside. So these
-# were moved by hand, in half millimetres and by 5 mm at most, until frontal heads had the proportions of 300-W's
-# frontal faces. Depths are by hand.
-_JAW = ((-76, 3.5, -82), (-74, 23.5, -78), (-70.5, 43, -74), (-66, 62, -65), (-58.5, 76, -53), (-47, 88, -38))
-_CHIN = ((-32.5, 97.5, -21), (-18, 106.5, -8), (0, 110.5, -2))
-_BROW = ((-60.5, -12.5, -35), (-50.5, -21, -18), (-37.5, -23.5, -5), (-24.5, -22, 1), (-12.5, -17.5, 4))
-_NOSE = ((0, -3, 4), (0, 9.5, 11), (0, 21.5, 19), (0, 33.5, 27), (-14.5, 42, 6), (-7.5, 44.5, 11), (0, 46, 14))
-_EYE = ((-45, 0, -17), (-37, -5.5, -10), (-27.5, -5.5, -6), (-19, 1.5, -7), (-28, 4.5, -7), (-37.5, 4, -10.5))
-_LIPS = ((-27, 67, -5), (-18, 62.5, 3), (-7.5, 60, 9.5), (0, 61.5, 10), (0, 76.5, 8), (-8, 75.5, 7), (-18.5, 72, 1.5))
-_INNER_LIPS = ((-22.5, 67, -4), (-7.5, 66.5, 7), (0, 67, 8), (0, 67.5, 7), (-7.5, 67, 6))
+# Landmarks of the subject's right half and of the midline, each as x, y, z; beside them the adult norms, in mm, that
+# set them (means over both sexes, after Farkas and NIOSH). Depths are by hand. Widths of the outline are those of
+# frontal photos (143 at the eyes, 133 at the nose, 113 at the mouth), enlarged for their depth as seen from one metre.
+_JAW = ((-76, 3, -82), (-73.5, 21.5, -78), (-70, 40, -74), (-64.5, 57, -66), (-55.5, 73, -53), (-44, 86, -38))
+_CHIN = ((-30.5, 97, -21), (-16.5, 107.5, -8), (0, 112, -2))  # nasion to chin 118, subnasale to chin 68.5
+_BROW = ((-56, -12.5, -27), (-46, -19.5, -13), (-34, -20.5, -3), (-22.5, -18.5, 2), (-12.5, -15.5, 4))  # 18 above pupil
+_NOSE = ((0, -4, 4), (0, 8, 11), (0, 20.5, 19), (0, 32.5, 27), (-14.5, 40, 6), (-7.5, 42.5, 11), (0, 43.5, 14))
+_EYE = ((-45, 0, -17), (-36, -5, -9), (-26, -5, -6), (-16.5, 1.5, -7), (-26, 4.5, -7), (-35.5, 4, -10))  # 33 and 90
+_LIPS = ((-25.5, 65, -5), (-15.5, 59.5, 4), (-6, 55.5, 10), (0, 57, 10), (0, 74, 8), (-8, 73, 7), (-17, 70, 2))
+_INNER_LIPS = ((-22.5, 65, -4), (-7.5, 64, 7), (0, 64.5, 8), (0, 65, 7), (-7.5, 64.5, 6))  # subnasale to seam 21
 _RIGHT_AND_MIDDLE = (
     tuple(range(9)) + tuple(range(17, 22)) + tuple(range(27, 34)) + tuple(range(36, 42)) + (48, 49, 50, 51, 57, 58, 59)
     + (60, 61, 62, 66, 67)
@@ -43,11 +40,11 @@ _RIGHT_AND_MIDDLE = (
 
 # Skin between the landmarks; points off the midline are mirrored.
 _SKIN = (
-    (0, 53, 10), (0, 88, 2), (0, 98, 4), (-14, 96, 0), (-13, 36, 8), (-9, 24, 7), (-8, 10, 2), (-7, 40.5, 20),
+    (0, 50, 10), (0, 88, 2), (0, 98, 4), (-14, 96, 0), (-13, 36, 8), (-9, 24, 7), (-8, 10, 2), (-7, 39, 20),
     (-28, -11, -3), (-38, -11, -6), (-48, -8, -16), (-31, 0, -5), (-28, 12, -8), (-40, 12, -13), (-30, 28, -3),
     (-54, 20, -20), (-46, 40, -12), (-26, 44, 0), (-48, 60, -20), (-34, 78, -10), (-65, 28, -44), (-56, 2, -30),
     (-68, -12, -52), (0, -32, 8), (0, -56, 5), (-26, -44, 3), (-50, -40, -14), (-68, -38, -48), (-34, 66, -7),
-    (-64, 50, -46), (-12, 52, 7),
+    (-64, 50, -46), (-12, 50, 7),
 )  # fmt: skip
 # Scalp and back of the head, as s, t, x, y, z.
 _SCALP = (
@@ -115,7 +112,7 @@ def _build_controls() -> Controls:
     space = np.concatenate([landmarks, skin, outer[:, 2:]])
     plane = np.concatenate([_unroll(landmarks), _unroll(skin), outer[:, :2]])
     for upper, lower in ((61, 67), (62, 66), (63, 65)):  # the closed mouth keeps a slit to paint teeth into
-        plane[upper, 1], plane[lower, 1] = 65.0, 71.0
+        plane[upper, 1], plane[lower, 1] = 62.5, 69.0
     for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
         plane[upper, 1], plane[lower, 1] = -5.5, 5.0
     return Controls(plane, space)
