@@ -43,6 +43,8 @@ def find_faces(photo, network, use):
         boxes, scores, factors = look_once(photo, network, look["short_side"], use["least_score"])
         large = boxes[:, 2] * boxes[:, 3] >= look["least_face"] ** 2
         found.append((boxes[large] * factors, scores[large]))
+        if found[-1][1].max(initial=0) >= use["sure_score"]:
+            break
     boxes, scores = map(np.concatenate, zip(*found))
     boxes = boxes[list(cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, use["largest_overlap"]))]
     change = use["detector_box_to_landmark_box"]

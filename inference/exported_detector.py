@@ -62,10 +62,12 @@ def describe_detector() -> dict[str, Any]:
             "from the cell's middle to the box's left, top, right and bottom; skip cells with a higher neighbour",
         },
         "use": {
-            "photo": "seen at the size of each look: the shorter side has short_side pixels, the longer one at most "
-            f"twice as many; padded with black at right and bottom to multiples of {step}, at least short_side. A box "
-            "counts if the root of its area is at least least_face pixels at this size",
+            "photo": "seen at the size of each look until a face scores at least sure_score: the shorter side has "
+            "short_side pixels, the longer one at most twice as many; padded with black at right and bottom to "
+            f"multiples of {step}, at least short_side. A box counts if the root of its area is at least least_face "
+            "pixels at this size",
             "looks": [look._asdict() for look in centernet.LOOKS],
+            "sure_score": centernet.SURE,
             "least_score": CenterNetDetector.least_score,
             "largest_overlap": LARGEST_OVERLAP,
             "cell_to_centre": f"x = {centernet.STRIDE} * (column + 0.5), and y alike",

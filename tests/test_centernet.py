@@ -117,12 +117,12 @@ def test_a_few_steps_bring_both_losses_down(net):
 # --- boxes of a photo
 
 
-def peaks_of_a_look(height, width):
+def peaks_of_a_look(height, width, best):
     """The map of an input. The first look: a face of 40 by 60 px about (102, 202), a worse copy beside it, a weak one.
 
     The second look: a face of 100 px about (66, 66), and one of 63 px, which is too small for it.
     """
-    first = (((25, 50), 0.9, (20, 30)), ((27, 50), 0.8, (20, 30)), ((60, 20), 0.3, (20, 30)))
+    first = (((25, 50), best, (20, 30)), ((27, 50), best - 0.1, (20, 30)), ((60, 20), 0.3, (20, 30)))
     second = (((16, 16), 0.85, (50, 50)), ((28, 28), 0.95, (31.5, 31.5)))
     found = np.zeros((1, 5, height // 4, width // 4), np.float32)
     for (column, row), score, half in first if min(height, width) == 320 else second:
@@ -132,12 +132,18 @@ def peaks_of_a_look(height, width):
 
 @pytest.mark.parametrize(("shape", "factor"), [((320, 480), 1), ((640, 320), 1), ((960, 1440), 3), ((160, 240), 0.5)])
 def test_boxes_of_both_looks_return_to_the_photos_pixels(net, shape, factor):
-    finder = centernet.CenterFinder(net, CPU, lambda block: lambda data: peaks_of_a_look(*data.shape[2:]))
-    boxes, scores = finder(np.zeros((*shape, 3), np.uint8), 0.5, 0.3)
-    np.testing.assert_allclose(boxes, np.array([[82, 172, 122, 232], [40, 40, 290, 290]]) * factor)
-    np.testing.assert_allclose(scores, [0.9, 0.85], rtol=1e-6)
-    assert len(finder(np.zeros((*shape, 3), np.uint8), 0.2, 0.95)[0]) == 4
-    assert finder(np.zeros((*shape, 3), np.uint8), 0.95, 0.3)[0].shape == (0, 4)
+    def find(best, least_score, largest_overlap):
+        finder = centernet.CenterFinder(net, CPU, lambda _: lambda data: peaks_of_a_look(*data.shape[2:], best))
+        return finder(np.zeros((*shape, 3), np.uint8), least_score, largest_overlap)
+
+    boxes, scores = find(0.9, 0.5, 0.3)  # sure of a face, so it does not look again
+    np.testing.assert_allclose(boxes, [np.array([82, 172, 122, 232]) * factor])
+    np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
+    boxes, scores = find(0.49, 0.4, 0.3)
+    np.testing.assert_allclose(boxes, np.array([[40, 40, 290, 290], [82, 172, 122, 232]]) * factor)
+    np.testing.assert_allclose(scores, [0.85, 0.49], rtol=1e-6)
+    assert len(find(0.9, 0.2, 0.95)[0]) == 3
+    assert find(0.4, 0.95, 0.3)[0].shape == (0, 4)
 
 
 def test_photos_of_all_shapes_become_30_sizes_of_input():

@@ -57,7 +57,8 @@ class Look(NamedTuple):
 
 
 LOOKS = (Look(320, 0.0), Look(128, 64.0))
-"""The first as Faster R-CNN's; the second finds the faces that fill a photo, for a sixth of the first one's time."""
+"""The first as Faster R-CNN's; the second finds the faces that fill a photo, for a quarter of the first one's time."""
+SURE = 0.5  # score of a face from which a photo is not looked at again
 
 Network = Callable[[mx.nd.NDArray], mx.nd.NDArray]
 
@@ -260,7 +261,11 @@ class CenterFinder:
         self, image: np.ndarray, least_score: float = LEAST_RANKED, largest_overlap: float = 0.3
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (n, 4) in pixels of image (H, W, 3) uint8 RGB and their scores (n,), the highest first."""
-        found = [self._look(image, look, least_score) for look in LOOKS]
+        found = []
+        for look in LOOKS:
+            found.append(self._look(image, look, least_score))
+            if found[-1][1].max(initial=0) >= SURE:
+                break
         boxes, scores = (np.concatenate(each) for each in zip(*found))
         return highest_boxes(boxes, scores, largest_overlap)
 
