@@ -228,10 +228,28 @@ def test_covered_faces_stay_half_visible():
     assert np.median(visible) < 0.8
 
 
+def test_small_faces_stand_in_photos_without_faces(tmp_path):
+    write_image(tmp_path / "wall.png", np.full((40, 60, 3), (0, 0, 250), np.uint8))
+    setting = MosaicSetting(kinds=(0.0, 1.0, 0.0), tiles=(1,), tile_shares=(1.0,), look=Augmentation(), shrunk=1.0)
+    mosaics = Mosaics(Marked(), (RenderedFaces(2, size=96),), (tmp_path / "wall.png",), setting)
+    sides, walls = [], []
+    for seed in range(12):
+        image, boxes, _, _ = mosaics.sample(0, np.random.default_rng(seed))
+        x0, y0, x1, y1 = np.rint(boxes[0]).astype(int)
+        wall = (image == (0, 0, 250)).all(axis=2)
+        assert not wall[y0:y1, x0:x1].any()
+        assert len(boxes) == 1
+        walls.append(wall.any())
+        sides.append(np.sqrt((x1 - x0) * (y1 - y0)))
+    assert sum(walls) > 8
+    assert min(sides) < 70
+    assert max(sides) > 130
+
+
 def test_mosaics_show_faces_and_photos_without_faces(tmp_path):
     write_image(tmp_path / "wall.png", np.full((40, 60, 3), (0, 0, 250), np.uint8))
     faces = (RenderedFaces(2, size=96),)
-    setting = MosaicSetting(256, tiles=(2,), tile_shares=(1.0,), kinds=(0.0, 0.5, 0.5), look=Augmentation())
+    setting = MosaicSetting(256, tiles=(2,), tile_shares=(1.0,), kinds=(0.0, 0.5, 0.5), shrunk=0, look=Augmentation())
     image, boxes, _, _ = Mosaics(Marked(), faces, (tmp_path / "wall.png",), setting).sample(0, np.random.default_rng(1))
     tiles = [(x, y) for x in (0, 128) for y in (0, 128)]
     blue = [(image[y : y + 128, x : x + 128] == (0, 0, 250)).all(axis=2).mean() > 0.3 for x, y in tiles]

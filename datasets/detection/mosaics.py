@@ -43,6 +43,8 @@ class MosaicSetting:
         zooms: smallest and largest zoom of whole photos and of those without faces, for one tile; it falls with the
             root of the number of tiles along a side.
         reaches: smallest and largest side of the part around one face, in sizes of the face.
+        shrunk: share of these parts that are smaller than their tile, over part of a photo without faces.
+        least_zoom: of a part that is, of the tile's side.
         rotation_degrees: largest rotation of a photo of one face.
         aimed: share of parts of whole photos that are drawn around a face.
         least_face: pixels; smaller faces are ignored.
@@ -58,6 +60,8 @@ class MosaicSetting:
     kinds: tuple[float, float, float] = (0.6, 0.3, 0.1)
     zooms: tuple[float, float] = (0.5, 2.5)
     reaches: tuple[float, float] = (0.9, 1.8)
+    shrunk: float = 0.5
+    least_zoom: float = 0.2
     rotation_degrees: float = 25.0
     aimed: float = 0.6
     least_face: float = 6.0
@@ -127,10 +131,10 @@ class Mosaics:
         weights = np.array(self.setting.kinds) * [1, len(self.faces) > 0, len(self.backgrounds) > 0]
         kind = int(rng.choice(3, p=weights / weights.sum()))
         if kind == 1:
-            return self._around_a_face(side, rng)
+            shrunk = len(self.backgrounds) > 0 and rng.random() < self.setting.shrunk
+            return self._far_from_a_face(side, tiles, rng) if shrunk else self._around_a_face(side, rng)
         if kind == 2:
-            image = read_image(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
-            return self._anywhere(image, np.zeros((0, 4)), side, tiles, rng)
+            return self._without_faces(side, tiles, rng)
         photo = self.photos.sample(int(rng.integers(len(self.photos))), rng)
         return self._anywhere(photo.image, photo.boxes, side, tiles, rng)
 
@@ -147,6 +151,18 @@ class Mosaics:
         matrix = crop_matrix(np.concatenate([centre - 0.5 * extent, centre + 0.5 * extent]), side)
         corners = transform_points(boxes.reshape(-1, 2), matrix).reshape(-1, 4)
         return _Part(warp_image(image, matrix, side), corners)
+
+    def _without_faces(self, side: int, tiles: int, rng: np.random.Generator) -> _Part:
+        image = read_image(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
+        return self._anywhere(image, np.zeros((0, 4)), side, tiles, rng)
+
+    def _far_from_a_face(self, side: int, tiles: int, rng: np.random.Generator) -> _Part:
+        """A small face: photos of one face may show others beyond it, so what surrounds it is another photo."""
+        small = max(8, round(side * np.exp(rng.uniform(np.log(self.setting.least_zoom), 0))))
+        part, around = self._around_a_face(small, rng), self._without_faces(side, tiles, rng)
+        x, y = rng.integers(0, side - small + 1, 2)
+        around.image[y : y + small, x : x + small] = part.image
+        return _Part(around.image, np.add(np.clip(part.boxes, 0, small), (x, y, x, y)))
 
     def _around_a_face(self, side: int, rng: np.random.Generator) -> _Part:
         setting = self.setting
