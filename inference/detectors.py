@@ -163,7 +163,7 @@ class NetworkDetector:
         if not (0 <= self._least_score <= 1 and 0 <= largest_overlap <= 1):
             raise ValueError(f"score {least_score} and overlap {largest_overlap} of a face detector are 0 to 1")
         path = shipped_weights(self.name) if weights is None else weights
-        if (detector_name(path) == centernet.NAME) != (self.name == centernet.NAME):
+        if network_of(path) != self.name:
             raise ValueError(f"{path} holds weights of another detector than {self.name}: name its own with --detector")
         self._context, self._largest_overlap = context or mx.cpu(), largest_overlap
         self._prepare(load_detector(path, self._context))
@@ -186,6 +186,11 @@ class NetworkDetector:
         with NETWORK_LOCK:
             boxes, scores = self._find(image)
         return [Detection(box, float(score)) for box, score in zip(boxes, scores) if score >= self._least_score]
+
+
+def network_of(weights: str | os.PathLike[str]) -> str:
+    """The name in `NETWORKS` of the detector that a weights file is of; errors as `detector_name`'s."""
+    return centernet.NAME if detector_name(weights) == centernet.NAME else FasterRcnnDetector.name
 
 
 class FasterRcnnDetector(NetworkDetector):

@@ -26,7 +26,7 @@ from engine.record import git_state, versions
 from evaluation.detection import LEAST_OVERLAP, FoundBoxes, SizeRange, average_precision, judge, precision_at, recall_at
 from gluon_models import file_sha256, shipped_weights
 from gluon_models.detector.weights import detector_name
-from inference.detectors import DEFAULT_DETECTOR, DETECTORS, NETWORKS, Detection, FaceDetector, HaarDetector
+from inference.detectors import DEFAULT_DETECTOR, DETECTORS, NETWORKS, Detection, FaceDetector, HaarDetector, network_of
 from report.outputs import json_bytes
 from report.tables import detected_cells
 
@@ -46,7 +46,9 @@ SIZES = {
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    chosen = f"may be repeated, with one network at most (default: {DEFAULT_DETECTOR} and haar)"
+    chosen = (
+        f"may be repeated, with one network (default: that of --weights, else {DEFAULT_DETECTOR}, and haar)"
+    )
     parser.add_argument("--detector", choices=DETECTORS, action="append", help=chosen)
     parser.add_argument("--weights", metavar="FILE", type=cli.path, help="of the network (default: the shipped ones)")
     parser.add_argument("--nms", type=cli.fraction, default=0.3, help="IoU at which the lower-scoring box is dropped")
@@ -62,7 +64,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", type=cli.path, help="folder for metrics.json")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
-    arguments.detector = arguments.detector or [DEFAULT_DETECTOR, "haar"]
+    own = network_of(arguments.weights) if arguments.weights else DEFAULT_DETECTOR
+    arguments.detector = arguments.detector or [own, "haar"]
     networks = [name for name in arguments.detector if name in NETWORKS]
     if len(networks) > 1:
         raise ValueError(f"--detector {' and '.join(networks)}: measure one network at a time, as a record is of one")
