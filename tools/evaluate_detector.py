@@ -46,9 +46,7 @@ SIZES = {
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = cli.make_parser(__doc__)
-    chosen = (
-        f"may be repeated, with one network (default: that of --weights, else {DEFAULT_DETECTOR}, and haar)"
-    )
+    chosen = f"may be repeated, with one network (default: that of --weights, else {DEFAULT_DETECTOR}, and haar)"
     parser.add_argument("--detector", choices=DETECTORS, action="append", help=chosen)
     parser.add_argument("--weights", metavar="FILE", type=cli.path, help="of the network (default: the shipped ones)")
     parser.add_argument("--nms", type=cli.fraction, default=0.3, help="IoU at which the lower-scoring box is dropped")
