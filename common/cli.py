@@ -40,7 +40,7 @@ def run(main: Callable[[], int | None]) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8, on any terminal
     try:
-        sys.exit(main() or 0)
+        sys.exit(_end_of(main))
     except KeyboardInterrupt as stopped:
         number = signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT
         # The clean-up that is under way is not to be stopped once more.
@@ -58,6 +58,19 @@ def run(main: Callable[[], int | None]) -> None:
             raise
         print(f"error: {printable(_one_line(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _end_of(main: Callable[[], int | None]) -> int:
+    """The exit code; an error that Ctrl-C brought about, as in a library's clean-up, counts as Ctrl-C."""
+    try:
+        return main() or 0
+    except Exception as error:
+        behind = error.__context__
+        while behind is not None and not isinstance(behind, KeyboardInterrupt):
+            behind = behind.__context__
+        if behind is None:
+            raise
+        raise behind from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

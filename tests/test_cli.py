@@ -137,3 +137,20 @@ def test_a_reader_that_has_enough_is_no_error():
         done.stdout.close()
         assert done.stderr.read() == b""
     assert done.returncode == 141
+
+
+def test_an_error_of_a_clean_up_after_ctrl_c_counts_as_ctrl_c():
+    program = """
+from common import cli
+
+def main():
+    try:
+        raise KeyboardInterrupt("kept: 3 of 5")
+    finally:
+        del undefined
+
+cli.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\nstopped by the user; kept: 3 of 5\n"
