@@ -62,6 +62,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", type=cli.path, help="folder for metrics.json")
     cli.add_device_arguments(parser)
     arguments = parser.parse_args(argv)
+    arguments.title = arguments.title or f"{arguments.dataset}, {arguments.part}"
+    return arguments
+
+
+def choose_network(arguments: argparse.Namespace) -> None:
+    """Fills in what the command line leaves to the weights: the detectors, the network among them and its score.
+
+    Raises:
+        FileNotFoundError, ValueError: the weights are of no detector, or several networks are asked for.
+    """
     own = network_of(arguments.weights) if arguments.weights else DEFAULT_DETECTOR
     arguments.detector = arguments.detector or [own, "haar"]
     networks = [name for name in arguments.detector if name in NETWORKS]
@@ -70,8 +80,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.network = networks[0] if networks else None
     if arguments.network and arguments.least_score is None:
         arguments.least_score = NETWORKS[arguments.network].least_score
-    arguments.title = arguments.title or f"{arguments.dataset}, {arguments.part}"
-    return arguments
 
 
 def load_photos(arguments: argparse.Namespace) -> BoxedPhotos:
@@ -174,6 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out:
         cli.output_folder(arguments.out)
     context = devices.contexts(arguments.gpus)[0]
+    choose_network(arguments)
     weights = find_weights(arguments)
     photos = load_photos(arguments)
     made = what_made_it(arguments, sys.argv[1:] if argv is None else argv, weights, context)
