@@ -34,6 +34,7 @@ from inference.detectors import BoxCorrection, get_detector
 from inference.exported import Exporter, Runner, describe_graph, read_mxnet, read_onnx, write_onnx
 from inference.exported_detector import DetectorExporter, describe_detector
 from inference.fused import write_fused
+from inference.landmark_detector import markup_of
 from inference.pipeline import CroppedFaces, crop_dataset, crop_faces, points_from_output, to_image
 from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_faces, cpu_note, write_int8
 from inference.training_boxes import SAME_BOX, training_box
@@ -273,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     values = {
         **info.as_dict(),
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
-        **describe_graph(info.spec, arguments.raw_input, exporter.output(crops[:1]).shape[1], box),
+        **describe_graph(info.spec, arguments.raw_input, markup_of(info), box),
     }
     faces = int8_faces(arguments.calibration, info.spec, box, arguments.seed) if arguments.int8 else None
     files = export(exporter, prefix, crops, arguments.onnx, arguments.fused, values, faces)

@@ -53,12 +53,37 @@ def find_faces(photo, network, use):
     return np.hstack([centres - half, centres + half])
 
 
+def turned(points, degrees):
+    """Points (n, 2) turned about the origin, clockwise."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return points @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def upright_box(points, tilt):
+    """The box (4,) about points along the axes of their tilted face, turned upright about its centre, and its tilt."""
+    right, left, mouth = (points[tilt[part]].mean(axis=0) for part in ("right_eye", "left_eye", "mouth"))
+    (x, y), (down_x, down_y) = left - right, mouth - (right + left) / 2
+    degrees = np.degrees(np.arctan2(y - down_x, x + down_y))
+    upright = turned(points, -degrees)
+    centre = turned((upright.min(axis=0) + upright.max(axis=0)) / 2, degrees)
+    return np.hstack([centre - np.ptp(upright, axis=0) / 2, centre + np.ptp(upright, axis=0) / 2]), degrees
+
+
+def find_points(photo, box, network, described):
+    """Landmarks (K, 2) of the face in a box: the second pass, and where it is tilted up to two more, see it upright."""
+    spec, degrees = described["spec"], 0.0
+    for number in range(4):
+        crop, to_photo = crop_face(photo, box, spec["size"], spec["box_margin"], degrees)
+        points = to_photo(network(crop))
+        box, tilt = upright_box(points, described["use"]["tilt"])
+        if number > 0 and abs((tilt - degrees + 180) % 360 - 180) <= described["use"]["tilt"]["largest"]:
+            break
+        degrees = tilt
+    return points
+
+
 if __name__ == "__main__":
     (detector, about), (network, described) = map(read, sys.argv[1:3])
-    image, spec = cv2.cvtColor(cv2.imread(sys.argv[3]), cv2.COLOR_BGR2RGB), described["spec"]
+    image = cv2.cvtColor(cv2.imread(sys.argv[3]), cv2.COLOR_BGR2RGB)
     for box in find_faces(image, detector, about["use"]):
-        for _ in range(2):  # the second time in the tight box of the points
-            crop, corner, side = crop_face(image, box, spec["size"], spec["box_margin"])
-            points = corner + network(crop) * side - 0.5
-            box = np.hstack([points.min(axis=0), points.max(axis=0)])
-        print(json.dumps(points.round(2).tolist()))
+        print(json.dumps(find_points(image, box, network, described).round(2).tolist()))

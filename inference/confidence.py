@@ -6,8 +6,8 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from datasets.geometry import landmark_box
-from inference.pipeline import PointPredictor, crop_faces
+from inference.pipeline import PointPredictor, crop_places
+from inference.tilt import upright_box
 from inference.tracking import locate_twice
 
 
@@ -29,8 +29,9 @@ def point_confidence(predictor: PointPredictor, image: np.ndarray, points: Seque
 
     The stages of one network say little: FFLD's last two agree within 0.15 % of the box on faces and on noise alike.
     """
-    boxes = [landmark_box(each) for each in points]
+    places = [upright_box(each, predictor.markup) for each in points]
     if predictor.spec.output == "heatmaps":
-        peaks = [predictor.output(crop_faces(image, [box], predictor.spec)[0]).max(axis=(2, 3)) for box in boxes]
+        crops = [crop_places([image], [place], predictor.spec)[0] for place in places]
+        peaks = [predictor.output(crop).max(axis=(2, 3)) for crop in crops]
         return PointConfidence("peak_height", np.clip(np.concatenate(peaks), 0, 1))
-    return PointConfidence("disagreement", locate_twice(predictor, image, boxes).distances)
+    return PointConfidence("disagreement", locate_twice(predictor, image, places).distances)

@@ -54,7 +54,7 @@ class AugmentedPredictor:
     """
 
     def __init__(self, predictor: PointPredictor, markup: Markup, members: int = MEMBERS) -> None:
-        self.spec, self.batch_size = predictor.spec, predictor.batch_size
+        self.spec, self.batch_size, self.markup = predictor.spec, predictor.batch_size, markup
         self._predictor, self._flip_order = predictor, list(markup.flip_order) if markup.can_flip else []
         rng = np.random.default_rng(0)
         size = self.spec.size

@@ -194,9 +194,10 @@ def load_predictor(
         mx.random.seed(seed)
         net = DropoutEnsemble(net)
     fitted = load_shape_model(shape_model) if shape_model else None
-    predictor = PointPredictor(net, info.spec, context, batch_size, decoding, fitted, shape_prior)
+    markup = markup_of(info)
+    predictor = PointPredictor(net, info.spec, context, batch_size, decoding, fitted, shape_prior, markup)
     if ensemble == "augmentation":
-        return AugmentedPredictor(predictor, markup_of(info)), info
+        return AugmentedPredictor(predictor, markup), info
     return predictor, info
 
 

@@ -16,12 +16,19 @@ import onnxruntime
 from mxnet import onnx as mx_onnx
 from mxnet.gluon import HybridBlock, SymbolBlock
 
+from datasets.markups import Markup
 from gluon_models.spec import InputSpec, Normalize
 from inference.detectors import CORRECTIONS, BoxCorrection
-from inference.pipeline import points_from_output
+from inference.pipeline import LARGEST_TILT, points_from_output
+from inference.tilt import tilt_points
 from inference.training_boxes import SAME_BOX
 
 INPUT = "data"
+TILT_MEANING = (
+    "degrees, clockwise, by the mean points of the eyes and the mouth: atan2(y - down_x, x + down_y) of (x, y) from "
+    "the right eye to the left one and (down_x, down_y) from between them to the mouth; crops after the first are "
+    "turned upright, and the network runs again while a face is tilted by more than the largest angle in its crop"
+)
 OPSET = 13  # the newest that MXNet 1.9.1 has converters for
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -160,15 +167,13 @@ def read_onnx(path: Path) -> Runner:
     return lambda data: session.run(None, {INPUT: data})[0]
 
 
-def describe_graph(
-    spec: InputSpec, raw_input: bool, num_landmarks: int, box: BoxCorrection = SAME_BOX
-) -> dict[str, Any]:
+def describe_graph(spec: InputSpec, raw_input: bool, markup: Markup, box: BoxCorrection = SAME_BOX) -> dict[str, Any]:
     """What goes into the graph, what comes out, and how to cut crops and turn outputs into points of the photo.
 
     Args:
         spec: of the network.
         raw_input: whether the graph has the normalization.
-        num_landmarks: of a face.
+        markup: of the points.
         box: see `inference.training_boxes.training_box`.
     """
     size, margin = spec.size, spec.box_margin
@@ -176,7 +181,9 @@ def describe_graph(
     if not raw_input:
         shape, kind = ["N", len(spec.mean), size, size], "float32"
         meaning = f"face crops, {spec.colour}, each channel (pixel - mean) * scale with pixels from 0 to 255"
-    read_out, use = _how_to_read(spec, num_landmarks)
+    read_out, use = _how_to_read(spec, markup.num_landmarks)
+    parts = tilt_points(markup)
+    tilt = {"tilt": {"meaning": TILT_MEANING, "largest": LARGEST_TILT, **parts}} if parts else {}
     return {
         "normalization_in_graph": raw_input,
         "input": {"name": INPUT, "shape": shape, "type": kind, "meaning": meaning},
@@ -191,6 +198,7 @@ def describe_graph(
                 "multiplied by width and height; run the network twice, the second time on the tight box of its points",
                 **{name: _rounded(correction.then(box)) for name, correction in CORRECTIONS.items()},
             },
+            **tilt,
             **use,
             "crop_to_image": f"x_image = (x0 + x1 - side) / 2 + (x_crop + 0.5) * side / {size} - 0.5, and y alike",
         },

@@ -82,9 +82,10 @@ class LandmarkDetector:
         net, info = load_weights(weights, model, ctx)
         found_by = get_detector(detector, context=ctx) if isinstance(detector, str) else detector
         fitted = load_shape_model(shape_model) if shape_model else None
-        predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted)
+        markup = markup_of(info)
+        predictor = PointPredictor(net, info.spec, ctx, decoding=decoding, shape_model=fitted, markup=markup)
         fits = isinstance(found_by, CorrectedDetector)
-        joined = cls(predictor, found_by.then(training_box(info)) if fits else found_by, markup_of(info))
+        joined = cls(predictor, found_by.then(training_box(info)) if fits else found_by, markup)
         joined._made_of = (weights, found_by, ctx, model, decoding, shape_model)
         return joined
 

@@ -12,13 +12,17 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 
 from datasets.faces import Face, FaceDataset
-from datasets.geometry import crop_matrix, invert, landmark_box, square_box, transform_points, warp_image
+from datasets.geometry import invert, transform_points, warp_image
 from datasets.heatmaps import HeatmapCodec
+from datasets.markups import Markup
 from gluon_models.spec import NETWORK_LOCK, InputSpec, NetworkInput
 from inference.fused import fused
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
+from inference.tilt import TiltedBox, upright_box
 
 BATCH_SIZE = 64  # crops that run together at most, unless a caller says otherwise
+LARGEST_TILT = 20.0  # degrees in a crop, to which networks are as accurate as on upright faces
+MOST_TURNS = 2  # passes more, each in a crop turned further
 
 
 class Predictor(Protocol):
@@ -32,6 +36,11 @@ class Predictor(Protocol):
     @property
     def batch_size(self) -> int:
         """Crops that run together at most."""
+        ...
+
+    @property
+    def markup(self) -> Markup | None:
+        """Of its points; without it tilted faces are not cropped upright."""
         ...
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
@@ -52,6 +61,7 @@ class PointPredictor:
         decoding: how heatmaps become points, see `datasets.heatmaps`; the spec's if None.
         shape_model: fitted to the heatmaps instead (LGCN, Sec. 3.3).
         shape_prior: see `inference.shape_model.ShapeFitter`.
+        markup: of the points; without it tilted faces are not cropped upright.
 
     Attributes:
         run: the network as this device runs it.
@@ -69,12 +79,13 @@ class PointPredictor:
         decoding: str | None = None,
         shape_model: ShapeModel | None = None,
         shape_prior: bool = False,
+        markup: Markup | None = None,
     ) -> None:
         if spec.output != "heatmaps" and (decoding or shape_model):
             raise ValueError("this network predicts points, not heatmaps: leave out the decoding and the shape model")
         if decoding and shape_model:
             raise ValueError("a shape model needs no decoding of the heatmaps: give one of the two")
-        self.net, self.spec = net, spec
+        self.net, self.spec, self.markup = net, spec, markup
         self._decoding = decoding or spec.decoding
         self._fitter = shape_fitter(shape_model, spec, shape_prior) if shape_model else None
         self._ctx = ctx or mx.cpu()
@@ -132,7 +143,8 @@ class StagePredictor:
     """
 
     def __init__(self, predictor: PointPredictor) -> None:
-        self.spec, self.batch_size, self._predictor = predictor.spec, predictor.batch_size, predictor
+        self.spec, self.batch_size, self.markup = predictor.spec, predictor.batch_size, predictor.markup
+        self._predictor = predictor
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 RGB -> points_crop (n, stages, K, 2), in pixels of the crop."""
@@ -162,19 +174,27 @@ def points_from_fractions(fractions: np.ndarray, size: int) -> np.ndarray:
 
 
 def crop_faces(image: np.ndarray, boxes: Sequence[np.ndarray], spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts faces out of one image.
+    """Cuts faces out of one image, see `crop_places`."""
+    return crop_places([image] * len(boxes), [TiltedBox(box) for box in boxes], spec)
+
+
+def crop_places(
+    images: Sequence[np.ndarray], places: Sequence[TiltedBox], spec: InputSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts a face out of each image.
 
     Returns:
         crops (n, S, S, 3) uint8 and matrices (n, 2, 3), image to crop.
     """
-    matrices = np.stack([crop_matrix(square_box(box, spec.box_margin), spec.size) for box in boxes])
-    return np.stack([warp_image(image, matrix, spec.size) for matrix in matrices]), matrices
+    matrices = np.stack([place.matrix(spec) for place in places])
+    return np.stack([warp_image(image, matrix, spec.size) for image, matrix in zip(images, matrices)]), matrices
 
 
 def locate(predictor: Predictor, image: np.ndarray, boxes: Sequence[np.ndarray], passes: int = 1) -> np.ndarray:
     """Landmarks (n, K, 2) in pixels of the image for n boxes (4,) in it, n at least 1; or (n, stages, K, 2).
 
-    Each pass after the first crops by the tight box of the points before it, so the source of the box matters less.
+    Each pass after the first crops by the tight box of the points before it, turned upright, so the source of the box
+    matters less. A face that turns out to be tilted in its crop gets up to `MOST_TURNS` passes more.
 
     Raises:
         ValueError: a box without area, or a network that predicts NaN.
@@ -186,20 +206,34 @@ def locate_in_images(
     predictor: Predictor, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], passes: int = 1
 ) -> np.ndarray:
     """As `locate`, of n boxes each with its own image."""
-    for _ in range(passes):
-        points_image = np.concatenate(
-            [_locate_once(predictor, *zip(*part)) for part in _groups(list(zip(images, boxes)))]
-        )
-        if not np.isfinite(points_image).all():
-            raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
-        boxes = [landmark_box(points if points.ndim == 2 else points[-1]) for points in points_image]
+    places = [TiltedBox(box) for box in boxes]
+    points_image = locate_at(predictor, images, places)
+    for number in range(1, passes + MOST_TURNS):
+        last_stage = points_image if points_image.ndim == 3 else points_image[:, -1]
+        following = [upright_box(points, predictor.markup) for points in last_stage]
+        again = [k for k, (old, new) in enumerate(zip(places, following)) if number < passes or _is_tilted(old, new)]
+        if not again:
+            break
+        places = [new if k in again else old for k, (old, new) in enumerate(zip(places, following))]
+        points_image[again] = locate_at(predictor, [images[k] for k in again], [places[k] for k in again])
     return points_image
 
 
-def _locate_once(predictor: Predictor, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
-    cut = [crop_faces(image, [box], predictor.spec) for image, box in zip(images, boxes)]
-    crops, matrices = (np.concatenate(each) for each in zip(*cut))
-    return to_image(predictor(crops), matrices)
+def _is_tilted(crop: TiltedBox, face: TiltedBox) -> bool:
+    """Whether a face is tilted too far in the crop in which it was found."""
+    return abs((face.degrees - crop.degrees + 180) % 360 - 180) > LARGEST_TILT
+
+
+def locate_at(predictor: Predictor, images: Sequence[np.ndarray], places: Sequence[TiltedBox]) -> np.ndarray:
+    """Landmarks (n, K, 2) by one pass over n places, at least one, each with its own image; errors as of `locate`."""
+    found = []
+    for part in _groups(list(zip(images, places))):
+        crops, matrices = crop_places(*zip(*part), predictor.spec)
+        found.append(to_image(predictor(crops), matrices))
+    points_image = np.concatenate(found)
+    if not np.isfinite(points_image).all():
+        raise ValueError("the network predicts points that are no numbers: its weights are damaged, use others")
+    return points_image
 
 
 def _parts(boxes: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:

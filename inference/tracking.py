@@ -1,10 +1,10 @@
 """Faces followed from frame to frame by their landmarks.
 
-The box of the next frame is the tight one of the last frame's points, so the face detector is needed only every few
-frames, for faces that are new, and while one is lost. A landmark network has no face score: shown a wall it returns
-a face all the same. But that face moves along with the crop. Each face therefore gets two passes, in two crops
-shifted to opposite sides: on a face both passes agree, on anything else they lie apart by about as much as the crops
-do. The tracker returns the mean of both passes.
+The box of the next frame is the tight one of the last frame's points, turned as the face is, so the face detector is
+needed only every few frames, for faces that are new, and while one is lost. A landmark network has no face score: shown
+a wall it returns a face all the same. But that face moves along with the crop. Each face therefore gets two passes, in
+two crops shifted to opposite sides: on a face both passes agree, on anything else they lie apart by about as much as
+the crops do. The tracker returns the mean of both passes.
 
 docs/video.md says what was measured to choose the numbers.
 """
@@ -19,8 +19,9 @@ import numpy as np
 
 from datasets.geometry import landmark_box
 from inference.detectors import Detection, overlap
-from inference.pipeline import PointPredictor, locate
+from inference.pipeline import PointPredictor, locate, locate_at
 from inference.smoothing import FaceSmoother
+from inference.tilt import TiltedBox, upright_box
 
 SHIFT = 0.05  # of the box's longer side, to the lower right and to the upper left
 LARGEST_DISAGREEMENT = 0.045  # mean distance between both passes over sqrt(w h) of the box
@@ -69,12 +70,13 @@ class TwoPasses(NamedTuple):
     distances: np.ndarray
 
 
-def locate_twice(predictor: PointPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> TwoPasses:
-    """Landmarks of faces in boxes (4,), at least one, of an image (H, W, 3), all crops run together."""
-    boxes = np.asarray(boxes, np.float64)
+def locate_twice(predictor: PointPredictor, image: np.ndarray, places: Sequence[TiltedBox]) -> TwoPasses:
+    """Landmarks of faces at places, at least one, of an image (H, W, 3), all crops run together."""
+    boxes = np.array([place.box for place in places], np.float64)
     sizes = (boxes[:, 2:] - boxes[:, :2]) * (1 + predictor.spec.box_margin) / (1 + USUAL_MARGIN)
     shifts = SHIFT * sizes.max(axis=1, keepdims=True)
-    points = locate(predictor, image, np.concatenate([boxes + shifts, boxes - shifts]))
+    moved = [place._replace(box=box) for sign in (1, -1) for place, box in zip(places, boxes + sign * shifts)]
+    points = locate_at(predictor, [image] * len(moved), moved)
     one, other = np.split(points, 2)
     distances = np.linalg.norm(one - other, axis=2) / np.sqrt(sizes.prod(axis=1))[:, None]
     return TwoPasses((one + other) / 2, distances.mean(axis=1), distances)
@@ -145,20 +147,21 @@ class FaceTracker:
         followed = [track for track in self._tracks if not track.lost_for]
         for track in self._tracks:
             track.lost_for += 1
-        boxes = [landmark_box(track.face.points) for track in followed]
         self._tracks = [track for track in self._tracks if track.lost_for <= PATIENCE]
-        for track, face in zip(followed, self._locate(image, boxes)):
+        for track, face in zip(followed, self._locate(image, [track.face.points for track in followed])):
             if face is not None:
                 track.face = face._replace(score=track.face.score, identity=track.face.identity)
                 track.lost_for = 0
         self._merge()
 
-    def _locate(self, image: np.ndarray, boxes: Sequence[np.ndarray]) -> list[TrackedFace | None]:
-        """For each box the face in it, without a number, or None if there is none."""
+    def _locate(self, image: np.ndarray, last: Sequence[np.ndarray]) -> list[TrackedFace | None]:
+        """For points (K, 2) of each face the face that is there now, without a number, or None if there is none."""
+        boxes = [landmark_box(points) for points in last]
         faces: list[TrackedFace | None] = [None] * len(boxes)
         usable = [index for index, box in enumerate(boxes) if _can_show_a_face(box, image)]
         if usable:
-            passes = locate_twice(self._predictor, image, [boxes[index] for index in usable])
+            places = [upright_box(last[index], self._predictor.markup) for index in usable]
+            passes = locate_twice(self._predictor, image, places)
             for index, points, disagreement in zip(usable, passes.points, passes.disagreements):
                 if disagreement <= LARGEST_DISAGREEMENT and _can_show_a_face(landmark_box(points), image):
                     faces[index] = TrackedFace(boxes[index], points, 0.0, None, float(disagreement))
@@ -184,7 +187,7 @@ class FaceTracker:
         if not new:
             return
         # A detector's box is rougher than one of landmarks; one pass brings it close to that.
-        settled = [landmark_box(points) for points in locate(self._predictor, image, [each.box for each in new])]
+        settled = locate(self._predictor, image, [each.box for each in new])
         for detection, face in zip(new, self._locate(image, settled)):
             if face is not None:
                 self._take_up(face._replace(score=detection.score))

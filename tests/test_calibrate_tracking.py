@@ -55,6 +55,7 @@ class AboutTheLight:
 
     spec = InputSpec(size=32, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.25, output="points")
     batch_size = 8
+    markup = None
 
     def __call__(self, crops):
         light = crops[..., 0].astype(float)

@@ -11,6 +11,7 @@ from mxnet.gluon.model_zoo import vision
 
 import untrained
 from datasets.heatmaps import HeatmapCodec
+from datasets.markups import IBUG_68
 from gluon_models import get_model, get_spec, hourglass
 from gluon_models.__main__ import summarize
 from gluon_models.blocks import lies_on_gpu
@@ -540,7 +541,7 @@ def test_exported_files_answer_the_last_stacks_maps(tmp_path):
 
 
 def test_the_exported_files_instructions_lead_to_the_codecs_points():
-    described = describe_graph(SPEC, raw_input=False, num_landmarks=68)
+    described = describe_graph(SPEC, False, IBUG_68)
     assert described["output"]["name"] == "heatmaps"
     assert described["output"]["shape"] == ["N", 68, 32, 32]
     maps, _ = CODEC.encode(np.array([[[13.0, 21.0]]]))

@@ -150,7 +150,8 @@ def test_shifted_crops_say_how_sure_a_point_is(found):
     (face,) = content(folder, "one")["faces"]
     kind, values = point_confidence(detector.predictor, photo, [np.array(face["points"])])
     assert kind == "disagreement"
-    np.testing.assert_allclose(face["disagreement"], values[0], atol=2e-4)
+    # The points in the JSON are rounded, so the crop is turned and shifted by a hair.
+    np.testing.assert_allclose(face["disagreement"], values[0], atol=5e-4)
     assert face["mean_disagreement"] == pytest.approx(values.mean(), abs=1e-3)
     noise = np.random.default_rng(0).integers(0, 255, photo.shape, dtype=np.uint8)
     assert point_confidence(detector.predictor, noise, [np.array(face["points"])]).values.mean() > 2 * values.mean()

@@ -11,6 +11,7 @@ from gluon_models import InputSpec
 from inference.detectors import Detection
 from inference.pipeline import PointPredictor
 from inference.smoothing import FaceSmoother
+from inference.tilt import TiltedBox
 from inference.tracking import LARGEST_DISAGREEMENT, PATIENCE, SHIFT, FaceTracker, TrackedFace, locate_twice
 
 SPEC = InputSpec(size=32, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.25, output="points")
@@ -77,7 +78,7 @@ def centre_of(face):
 
 
 def test_two_looks_by_hand():
-    boxes = [box_about(50, 60), box_about(150, 60)]
+    boxes = [TiltedBox(box_about(50, 60)), TiltedBox(box_about(150, 60))]
     passes = locate_twice(PREDICTOR, frame((52, 57)), boxes)
     np.testing.assert_allclose(passes.points[0].mean(axis=0), [52, 57], atol=0.2)
     assert passes.disagreements[0] < 0.01

@@ -21,7 +21,7 @@ from inference.detections import Detection
 from inference.detectors import BoxCorrection, CorrectedDetector, relative_boxes
 from inference.evaluation import box_source
 from inference.exported import describe_graph
-from inference.landmark_detector import LandmarkDetector
+from inference.landmark_detector import LandmarkDetector, markup_of
 from inference.training_boxes import KNOWN_BOXES, SAME_BOX, measure_box, own_box, training_box, whole_face_margin
 
 FACE = np.array([0.0, 0, 100, 100])
@@ -94,7 +94,7 @@ def test_a_network_of_68_on_faces_with_five_gets_the_whole_faces_box():
 
 
 def test_the_exported_json_has_the_networks_own_box(five, tmp_path):
-    said = describe_graph(read_info(five).spec, False, 5, training_box(read_info(five)))
+    said = describe_graph(read_info(five).spec, False, markup_of(read_info(five)), training_box(read_info(five)))
     haar = said["use"]["detector_box_to_landmark_box"]["haar"]
     # 0.154 - 0.848 * 0.069, 0.865 * 0.455, 0.848 * 0.507
     assert [haar[key] for key in ("shift_x", "shift_y", "width", "height")] == [0.0, 0.0955, 0.3936, 0.4299]

@@ -35,7 +35,7 @@ from inference.detectors import (
     HaarDetector,
     relative_boxes,
 )
-from inference.landmark_detector import find_weights
+from inference.landmark_detector import find_weights, markup_of
 from inference.pipeline import PointPredictor, locate
 
 MEASURED_ON = ("helen/", "lfpw/")
@@ -195,7 +195,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounded = ", ".join(f"{key} {value:.3f}" for key, value in measured.correction._asdict().items())
     print(f"{arguments.detector}: {rounded}; {measured.missed} of {measured.faces} faces not found")
     print(f"interquartile ranges: {', '.join(f'{value:.3f}' for value in measured.spread)}")
-    print(table(compare(PointPredictor(net, info.spec, context), detector, measured.correction, validation)))
+    print(
+        table(
+            compare(
+                PointPredictor(net, info.spec, context, markup=markup_of(info)),
+                detector,
+                measured.correction,
+                validation,
+            )
+        )
+    )
     if arguments.out:
         given = sys.argv[1:] if argv is None else list(argv)
         public = ["DIR" if each == arguments.data else each for each in given]

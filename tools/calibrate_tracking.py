@@ -22,8 +22,9 @@ from datasets.faces import FaceDataset
 from engine import devices
 from evaluation.metrics import nme
 from gluon_models import load_weights
-from inference.landmark_detector import find_weights
+from inference.landmark_detector import find_weights, markup_of
 from inference.pipeline import PointPredictor, locate
+from inference.tilt import TiltedBox
 from inference.tracking import LARGEST_DISAGREEMENT, locate_twice
 
 MODELS = ("ffld_resnet18", "resnet18_slim", "ffld_resnet18_rendered")
@@ -115,7 +116,7 @@ def measure(predictor: PointPredictor, faces: Sequence[Place], elsewhere: Sequen
     """Runs the network at every place, once in the middle and twice beside it."""
     disagreements, errors = [], []
     for image, box, points_image in cli.progress([*faces, *elsewhere], "measuring", unit="box"):
-        passes = locate_twice(predictor, image, [box])
+        passes = locate_twice(predictor, image, [TiltedBox(box)])
         disagreements.append(passes.disagreements[0])
         if points_image is not None:
             predictions = (locate(predictor, image, [box]), passes.points)
@@ -148,7 +149,7 @@ def table(rows: dict[str, Measured]) -> str:
 def load_predictor(name: str, context: mx.Context) -> PointPredictor:
     """A landmark network by the name of shipped weights or a file."""
     net, info = load_weights(find_weights(name), None, context)
-    return PointPredictor(net, info.spec, context)
+    return PointPredictor(net, info.spec, context, markup=markup_of(info))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
