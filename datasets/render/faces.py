@@ -193,12 +193,12 @@ def render_face(rng: np.random.Generator, size: int = 224, person: Person | None
     if size < 32:
         raise ValueError(f"a rendered face needs a picture of at least 32 pixels, got {size}")
     person = random_person(rng) if person is None else person
-    landmarks = face_mesh.project(face_mesh.landmarks_3d(person.controls, person.pose), person.pose)
+    landmarks = face_mesh.landmarks_3d(person.controls, person.pose)
+    flat = face_mesh.project(landmarks, person.pose)[:, :2]
     side, centre = _jittered(rng, size)
-    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    low, high = flat.min(axis=0), flat.max(axis=0)
     scale = side / (high - low).max()
     camera = face_scene.Camera(person.pose, scale, centre - scale * (low + high) / 2)
-    landmarks[:, :2] = landmarks[:, :2] * scale + camera.offset
 
     vertices = face_mesh.make_vertices(person.controls)
     normals = face_mesh.normals(vertices) @ person.pose.rotation().T.astype(np.float32)
@@ -214,7 +214,8 @@ def render_face(rng: np.random.Generator, size: int = 224, person: Person | None
     occluded = np.zeros((size, size), np.uint8)
     face_scene.draw_in_front(image, occluded, rng, camera, person.look, person.controls, middle)
     picture = face_scene.photograph(image, rng)
-    return RenderedFace(picture, landmarks[:, :2].astype(np.float64), _visibility(landmarks, surface, occluded))
+    points = camera.see(face_mesh.as_annotated(landmarks))[:, :2]
+    return RenderedFace(picture, points.astype(np.float64), _visibility(camera.see(landmarks), surface, occluded))
 
 
 class RenderedFaces:

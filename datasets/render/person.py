@@ -77,7 +77,7 @@ def random_expression(rng: np.random.Generator) -> Expression:
     """Neutral, smiling, talking or grimacing, with eyes open, half shut or shut."""
     mood = rng.choice(["neutral", "smile", "talk", "any"], p=[0.34, 0.4, 0.14, 0.12])
     smile = {"neutral": 0.0, "smile": rng.uniform(0.3, 1.15), "talk": 0.1, "any": rng.uniform(0, 1)}[mood]
-    jaw = {"neutral": rng.exponential(0.8), "smile": rng.exponential(2.5), "talk": rng.uniform(2, 26),
+    jaw = {"neutral": rng.exponential(0.8), "smile": rng.exponential(3.5), "talk": rng.uniform(2, 30),
            "any": rng.exponential(8)}[mood]  # fmt: skip
     lively = float(mood == "any")
     closed = rng.choice([rng.uniform(-0.12, 0.25), rng.uniform(0.2, 0.75), 1.0], p=[0.88, 0.08, 0.04])
@@ -85,7 +85,7 @@ def random_expression(rng: np.random.Generator) -> Expression:
     return Expression(
         jaw_open=float(min(jaw, 34)),
         smile=_pair(rng, smile, 0.06 + 0.1 * lively),
-        show_teeth=float(max(0, rng.uniform(-3, 8)) * (smile > 0.2) + max(0, rng.normal(-1, 1.5))),
+        show_teeth=float(max(0, rng.uniform(-4, 12)) * (smile > 0.2) + max(0, rng.normal(-1, 1.5))),
         pucker=float(rng.uniform(0, 1) * (mood in ("talk", "any")) * (rng.random() < 0.4)),
         frown_lips=float(max(0, rng.normal(0, 0.4)) * (smile < 0.2)),
         eye_closed=(float(np.clip(closed + rng.normal(0, 0.04), -0.2, 1)),
