@@ -103,7 +103,8 @@ def same_faces(found, expected):
     assert len(found) == len(expected)
     for one, other in zip(found, expected):
         np.testing.assert_array_equal(one.box, other.box)
-        np.testing.assert_allclose(one.points, other.points, atol=1e-4)
+        # Crops that run beside others differ in the last bits, and so does the angle by which the next ones are turned.
+        np.testing.assert_allclose(one.points, other.points, atol=5e-3)
 
 
 @pytest.mark.parametrize(("name", "times"), [("haar", 3), ("faster_rcnn", 1), ("centernet_slim", 2)])

@@ -107,7 +107,8 @@ def test_one_photo_as_a_process_of_its_own(tmp_path, weights):
     assert 0.9 < face["score"] <= 1
     predictor = LandmarkDetector.from_pretrained(weights, "whole").predictor
     (expected,) = locate(predictor, read_image(HOPPER), [np.array(face["box"])], passes=2)
-    np.testing.assert_allclose(face["points"], expected, atol=0.1)  # the box in the JSON is rounded
+    # The box in the JSON is rounded, and random weights spread the points over some thousand pixels.
+    np.testing.assert_allclose(face["points"], expected, atol=1.0)
     # A .pts file counts from 1 as it stands.
     rows = (out / "grace_hopper_1.pts").read_text(encoding="ascii").splitlines()
     np.testing.assert_allclose([float(word) for word in rows[3].split()], np.add(face["points"][0], 1), atol=2e-3)
