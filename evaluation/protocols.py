@@ -40,6 +40,7 @@ _BOX_WORDS = {
     "listed": "the boxes that come with the data set",
     "haar": "the boxes of OpenCV's bundled detector, brought to the tight box of landmarks",
     "faster_rcnn": "the boxes of Faster R-CNN, brought to the tight box of landmarks",
+    "centernet_slim": "the boxes of the small detector, brought to the tight box of landmarks",
     "file": "the boxes of a file",
 }
 

@@ -21,9 +21,10 @@ from datasets.degradations import DEGRADATIONS
 from datasets.ibug_300w import load, write_pts
 from datasets.images import write_image
 from datasets.render.faces import RenderedFaces
+from evaluation.protocols import box_text
 from gluon_models import get_spec, shipped_weights
 from inference import evaluation, quantized
-from inference.detectors import Detection
+from inference.detectors import DETECTORS, Detection
 from inference.evaluation import TEST_SEED
 from report import evaluation_report
 from untrained import save_random
@@ -181,6 +182,11 @@ def test_the_order_and_the_batch_size_do_not_matter(weights, photos):
         np.testing.assert_array_equal(result.boxes, [tight_box(points) for points in result.truth])
         found.append(result.predicted)
     np.testing.assert_allclose(*found, atol=1e-3)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_report_can_name_every_detector(detector):
+    assert box_text(detector, 0.25).startswith("faces are cropped with a margin of 25 % about the boxes of")
 
 
 def test_a_detector_of_imprecise_boxes_takes_two_passes():
