@@ -195,16 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounded = ", ".join(f"{key} {value:.3f}" for key, value in measured.correction._asdict().items())
     print(f"{arguments.detector}: {rounded}; {measured.missed} of {measured.faces} faces not found")
     print(f"interquartile ranges: {', '.join(f'{value:.3f}' for value in measured.spread)}")
-    print(
-        table(
-            compare(
-                PointPredictor(net, info.spec, context, markup=markup_of(info)),
-                detector,
-                measured.correction,
-                validation,
-            )
-        )
-    )
+    predictor = PointPredictor(net, info.spec, context, markup=markup_of(info))
+    print(table(compare(predictor, detector, measured.correction, validation)))
     if arguments.out:
         given = sys.argv[1:] if argv is None else list(argv)
         public = ["DIR" if each == arguments.data else each for each in given]
