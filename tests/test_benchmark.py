@@ -53,6 +53,21 @@ def test_prediction_is_timed_alone_and_in_batches(monkeypatch):
     assert cost.memory_megabytes > 50
 
 
+def test_flat_heatmaps_of_random_weights_in_eight_bits_are_timed_without_points(monkeypatch):
+    def time_prediction(run, crops, seconds):
+        if isinstance(run, benchmark.PointPredictor):
+            raise ValueError("a heatmap is flat")
+        assert run(crops[:1]).shape == (1, 68, 2)
+        return timing.PredictionCost(1.0, 1.0, 1.0, 64.0, 100.0)
+
+    make_network = benchmark.make_network
+    monkeypatch.setattr(benchmark, "make_network", lambda *given: (make_network(*given)[0], False))
+    monkeypatch.setattr(benchmark, "int8_twin", lambda net, spec, crops: net)
+    monkeypatch.setattr(benchmark, "time_prediction", time_prediction)
+    cost = benchmark.measure_prediction("resnet18_slim", "int8", RenderedFaces(2, 0, 64), SETTING)
+    assert (cost["milliseconds"], cost["pipeline"]) == (1.0, None)
+
+
 def test_the_peak_is_of_the_faster_product(monkeypatch):
     monkeypatch.setattr(benchmark, "MATRIX_SIDE", 100)
     taken = iter(([0.5, 0.02], [0.01, 0.03]))

@@ -177,7 +177,7 @@ def measure_prediction(model: str, precision: str, photos: AnnotatedPhotos, sett
         if trained or not int8:
             raise
         # Random weights in eight bits may give flat heatmaps, in which there are no points to find.
-        return {**asdict(time_prediction(predictor.answer, crops, setting.seconds)), "pipeline": None}
+        return {**asdict(time_prediction(predictor.output, crops, setting.seconds)), "pipeline": None}
 
 
 def training_of(model: str, setting: Setting) -> tuple[LandmarkTraining, TrainingContext]:
