@@ -19,8 +19,8 @@ from mxnet.gluon import HybridBlock, SymbolBlock
 from datasets.markups import Markup
 from gluon_models.spec import InputSpec, Normalize
 from inference.detectors import CORRECTIONS, BoxCorrection
-from inference.pipeline import LARGEST_TILT, points_from_output
-from inference.tilt import tilt_points
+from inference.pipeline import points_from_output
+from inference.tilt import LARGEST_TILT, tilt_points
 from inference.training_boxes import SAME_BOX
 
 INPUT = "data"

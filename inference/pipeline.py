@@ -18,10 +18,9 @@ from datasets.markups import Markup
 from gluon_models.spec import NETWORK_LOCK, InputSpec, NetworkInput
 from inference.fused import fused
 from inference.shape_model import PAPER_SIDE, ShapeFitter, ShapeModel
-from inference.tilt import TiltedBox, upright_box
+from inference.tilt import TiltedBox, is_tilted, upright_box
 
 BATCH_SIZE = 64  # crops that run together at most, unless a caller says otherwise
-LARGEST_TILT = 20.0  # degrees in a crop, to which networks are as accurate as on upright faces
 MOST_TURNS = 2  # passes more, each in a crop turned further
 
 
@@ -211,17 +210,12 @@ def locate_in_images(
     for number in range(1, passes + MOST_TURNS):
         last_stage = points_image if points_image.ndim == 3 else points_image[:, -1]
         following = [upright_box(points, predictor.markup) for points in last_stage]
-        again = [k for k, (old, new) in enumerate(zip(places, following)) if number < passes or _is_tilted(old, new)]
+        again = [k for k, (old, new) in enumerate(zip(places, following)) if number < passes or is_tilted(new, old)]
         if not again:
             break
         places = [new if k in again else old for k, (old, new) in enumerate(zip(places, following))]
         points_image[again] = locate_at(predictor, [images[k] for k in again], [places[k] for k in again])
     return points_image
-
-
-def _is_tilted(crop: TiltedBox, face: TiltedBox) -> bool:
-    """Whether a face is tilted too far in the crop in which it was found."""
-    return abs((face.degrees - crop.degrees + 180) % 360 - 180) > LARGEST_TILT
 
 
 def locate_at(predictor: Predictor, images: Sequence[np.ndarray], places: Sequence[TiltedBox]) -> np.ndarray:

@@ -10,6 +10,8 @@ from datasets.geometry import compose, crop_matrix, landmark_box, similarity_mat
 from datasets.markups import Markup
 from gluon_models.spec import InputSpec
 
+LARGEST_TILT = 20.0  # degrees in a crop, to which networks are as accurate as on upright faces
+
 
 class TiltedBox(NamedTuple):
     """Where a face is.
@@ -29,6 +31,11 @@ class TiltedBox(NamedTuple):
             return crop
         x, y = 0.5 * (self.box[:2] + self.box[2:])
         return compose(crop, similarity_matrix((x, y), -self.degrees, 1.0, (0.0, 0.0)))
+
+
+def is_tilted(face: TiltedBox, crop: TiltedBox) -> bool:
+    """Whether a face is tilted too far in the crop in which it was found."""
+    return abs((face.degrees - crop.degrees + 180) % 360 - 180) > LARGEST_TILT
 
 
 def tilt_degrees(points: np.ndarray, markup: Markup | None) -> float:

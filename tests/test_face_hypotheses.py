@@ -1,4 +1,4 @@
-"""Faces found with no detector: by a network that answers the true maps of known faces, wherever it is made to look."""
+"""Faces found without a detector, by a network that answers the true maps of known faces."""
 
 import mxnet as mx
 import numpy as np

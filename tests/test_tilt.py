@@ -12,8 +12,8 @@ from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from gluon_models import InputSpec
 from inference import LandmarkDetector
-from inference.pipeline import LARGEST_TILT, MOST_TURNS, PointPredictor, locate
-from inference.tilt import TiltedBox, tilt_degrees, upright_box
+from inference.pipeline import MOST_TURNS, PointPredictor, locate
+from inference.tilt import LARGEST_TILT, TiltedBox, tilt_degrees, upright_box
 
 SPEC = InputSpec(size=32, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.0, output="points")
 FACE = RenderedFaces(1, seed=3)[0]
