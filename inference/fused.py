@@ -85,6 +85,7 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # keeps MXNet from printing what it fuses to stderr
     graph = json.loads(symbol.tojson())
     name_relus(graph)
+    enlarge_by_convolution(graph)
     return mx.sym.load_json(json.dumps(graph)).get_backend_symbol(_BACKEND)
 
 
@@ -93,6 +94,28 @@ def name_relus(graph: dict[str, Any]) -> None:
     for node in graph["nodes"]:
         if node["op"] == "relu":
             node["op"], node["attrs"] = "Activation", {"act_type": "relu"}
+
+
+def enlarge_by_convolution(graph: dict[str, Any]) -> None:
+    """Makes the UpSampling nodes of a graph as JSON transposed convolutions by ones: oneDNN has a kernel for these."""
+    nodes = graph["nodes"]
+    for node in list(nodes):
+        if node["op"] != "UpSampling" or node["attrs"]["sample_type"] != "nearest":
+            continue
+        channels, side = _channels(nodes, node), int(node["attrs"]["scale"])
+        size = str((side, side))
+        ones = {"op": "_ones", "name": f"{node['name']}_ones", "attrs": {"shape": str((channels, 1, side, side))}}
+        sides = {"kernel": size, "stride": size, "num_filter": str(channels), "num_group": str(channels)}
+        node.update(op="Deconvolution", attrs={**sides, "no_bias": "True"})
+        node["inputs"].append([len(nodes), 0, 0])
+        nodes.append({**ones, "inputs": []})
+
+
+def _channels(nodes: list[dict[str, Any]], node: dict[str, Any]) -> int:
+    """Channels of a node's output: the last convolution's, as activations, normalization and sums keep them."""
+    while node["op"] != "Convolution":
+        node = nodes[node["inputs"][0][0]]
+    return int(node["attrs"]["num_filter"])
 
 
 def write_fused(symbol: Path, path: Path) -> Path:

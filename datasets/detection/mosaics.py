@@ -45,6 +45,8 @@ class MosaicSetting:
         reaches: smallest and largest side of the part around one face, in sizes of the face.
         shrunk: share of these parts that are smaller than their tile, over part of a photo without faces.
         least_zoom: of a part that is, of the tile's side.
+        decoys: most parts of photos without faces that are laid in the same way over such a tile.
+        soft_border: largest width of the border that fades into what lies below, of the part's side.
         rotation_degrees: largest rotation of a photo of one face.
         aimed: share of parts of whole photos that are drawn around a face.
         least_face: pixels; smaller faces are ignored.
@@ -61,8 +63,10 @@ class MosaicSetting:
     zooms: tuple[float, float] = (0.5, 2.5)
     reaches: tuple[float, float] = (0.9, 1.8)
     shrunk: float = 0.5
-    least_zoom: float = 0.2
-    rotation_degrees: float = 25.0
+    least_zoom: float = 0.15
+    decoys: int = 2
+    soft_border: float = 0.2
+    rotation_degrees: float = 40.0
     aimed: float = 0.6
     least_face: float = 6.0
     least_visible: float = 0.5
@@ -157,12 +161,30 @@ class Mosaics:
         return self._anywhere(image, np.zeros((0, 4)), side, tiles, rng)
 
     def _far_from_a_face(self, side: int, tiles: int, rng: np.random.Generator) -> _Part:
-        """A small face: photos of one face may show others beyond it, so what surrounds it is another photo."""
-        small = max(8, round(side * np.exp(rng.uniform(np.log(self.setting.least_zoom), 0))))
-        part, around = self._around_a_face(small, rng), self._without_faces(side, tiles, rng)
-        x, y = rng.integers(0, side - small + 1, 2)
-        around.image[y : y + small, x : x + small] = part.image
-        return _Part(around.image, np.add(np.clip(part.boxes, 0, small), (x, y, x, y)))
+        """A small face: photos of one face may show others beyond it, so what surrounds it is another photo.
+
+        Parts without a face are laid over that one alike, so that no border tells of a face.
+        """
+        around = self._without_faces(side, tiles, rng).image
+        for _ in range(int(rng.integers(self.setting.decoys + 1))):
+            self._lay_over(around, self._without_faces(self._small(side, rng), tiles, rng).image, rng)
+        part = self._around_a_face(self._small(side, rng), rng)
+        corner = self._lay_over(around, part.image, rng)
+        return _Part(around, np.clip(part.boxes, 0, len(part.image)) + np.tile(corner, 2))
+
+    def _small(self, side: int, rng: np.random.Generator) -> int:
+        return max(8, round(side * np.exp(rng.uniform(np.log(self.setting.least_zoom), 0))))
+
+    def _lay_over(self, image: np.ndarray, part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Puts a smaller square anywhere into an image, in place; the corner (2,)."""
+        x, y = corner = rng.integers(0, len(image) - len(part) + 1, 2)
+        border = len(part) * rng.uniform(0, self.setting.soft_border)
+        from_border = np.minimum(np.arange(len(part)), np.arange(len(part))[::-1]) + 1
+        opacity = np.minimum(from_border / (border + 1), 1)
+        weights = (opacity[:, None] * opacity)[..., None]
+        below = image[y : y + len(part), x : x + len(part)]
+        below[:] = np.rint(weights * part + (1 - weights) * below)
+        return corner
 
     def _around_a_face(self, side: int, rng: np.random.Generator) -> _Part:
         setting = self.setting
