@@ -247,7 +247,7 @@ def export_detector(arguments: argparse.Namespace, weights: Path, ctx: mx.Contex
     if detector_name(weights) != centernet.NAME:
         raise ValueError(f"{weights} holds weights of {detector_name(weights)}: only {centernet.NAME} is exported")
     prefix, exporter = output_prefix(arguments.out, weights), DetectorExporter(load_detector(weights, ctx), ctx)
-    faces = RenderedFaces(max(BATCH_SIZES), arguments.seed, centernet.LOOKS[0].short_side)
+    faces = RenderedFaces(max(BATCH_SIZES), arguments.seed, centernet.LOOKS["first"].short_side)
     values = {
         "detector": centernet.NAME,
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},

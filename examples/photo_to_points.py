@@ -21,32 +21,39 @@ def read(prefix):
         return lambda data: network.run(None, {"data": data[None]})[0][0], json.load(file)
 
 
-def look_once(photo, network, short_side, least_score):
-    """Corners and sizes (n, 4) of what may be faces at one size of a photo, scores (n,), and factors to its pixels."""
+def look_once(photo, network, look):
+    """Corners and sizes (n, 4) of what may be faces, seen at one size of a photo, and scores (n,)."""
+    short_side = look["short_side"]
     zoom = min(short_side / min(photo.shape[:2]), 2 * short_side / max(photo.shape[:2]))
     size = np.maximum(1, np.round(np.array(photo.shape[1::-1]) * zoom).astype(int))
-    padded = np.zeros((*np.maximum(short_side, -(-size[::-1] // 32) * 32), 3), np.uint8)
-    interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    padded = np.zeros((*np.maximum(short_side, -(-size[::-1] // 64) * 64), 3), np.uint8)
+    interpolation = cv2.INTER_AREA if zoom < 0.5 else cv2.INTER_LINEAR
     padded[: size[1], : size[0]] = cv2.resize(photo, size.tolist(), interpolation=interpolation)
     score, *distances = network(padded)
     peaks = score == cv2.dilate(score, np.ones((3, 3), np.uint8))
-    rows, columns = np.nonzero(peaks & (score >= least_score))
+    rows, columns = np.nonzero(peaks & (score >= 0.1))
     left, top, right, bottom = (each[rows, columns] for each in distances)
     boxes = np.c_[4 * columns + 2 - left, 4 * rows + 2 - top, left + right, top + bottom]
-    return boxes, score[rows, columns], np.tile(photo.shape[1::-1] / size, 2)
+    large = boxes[:, 2] * boxes[:, 3] >= look["least_face"] ** 2
+    return boxes[large] * np.tile(photo.shape[1::-1] / size, 2), score[rows, columns][large]
+
+
+def highest(boxes, scores, least_score, largest_overlap):
+    """The boxes of at least a score, and scores, that no higher one overlaps by more."""
+    kept = list(cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), least_score, largest_overlap))
+    return boxes[kept], scores[kept]
 
 
 def find_faces(photo, network, use):
     """Boxes (n, 4) of the faces of a photo (H, W, 3), tight around their landmarks."""
-    found = []
-    for look in use["looks"]:
-        boxes, scores, factors = look_once(photo, network, look["short_side"], use["least_score"])
-        large = boxes[:, 2] * boxes[:, 3] >= look["least_face"] ** 2
-        found.append((boxes[large] * factors, scores[large]))
-        if found[-1][1].max(initial=0) >= use["sure_score"]:
-            break
-    boxes, scores = map(np.concatenate, zip(*found))
-    boxes = boxes[list(cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, use["largest_overlap"]))]
+    looks, (doubtful, counts), most = use["looks"], use["doubtful_scores"], use["largest_overlap"]
+    boxes, scores = highest(*look_once(photo, network, looks["first"]), doubtful, most)
+    if min(photo.shape[:2]) >= looks["closer"]["short_side"] and (scores < counts).any():
+        boxes, scores = look_once(photo, network, looks["closer"])
+    if scores.max(initial=0) < use["sure_score"]:
+        further = look_once(photo, network, looks["farther"])
+        boxes, scores = np.concatenate([boxes, further[0]]), np.concatenate([scores, further[1]])
+    boxes, _ = highest(boxes, scores, use["least_score"], most)
     change = use["detector_box_to_landmark_box"]
     centres = boxes[:, :2] + boxes[:, 2:] * (0.5 + np.array([change["shift_x"], change["shift_y"]]))
     half = boxes[:, 2:] * np.array([change["width"], change["height"]]) / 2

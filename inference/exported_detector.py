@@ -62,11 +62,15 @@ def describe_detector() -> dict[str, Any]:
             "from the cell's middle to the box's left, top, right and bottom; skip cells with a higher neighbour",
         },
         "use": {
-            "photo": "seen at the size of each look until a face scores at least sure_score: the shorter side has "
-            "short_side pixels, the longer one at most twice as many; padded with black at right and bottom to "
-            f"multiples of {step}, at least short_side. A box counts if the root of its area is at least least_face "
-            "pixels at this size",
-            "looks": [look._asdict() for look in centernet.LOOKS],
+            "photo": "seen at the first look's size; if it has as many pixels as the closer one's and a box whose score "
+            "is doubtful, again at that size, and these boxes take the place of the others; where no face is sure, the "
+            "boxes of the farther look are added",
+            "look": "the photo's shorter side has short_side pixels, the longer one at most twice as many; zooms below "
+            f"{centernet.LEAST_BILINEAR} average over areas, others are bilinear; padded with black at right and bottom "
+            f"to multiples of {centernet.PADDED_STEP}, at least short_side. A box counts if the root of its area is at "
+            "least least_face pixels at this size",
+            "looks": {name: look._asdict() for name, look in centernet.LOOKS.items()},
+            "doubtful_scores": centernet.DOUBTFUL,
             "sure_score": centernet.SURE,
             "least_score": CenterNetDetector.least_score,
             "largest_overlap": LARGEST_OVERLAP,

@@ -1,5 +1,7 @@
 """The small face detector: targets, losses and boxes by hand, its mosaics, its weights, and its exported files."""
 
+from dataclasses import replace
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -118,41 +120,52 @@ def test_a_few_steps_bring_both_losses_down(net):
 
 
 def peaks_of_a_look(height, width, best):
-    """The map of an input. The first look: a face of 40 by 60 px about (102, 202), a worse copy beside it, a weak one.
+    """The map of an input. At first: a face of 40 by 60 px about (102, 202), a worse copy beside it, a doubtful one.
 
-    The second look: a face of 100 px about (66, 66), and one of 63 px, which is too small for it.
+    Closer: the first one alone, half as large. Farther: a face of 100 px about (66, 66), and one of 63 px, which is too
+    small for that look.
     """
     first = (((25, 50), best, (20, 30)), ((27, 50), best - 0.1, (20, 30)), ((60, 20), 0.3, (20, 30)))
-    second = (((16, 16), 0.85, (50, 50)), ((28, 28), 0.95, (31.5, 31.5)))
+    closer = (((25, 50), best, (10, 15)),)
+    farther = (((16, 16), 0.85, (50, 50)), ((28, 28), 0.95, (31.5, 31.5)))
     found = np.zeros((1, 5, height // 4, width // 4), np.float32)
-    for (column, row), score, half in first if min(height, width) == 320 else second:
+    for (column, row), score, half in {320: first, 448: closer, 128: farther}[min(height, width)]:
         found[0, :, row, column] = [score, *half, *half]
     return mx.nd.array(found)
 
 
-@pytest.mark.parametrize(("shape", "factor"), [((320, 480), 1), ((640, 320), 1), ((960, 1440), 3), ((160, 240), 0.5)])
-def test_boxes_of_both_looks_return_to_the_photos_pixels(net, shape, factor):
-    def find(best, least_score, largest_overlap):
-        finder = centernet.CenterFinder(net, CPU, lambda _: lambda data: peaks_of_a_look(*data.shape[2:], best))
-        return finder(np.zeros((*shape, 3), np.uint8), least_score, largest_overlap)
+def found_by_peaks(net, shape, best, least_score, largest_overlap=0.3):
+    finder = centernet.CenterFinder(net, CPU, lambda _: lambda data: peaks_of_a_look(*data.shape[2:], best))
+    return finder(np.zeros((*shape, 3), np.uint8), least_score, largest_overlap)
 
-    boxes, scores = find(0.9, 0.5, 0.3)  # sure of a face, so it does not look again
+
+@pytest.mark.parametrize(("shape", "factor"), [((320, 480), 1), ((640, 320), 1), ((160, 240), 0.5)])
+def test_boxes_of_the_first_and_the_farther_look_return_to_the_photos_pixels(net, shape, factor):
+    boxes, scores = found_by_peaks(net, shape, 0.9, 0.5)  # sure of a face, so it does not look farther
     np.testing.assert_allclose(boxes, [np.array([82, 172, 122, 232]) * factor])
     np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
-    boxes, scores = find(0.49, 0.4, 0.3)
+    boxes, scores = found_by_peaks(net, shape, 0.49, 0.4)
     np.testing.assert_allclose(boxes, np.array([[40, 40, 290, 290], [82, 172, 122, 232]]) * factor)
     np.testing.assert_allclose(scores, [0.85, 0.49], rtol=1e-6)
-    assert len(find(0.9, 0.2, 0.95)[0]) == 3
-    assert find(0.4, 0.95, 0.3)[0].shape == (0, 4)
+    assert len(found_by_peaks(net, shape, 0.9, 0.2, 0.95)[0]) == 3
+    assert found_by_peaks(net, shape, 0.4, 0.95)[0].shape == (0, 4)
 
 
-def test_photos_of_all_shapes_become_30_sizes_of_input():
-    sizes = [1, 2, 31, 100, 319, 320, 321, 500, 640, 641, 3000]
-    for look, short in zip(centernet.LOOKS, (320, 128)):
+@pytest.mark.parametrize(("shape", "expected"), [((448, 800), [92, 187, 112, 217]), ((447, 800), [82, 172, 122, 232])])
+def test_a_large_photo_with_a_doubtful_face_is_looked_at_closer(net, shape, expected):
+    """In the first look of the large photo 447/320 of its pixels are one; in the closer one each is one."""
+    boxes, _ = found_by_peaks(net, shape, 0.9, 0.5)
+    zoom = 1 if shape[0] == 448 else 447 / 320
+    np.testing.assert_allclose(boxes, [np.array(expected) * zoom], rtol=2e-3)
+
+
+def test_photos_of_all_shapes_become_31_sizes_of_input():
+    sizes = [1, 2, 31, 100, 319, 320, 321, 383, 384, 500, 640, 641, 3000]
+    for look, short in zip(centernet.LOOKS.values(), (320, 448, 128)):
         inputs = {centernet.fitted_input(np.zeros((h, w, 3), np.uint8), look)[0].shape for h in sizes for w in sizes}
-        steps = range(short, 2 * short + 1, 32)
+        steps = range(short, 2 * short + 1, 64)
         assert inputs <= {(short, long, 3) for long in steps} | {(long, short, 3) for long in steps}
-    padded, factors = centernet.fitted_input(np.full((200, 310, 3), 7, np.uint8), centernet.LOOKS[0])
+    padded, factors = centernet.fitted_input(np.full((200, 310, 3), 7, np.uint8), centernet.LOOKS["first"])
     assert (padded[:320, :496] == 7).all()
     assert padded.shape == (320, 512, 3)
     assert not padded[:, 496:].any()
@@ -230,7 +243,8 @@ def test_covered_faces_stay_half_visible():
 
 def test_small_faces_stand_in_photos_without_faces(tmp_path):
     write_image(tmp_path / "wall.png", np.full((40, 60, 3), (0, 0, 250), np.uint8))
-    setting = MosaicSetting(kinds=(0.0, 1.0, 0.0), tiles=(1,), tile_shares=(1.0,), look=Augmentation(), shrunk=1.0)
+    kind = MosaicSetting(kinds=(0.0, 1.0, 0.0), tiles=(1,), tile_shares=(1.0,), look=Augmentation(), shrunk=1.0)
+    setting = replace(kind, covered=0)
     mosaics = Mosaics(Marked(), (RenderedFaces(2, size=96),), (tmp_path / "wall.png",), setting)
     sides, walls = [], []
     for seed in range(12):
@@ -244,6 +258,25 @@ def test_small_faces_stand_in_photos_without_faces(tmp_path):
     assert sum(walls) > 8
     assert min(sides) < 70
     assert max(sides) > 130
+
+
+def test_borders_of_small_parts_fade_into_what_lies_below():
+    """A border of 4 of 20 px: opacities of 1/5 to 4/5, and nothing changes beyond it."""
+    image, part = np.zeros((60, 60, 3), np.uint8), np.full((20, 20, 3), 200, np.uint8)
+    x, y = Mosaics(Marked(), setting=MosaicSetting(soft_border=0.2))._lay_over(image, part, FixedDraws(7, 11))
+    assert (x, y) == (7, 11)
+    laid = image[y : y + 20, x : x + 20, 0]
+    np.testing.assert_array_equal(laid[10], [40, 80, 120, 160, *[200] * 12, 160, 120, 80, 40])
+    np.testing.assert_array_equal(laid[0], np.rint(laid[10] / 5.0))
+    assert image.sum() == 3 * laid.sum(dtype=int)
+
+
+class FixedDraws:
+    """A generator that draws one corner, and of a range its end."""
+
+    def __init__(self, *corner):
+        self.integers = lambda *_: np.array(corner)
+        self.uniform = lambda low, high: high
 
 
 def test_mosaics_show_faces_and_photos_without_faces(tmp_path):

@@ -60,6 +60,22 @@ def test_normalization_relus_and_sums_are_fused():
     assert set(symbol.list_arguments()) == set(fuse(symbol).list_arguments())
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+def test_maps_are_enlarged_by_a_convolution(scale):
+    maps = mx.sym.Activation(mx.sym.Convolution(mx.sym.var("data"), kernel=(1, 1), num_filter=5), act_type="relu")
+    symbol = mx.sym.UpSampling(maps + 1, scale=scale, sample_type="nearest")
+    small = mx.nd.array(untrained.draw((2, 3, 4, 6), seed=1))
+    weights = {name: mx.nd.array(untrained.draw(shape, seed=2)) for name, shape in arguments_of(symbol, small.shape)}
+    expected, made = (each.bind(mx.cpu(), {"data": small, **weights}).forward() for each in (symbol, fuse(symbol)))
+    assert operators(fuse(symbol)).count("UpSampling") == 0
+    np.testing.assert_allclose(made[0].asnumpy(), expected[0].asnumpy(), rtol=1e-5)
+    np.testing.assert_array_equal(made[0].asnumpy()[0, 0, :scale, :scale], made[0].asnumpy()[0, 0, 0, 0])
+
+
+def arguments_of(symbol, shape):
+    return [each for each in zip(symbol.list_arguments(), symbol.infer_shape(data=shape)[0]) if each[0] != "data"]
+
+
 def lgcn():
     net = get_model("lgcn_64", num_landmarks=5, filters=4)
     net.initialize()
