@@ -63,6 +63,8 @@ PHOTOS, PHOTO_SIZE = 64, 490
 EPOCH = 8192  # faces; photos repeat, so that workers do not pause between epochs
 MATRIX_SIDE = 2048  # of the product that the machine's peak is measured with
 
+Keep = Callable[[dict[str, Any]], None]  # takes the figures of all networks so far
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -251,18 +253,18 @@ def measure_recipe(model: str, steps: int, setting: Setting) -> dict[str, Any]:
     return asdict(script.plan(settings, recipe, steps))
 
 
-def measure_recipes(models: Sequence[str], steps: int, setting: Setting) -> dict[str, Any]:
-    """The plans of several networks, each in a process of its own; prints the table as they come."""
+def measure_recipes(models: Sequence[str], steps: int, setting: Setting, keep: Keep) -> None:
+    """The plans of several networks, each in a process of its own; prints and keeps them as they come."""
     print(ROW_HEADS)
     plans = {}
     for model in models:
         plans[model] = in_own_process(measure_recipe, model, steps, setting)
         missing = plans[model].get("missing")
         print(f"`{model}`: {missing}" if missing else Plan(**plans[model]).row(), flush=True)
+        keep({"recipes": plans})
     for model, values in plans.items():
         if "missing" not in values:
             print(f"`{model}`, {Plan(**values).cost_text()}")
-    return {"recipes": plans}
 
 
 def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
@@ -288,15 +290,15 @@ def measure_model(model: str, photos: AnnotatedPhotos, setting: Setting, peak: f
     return values
 
 
-def measure_models(models: Sequence[str], photos: AnnotatedPhotos, setting: Setting) -> dict[str, Any]:
-    """The machine's peak and each network's figures, printed as they come."""
+def measure_models(models: Sequence[str], photos: AnnotatedPhotos, setting: Setting, keep: Keep) -> None:
+    """The machine's peak and each network's figures, printed and kept as they come."""
     peak = peak_gflops(processors.contexts(setting.gpus)[0], setting.seconds)
     print(f"the machine's peak: {peak:.0f} GFLOP/s in float32, by a product of large matrices")
     values = {}
     for model in models:
         values[model] = measure_model(model, photos, setting, peak)
         print(describe_cost(model, values[model]), flush=True)
-    return {"peak_gflops": peak, "models": values}
+        keep({"peak_gflops": peak, "models": values})
 
 
 def describe_cost(model: str, values: dict[str, Any]) -> str:
@@ -373,7 +375,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(processors.idle_cores_advice([ctx]) or "MXNet works on all cores")
     load = values["load_average_at_start"]
     print(f"{os.cpu_count()} processors, load average {load} at the start, {setting.workers} workers, network on {ctx}")
-    kept = f"nothing is written to {arguments.json}" if arguments.json else "the figures above stand"
+    models = list_models() if arguments.model == ALL else [arguments.model]
+
+    def keep(figures: dict[str, Any]) -> None:
+        values.update(figures)
+        if arguments.json:
+            write_text(arguments.json, json.dumps(values, indent=2) + "\n")
+
+    kept = f"{arguments.json} holds the figures above, if any" if arguments.json else "the figures above stand"
     with tempfile.TemporaryDirectory() as folder, cli.says_what_is_kept(lambda: kept):
         photos = write_photos(Path(folder), setting.seed)
         if arguments.peers:
@@ -381,16 +390,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             def ours(model: str) -> dict[str, Any]:
                 return in_own_process(measure_prediction, model, "float32", photos, setting)
 
-            values["peers"] = compare_with_peers(ours, setting.seconds, setting.seed)
+            keep({"peers": compare_with_peers(ours, setting.seconds, setting.seed)})
             print(describe_peers(values["peers"]))
         elif arguments.recipe == "paper":
-            models = list_models() if arguments.model == ALL else [arguments.model]
-            values.update(measure_recipes(models, arguments.steps, setting))
+            measure_recipes(models, arguments.steps, setting, keep)
         else:
-            models = list_models() if arguments.model == ALL else [arguments.model]
-            values.update(measure_models(models, photos, setting))
+            measure_models(models, photos, setting, keep)
     if arguments.json:
-        write_text(arguments.json, json.dumps(values, indent=2) + "\n")
         print(f"wrote {arguments.json}")
     return 0
 
