@@ -27,7 +27,6 @@ from datasets.detection.boxed_photos import BoxedPhoto, BoxedPhotos, JoinedSourc
 from datasets.detection.canvases import FaceCanvases
 from datasets.detection.centers import center_batch
 from datasets.detection.mosaics import Mosaics
-from datasets.faces import FaceDataset
 from datasets.inventory import files
 from datasets.loader import Cut
 from datasets.photo_formats import PHOTO_SUFFIXES
@@ -124,7 +123,7 @@ def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair
         own = "pts" if name == "one_face" else name
         given = (settings.allow_missing, settings.rendered_count, settings.seed, settings.official_split)
         faces, validation = training_pair(own, root, *given)
-        faces, validation = without_afw(faces), without_afw(validation)
+        faces, validation = landmark_boxes.without_afw(faces), landmark_boxes.without_afw(validation)
         if settings.cache:
             faces = CachedFaces(faces, settings.workers, show_progress)
         return faces, validation
@@ -133,12 +132,6 @@ def load_source(name: str, root: str | None, settings: DetectorSettings) -> Pair
     load: Callable[..., BoxedPhotos] = {"fddb": fddb.load, "pts": landmark_boxes.load}.get(name, face_boxes.load)
     photos = load(root, settings.allow_missing) if name == "face_boxes" else load(root)
     return photos.part("train").for_training(), photos.part("validation")
-
-
-def without_afw(faces: FaceDataset) -> FaceDataset:
-    """The faces of 300-W without AFW's, whose whole photos test the detector [B11]."""
-    kept = [k for k, name in enumerate(faces.names) if not name.startswith("afw/")]
-    return faces if len(kept) == len(faces) else faces.subset(kept)
 
 
 def make_validate(source: PhotoSource, find: FindsBoxes, seed: int) -> Callable[[HybridBlock], dict[str, float]]:

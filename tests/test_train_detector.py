@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import train_detector
+from datasets.detection import landmark_boxes
 from datasets.detection.boxed_photos import BoxedPhoto, part_of
 from datasets.images import write_image
 from datasets.loader import Cut
@@ -101,7 +102,7 @@ def test_whole_photos_of_afw_test_the_detector():
         def subset(self, indices):
             return [self.names[k] for k in indices]
 
-    assert train_detector.without_afw(Named()) == ["helen/trainset/2", "lfpw/trainset/afw"]
+    assert landmark_boxes.without_afw(Named()) == ["helen/trainset/2", "lfpw/trainset/afw"]
 
 
 @pytest.mark.parametrize(

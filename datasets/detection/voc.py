@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.files import write_text
 from common.readers import read_bytes
 from datasets.detection.boxed_photos import BoxedPhotos, check_boxes
 from datasets.images import PathLike
@@ -67,6 +68,20 @@ def read_voc(path: PathLike) -> tuple[str, np.ndarray, np.ndarray]:
     if not name:
         raise ValueError(f"{path}: names no photo; restore it from the original data")
     return name, boxes, np.array(difficult, bool)
+
+
+def write_voc(path: PathLike, name: str, boxes: np.ndarray, difficult: np.ndarray) -> None:
+    """Writes what `read_voc` reads: a photo's file name, its boxes (n, 4) and which of them are difficult (n,)."""
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "filename").text = name
+    for box, is_difficult in zip(boxes, difficult):
+        each = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(each, "name").text = "face"
+        ElementTree.SubElement(each, "difficult").text = str(int(is_difficult))
+        place = ElementTree.SubElement(each, "bndbox")
+        for edge, value in zip(EDGES, box):
+            ElementTree.SubElement(place, edge).text = f"{value + 1:.2f}"
+    write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")
 
 
 class _WithoutEntities(ElementTree.TreeBuilder):

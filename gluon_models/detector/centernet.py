@@ -16,7 +16,7 @@ Numbers in brackets, such as [B13], point into docs/face_detector.md.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import cv2
 import mxnet as mx
@@ -247,11 +247,17 @@ class CenterFinder:
         context: where it runs.
         prepare: makes what runs of the network, once for each size of input, of which there are few: memory stays
             bounded, and MXNet plans none twice when photos of several shapes follow one another.
+        looks: as `LOOKS`.
     """
 
     def __init__(
-        self, net: CenterNet, context: mx.Context, prepare: Callable[[CenterBoxes], Network] = lambda block: block
+        self,
+        net: CenterNet,
+        context: mx.Context,
+        prepare: Callable[[CenterBoxes], Network] = lambda block: block,
+        looks: Mapping[str, Look] = LOOKS,
     ) -> None:
+        self._looks = looks
         self._context, self._block, self._prepare = context, CenterBoxes(net), prepare
         self._input = NetworkInput(SPEC, [context])
         self._prepared: dict[tuple[int, ...], Network] = {}
@@ -261,12 +267,12 @@ class CenterFinder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (n, 4) in pixels of image (H, W, 3) uint8 RGB and their scores (n,), the highest first."""
         least = min(least_score, DOUBTFUL[0])
-        boxes, scores = highest_boxes(*self._look(image, LOOKS["first"], least), largest_overlap)
+        boxes, scores = highest_boxes(*self._look(image, self._looks["first"], least), largest_overlap)
         doubtful = ((scores >= DOUBTFUL[0]) & (scores < DOUBTFUL[1])).any()
-        if doubtful and min(image.shape[:2]) >= LOOKS["closer"].short_side:
-            boxes, scores = self._look(image, LOOKS["closer"], least)
+        if doubtful and min(image.shape[:2]) >= self._looks["closer"].short_side:
+            boxes, scores = self._look(image, self._looks["closer"], least)
         if scores.max(initial=0) < SURE:
-            further = self._look(image, LOOKS["farther"], least)
+            further = self._look(image, self._looks["farther"], least)
             boxes, scores = np.concatenate([boxes, further[0]]), np.concatenate([scores, further[1]])
         counts = scores >= least_score
         return highest_boxes(boxes[counts], scores[counts], largest_overlap)
