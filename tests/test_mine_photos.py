@@ -13,6 +13,7 @@ from tools import mine_photos
 from tools.mine_photos import mined
 
 FACE = np.array([100.0, 100, 200, 220])
+SIZE = (600, 300)
 NONE = np.zeros((0, 4))
 
 
@@ -22,22 +23,23 @@ def boxes(*rows):
 
 def test_what_faster_rcnn_does_not_see_is_an_error():
     seen = boxes([105, 95, 200, 225], [10, 10, 40, 40])
-    found = mined(FACE, seen, boxes([101, 99, 198, 221]), np.array([1.0]))
+    found = mined(SIZE, FACE, seen, boxes([101, 99, 198, 221]), np.array([1.0]))
     np.testing.assert_array_equal(found.boxes, [FACE])
     assert found.ignored.tolist() == [False]
 
 
 def test_without_an_error_there_is_nothing_to_learn():
-    assert mined(FACE, boxes(FACE), NONE, np.zeros(0)) is None
-    assert mined(FACE, NONE, NONE, np.zeros(0)) is None
+    assert mined(SIZE, FACE, boxes(FACE), NONE, np.zeros(0)) is None
+    assert mined(SIZE, FACE, NONE, NONE, np.zeros(0)) is None
+    assert mined(SIZE, FACE, boxes([560, 100, 599, 140], [300, 0, 340, 40]), NONE, np.zeros(0)) is None  # cut off
     further = boxes([10, 10, 40, 40])
-    assert mined(FACE, further, further + 2, np.array([0.3])) is None
+    assert mined(SIZE, FACE, further, further + 2, np.array([0.3])) is None
 
 
 def test_further_faces_are_sure_or_ignored_and_so_are_small_errors():
     others = boxes([300, 100, 380, 200], [10, 10, 60, 70], [400, 10, 440, 60])
     seen = np.concatenate([others[:2], boxes([250, 250, 290, 290], [500, 40, 512, 52])])
-    found = mined(FACE, seen, others, np.array([0.95, 0.5, 0.2]))
+    found = mined(SIZE, FACE, seen, others, np.array([0.95, 0.5, 0.2]))
     np.testing.assert_array_equal(found.boxes, [FACE, others[0], others[1], [500, 40, 512, 52]])
     assert found.ignored.tolist() == [False, False, True, True]
 
@@ -57,7 +59,7 @@ def test_photos_with_an_error_become_a_folder_to_train_on(tmp_path, monkeypatch,
         write_pts(tmp_path / "faces" / f"{index}.pts", face.points_image)
     further = Detection(boxes([70, 3, 90, 28])[0], 0.99)
     monkeypatch.setattr(mine_photos, "load_detector", lambda path, context: path)
-    monkeypatch.setattr(mine_photos, "center_finder", lambda *_: lambda image, least: (boxes([2, 2, 22, 22]), [0.4]))
+    monkeypatch.setattr(mine_photos, "center_finder", lambda *_: lambda image, least: (boxes([3, 3, 23, 23]), [0.4]))
     monkeypatch.setattr(mine_photos, "FasterRcnnDetector", lambda **_: lambda image: [further])
     text = ["--dataset", "pts", "--data", str(tmp_path / "faces"), "--out", str(tmp_path / "out"), "--gpus", "none"]
     assert mine_photos.main(text) == 0

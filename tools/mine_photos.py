@@ -29,9 +29,10 @@ from inference.detectors import FasterRcnnDetector, center_finder, network_of
 
 LEAST_SCORE = 0.2  # of the small detector's errors
 SURE, DOUBTFUL = 0.9, 0.3  # scores of Faster R-CNN
-LARGE = centernet.Look(576, 0.0)  # shows errors on details, twice as large as in training squares
+LARGE = centernet.Look(576, 0.0)  # errors on details, at 1.8 times the first look
 SAME = 0.3  # overlap of boxes of the same face
-LEAST_SIZE = 16.0  # pixels: Faster R-CNN does not see smaller faces
+LEAST_SIZE = 16.0  # pixels of an error
+BORDER = 2.0  # pixels of the photo; what reaches there is cut off
 
 
 class Mined(NamedTuple):
@@ -58,10 +59,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def mined(face: np.ndarray, seen: np.ndarray, others: np.ndarray, scores: np.ndarray) -> Mined | None:
+def mined(
+    size: tuple[int, int], face: np.ndarray, seen: np.ndarray, others: np.ndarray, scores: np.ndarray
+) -> Mined | None:
     """What to train on; None if the small detector made no error.
 
+    What is small or cut off by the border is no error, but ignored: Faster R-CNN does not see such faces.
+
     Args:
+        size: width and height of the photo, pixels.
         face: (4,) the annotated face.
         seen: (n, 4) what the small detector sees.
         others: (m, 4) what Faster R-CNN sees.
@@ -70,11 +76,12 @@ def mined(face: np.ndarray, seen: np.ndarray, others: np.ndarray, scores: np.nda
     further = (scores >= DOUBTFUL) & ~_same(others, face[None])
     others, scores = others[further], scores[further]
     errors = seen[~_same(seen, np.concatenate([face[None], others]))]
-    small = np.sqrt(np.prod(errors[:, 2:] - errors[:, :2], axis=1)) < LEAST_SIZE
-    if small.all():
+    unsure = np.sqrt(np.prod(errors[:, 2:] - errors[:, :2], axis=1)) < LEAST_SIZE
+    unsure |= (errors[:, :2] < BORDER).any(axis=1) | (errors[:, 2:] > np.array(size) - BORDER).any(axis=1)
+    if unsure.all():
         return None
-    ignored = np.concatenate([[False], scores < SURE, np.ones(small.sum(), bool)])
-    return Mined(np.concatenate([face[None], others, errors[small]]), ignored)
+    ignored = np.concatenate([[False], scores < SURE, np.ones(unsure.sum(), bool)])
+    return Mined(np.concatenate([face[None], others, errors[unsure]]), ignored)
 
 
 def _same(boxes: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -102,7 +109,7 @@ class Miner:
             return None
         found = self._judge(image)
         boxes, scores = (np.array([each[part] for each in found]) for part in (0, 1))
-        return mined(face, seen, boxes.reshape(-1, 4), scores)
+        return mined(image.shape[1::-1], face, seen, boxes.reshape(-1, 4), scores)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
