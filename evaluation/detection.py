@@ -11,6 +11,8 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
+from common.boxes import overlaps
+
 LEAST_OVERLAP = 0.5
 
 
@@ -90,15 +92,6 @@ def precision_at(verdicts: Verdicts, threshold: float) -> float:
     """Share of the detections with at least this score that are right; NaN if there are none."""
     chosen = verdicts.right[verdicts.scores >= threshold]
     return float(chosen.mean()) if len(chosen) else float("nan")
-
-
-def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union (n, m) of boxes (n, 4) with boxes (m, 4)."""
-    corner = np.maximum(first[:, None, :2], second[None, :, :2])
-    shared = np.prod(np.clip(np.minimum(first[:, None, 2:], second[None, :, 2:]) - corner, 0, None), axis=2)
-    areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared, dtype=float), where=union > 0)
 
 
 def _judge_photo(photo: FoundBoxes, sizes: SizeRange, least_overlap: float) -> tuple[np.ndarray, np.ndarray]:

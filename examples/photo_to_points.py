@@ -31,7 +31,7 @@ def look_once(photo, network, look):
     padded[: size[1], : size[0]] = cv2.resize(photo, size.tolist(), interpolation=interpolation)
     score, *distances = network(padded)
     peaks = score == cv2.dilate(score, np.ones((3, 3), np.uint8))
-    rows, columns = np.nonzero(peaks & (score >= 0.1))
+    rows, columns = np.nonzero(peaks & (score >= 0.15))
     left, top, right, bottom = (each[rows, columns] for each in distances)
     boxes = np.c_[4 * columns + 2 - left, 4 * rows + 2 - top, left + right, top + bottom]
     large = boxes[:, 2] * boxes[:, 3] >= look["least_face"] ** 2
@@ -44,12 +44,21 @@ def highest(boxes, scores, least_score, largest_overlap):
     return boxes[kept], scores[kept]
 
 
+def overlap(one, other):
+    """Intersection over union of two boxes, corners and sizes (4,)."""
+    sides = np.minimum(one[:2] + one[2:], other[:2] + other[2:]) - np.maximum(one[:2], other[:2])
+    shared = np.maximum(sides, 0).prod()
+    return shared / (one[2:].prod() + other[2:].prod() - shared)
+
+
 def find_faces(photo, network, use):
     """Boxes (n, 4) of the faces of a photo (H, W, 3), tight around their landmarks."""
     looks, (doubtful, counts), most = use["looks"], use["doubtful_scores"], use["largest_overlap"]
     boxes, scores = highest(*look_once(photo, network, looks["first"]), doubtful, most)
     if min(photo.shape[:2]) >= looks["closer"]["short_side"] and (scores < counts).any():
-        boxes, scores = look_once(photo, network, looks["closer"])
+        closer, closer_scores = look_once(photo, network, looks["closer"])
+        again = [any(overlap(box, seen) >= use["same_overlap"] for seen in boxes) for box in closer]
+        boxes, scores = closer[again], closer_scores[again]
     if scores.max(initial=0) < use["sure_score"]:
         further = look_once(photo, network, looks["farther"])
         boxes, scores = np.concatenate([boxes, further[0]]), np.concatenate([scores, further[1]])

@@ -211,7 +211,7 @@ class CenterNetDetector(NetworkDetector):
     """The small one-stage detector, on a CPU as oneDNN fuses it."""
 
     name = centernet.NAME
-    least_score = 0.35  # [B17]
+    least_score = 0.4  # [B17]
 
     def _prepare(self, net: HybridBlock) -> None:
         self._finder = center_finder(net, self._context)

@@ -63,14 +63,15 @@ def describe_detector() -> dict[str, Any]:
         },
         "use": {
             "photo": "seen at the first look's size; if it has the closer one's pixels, too, and a box whose score is "
-            "doubtful, again at that size, and these boxes take the place of the others; where no face is sure, the "
-            "boxes of the farther look are added",
+            "doubtful, again at that size: its boxes take the place of the others, if they overlap one of these by at "
+            "least same_overlap; where no face is sure, the boxes of the farther look are added",
             "look": "the photo's shorter side has short_side pixels, the longer one at most twice as many; zooms below "
             f"{centernet.LEAST_BILINEAR} average over areas, others are bilinear; padded with black at right and "
             f"bottom to multiples of {centernet.PADDED_STEP}, at least short_side. A box counts if the root of its "
             "area is at least least_face pixels at this size",
             "looks": {name: look._asdict() for name, look in centernet.LOOKS.items()},
             "doubtful_scores": centernet.DOUBTFUL,
+            "same_overlap": centernet.SAME,
             "sure_score": centernet.SURE,
             "least_score": CenterNetDetector.least_score,
             "largest_overlap": LARGEST_OVERLAP,

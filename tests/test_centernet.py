@@ -122,11 +122,11 @@ def test_a_few_steps_bring_both_losses_down(net):
 def peaks_of_a_look(height, width, best):
     """The map of an input. At first: a face of 40 by 60 px about (102, 202), a worse copy beside it, a doubtful one.
 
-    Closer: the first one alone, half as large. Farther: a face of 100 px about (66, 66), and one of 63 px, which is too
-    small for that look.
+    Closer: the first one's face, and one that the first look did not see. Farther: a face of 100 px about (66, 66), and
+    one of 63 px, which is too small for that look.
     """
     first = (((25, 50), best, (20, 30)), ((27, 50), best - 0.1, (20, 30)), ((60, 20), 0.3, (20, 30)))
-    closer = (((25, 50), best, (10, 15)),)
+    closer = (((35, 70), best, (24, 36)), ((5, 5), best, (10, 10)))
     farther = (((16, 16), 0.85, (50, 50)), ((28, 28), 0.95, (31.5, 31.5)))
     found = np.zeros((1, 5, height // 4, width // 4), np.float32)
     for (column, row), score, half in {320: first, 448: closer, 128: farther}[min(height, width)]:
@@ -151,12 +151,11 @@ def test_boxes_of_the_first_and_the_farther_look_return_to_the_photos_pixels(net
     assert found_by_peaks(net, shape, 0.4, 0.95)[0].shape == (0, 4)
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((448, 800), [92, 187, 112, 217]), ((447, 800), [82, 172, 122, 232])])
-def test_a_large_photo_with_a_doubtful_face_is_looked_at_closer(net, shape, expected):
-    """In the first look of the large photo 447/320 of its pixels are one; in the closer one each is one."""
-    boxes, _ = found_by_peaks(net, shape, 0.9, 0.5)
-    zoom = 1 if shape[0] == 448 else 447 / 320
-    np.testing.assert_allclose(boxes, [np.array(expected) * zoom], rtol=2e-3)
+@pytest.mark.parametrize(("side", "expected"), [(448, [118, 246, 166, 318]), (447, [114.5, 240.3, 170.4, 324.1])])
+def test_a_large_photo_with_a_doubtful_face_is_looked_at_closer(net, side, expected):
+    """The first look of 320 px sees 1.4 px of the photo as one; the closer one of 448 px each."""
+    boxes, _ = found_by_peaks(net, (side, 800), 0.9, 0.5)
+    np.testing.assert_allclose(boxes, [expected], rtol=2e-3)
 
 
 def test_photos_of_all_shapes_become_31_sizes_of_input():

@@ -6,8 +6,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from common.boxes import overlaps
 from evaluation.boxes import overlap
-from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge, overlaps, precision_at, recall_at
+from evaluation.detection import FoundBoxes, SizeRange, average_precision, judge, precision_at, recall_at
 from gluon_models.detector.gluoncv_parts import out_of_sight
 
 with out_of_sight("torch"):

@@ -15,13 +15,13 @@ import mxnet as mx
 import numpy as np
 
 from common import cli
+from common.boxes import overlaps
 from common.files import make_folder
 from datasets.catalog import training_pair
 from datasets.detection import voc
 from datasets.detection.landmark_boxes import face_box, without_afw
 from datasets.images import write_image
 from engine import devices
-from evaluation.detection import overlaps
 from gluon_models.detector import centernet
 from gluon_models.detector.weights import load_detector
 from gluon_models.weights import shipped_weights

@@ -23,6 +23,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
+from common.boxes import overlaps
 from gluon_models.blocks import basic_block, conv_bn
 from gluon_models.detector.network import Recipe
 from gluon_models.ffld.network import SPEC, resnet18_slim
@@ -54,9 +55,10 @@ class Look(NamedTuple):
 
 
 LOOKS = {"first": Look(320, 0.0), "closer": Look(448, 0.0), "farther": Look(128, 64.0)}
-"""The first is nearly Faster R-CNN's. The closer one takes its place on a photo that has as many pixels and a doubtful
-face; the farther one adds faces that fill the photo, where none is sure, for a quarter of the first one's time."""
-DOUBTFUL = (0.1, 0.35)  # least score of a doubtful face, and of one that counts [B17]
+"""The first is nearly Faster R-CNN's. On a photo that has as many pixels and a doubtful face, the closer one decides on
+what that one saw; the farther one adds faces that fill the photo, where none is sure, for a quarter of its time."""
+DOUBTFUL = (0.15, 0.4)  # least score of a doubtful face, and of one that counts [B17]
+SAME = 0.3  # IoU of one face's boxes in both looks
 SURE = 0.5  # score of a sure face
 
 Network = Callable[[mx.nd.NDArray], mx.nd.NDArray]
@@ -268,9 +270,12 @@ class CenterFinder:
         """Boxes (n, 4) in pixels of image (H, W, 3) uint8 RGB and their scores (n,), the highest first."""
         least = min(least_score, DOUBTFUL[0])
         boxes, scores = highest_boxes(*self._look(image, self._looks["first"], least), largest_overlap)
+        seen = boxes[scores >= DOUBTFUL[0]]
         doubtful = ((scores >= DOUBTFUL[0]) & (scores < DOUBTFUL[1])).any()
         if doubtful and min(image.shape[:2]) >= self._looks["closer"].short_side:
             boxes, scores = self._look(image, self._looks["closer"], least)
+            again = (overlaps(boxes, seen) >= SAME).any(axis=1)
+            boxes, scores = boxes[again], scores[again]
         if scores.max(initial=0) < SURE:
             further = self._look(image, self._looks["farther"], least)
             boxes, scores = np.concatenate([boxes, further[0]]), np.concatenate([scores, further[1]])
