@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
 from datasets.detection.boxed_photos import BoxedPhotos
-from datasets.faces import FaceDataset
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
 from datasets.inventory import needed_folder
@@ -59,7 +58,7 @@ def _boxes(photo: OwnPhoto, box_of: Callable[[np.ndarray], np.ndarray]) -> np.nd
     return np.stack([box_of(each) for each in points])
 
 
-def without_afw(faces: FaceDataset) -> FaceDataset:
-    """The faces of 300-W without AFW's, whose whole photos test the detector [B11]."""
+def without_afw(faces: Any) -> Any:
+    """A data set's faces, or 300-W's without AFW's, whose whole photos test the detector [B11]."""
     kept = [k for k, name in enumerate(faces.names) if not name.startswith("afw/")]
     return faces if len(kept) == len(faces) else faces.subset(kept)
