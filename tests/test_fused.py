@@ -18,6 +18,7 @@ SHIPPED = (
     "resnet18_slim",
     "resnet50_slim",
     "ffld_resnet18",
+    "ffld_resnet50",
     "lgcn_64",
     "deeppose_resnet18",
     "region_direct",
