@@ -52,7 +52,7 @@ def test_annotations_are_read_as_they_were_written(tmp_path):
     np.testing.assert_array_equal(read, written)
 
 
-def test_photos_with_an_error_become_a_folder_to_train_on(tmp_path, monkeypatch, capsys):
+def test_photos_with_an_error_become_a_folder_to_train_on(tmp_path, monkeypatch, capsys, refused):
     (tmp_path / "faces").mkdir()
     for index, face in enumerate(RenderedFaces(3, size=96)):
         write_image(tmp_path / "faces" / f"{index}.png", face.image)
@@ -69,3 +69,4 @@ def test_photos_with_an_error_become_a_folder_to_train_on(tmp_path, monkeypatch,
     np.testing.assert_array_equal(photos[1].image, face.image)
     np.testing.assert_allclose(photos[1].boxes, [face_box(face.points_image), [70, 3, 90, 28]], atol=0.01)
     assert photos[1].ignored.tolist() == [False, False]
+    refused(lambda: mine_photos.main(text), "is not empty: name a new folder")

@@ -16,10 +16,11 @@ import numpy as np
 
 from common import cli
 from common.boxes import overlaps
-from common.files import make_folder
+from common.files import exclusive, make_folder
 from datasets.catalog import training_pair
 from datasets.detection import voc
 from datasets.detection.landmark_boxes import face_box, without_afw
+from datasets.faces import FaceDataset
 from datasets.images import write_image
 from engine import devices
 from gluon_models.detector import centernet
@@ -113,14 +114,28 @@ class Miner:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
+    """Writes the photos on which the detector errs.
+
+    Raises:
+        ValueError: the weights are of another detector, or the new folder is not empty.
+    """
     arguments = parse(argv)
     if arguments.weights and network_of(arguments.weights) != centernet.NAME:
         raise ValueError(f"{arguments.weights} holds weights of another detector than {centernet.NAME}")
     faces = without_afw(training_pair(arguments.dataset, arguments.data, arguments.allow_missing)[0])
-    miner, written = Miner(arguments.weights, devices.contexts(arguments.gpus)[0]), 0
-    folder = Path(arguments.out)
-    images, annotations = make_folder(folder / "images"), make_folder(folder / "annotations")
+    out = cli.output_folder(arguments.out)
+    with exclusive(out, "wait for it to end, or name another --out"):
+        if any(not path.name.startswith(".") for path in out.iterdir()):
+            raise ValueError(f"--out {out} is not empty: name a new folder")
+        miner = Miner(arguments.weights, devices.contexts(arguments.gpus)[0])
+        written = write_mined(miner, faces, out)
+    print(f"{written} of {len(faces)} photos are in {out}; train with --more face_boxes={out}")
+    return 0
+
+
+def write_mined(miner: Miner, faces: FaceDataset, out: Path) -> int:
+    """Writes the photos with an error, each before its annotation; returns how many they are."""
+    images, annotations, written = make_folder(out / "images"), make_folder(out / "annotations"), 0
     for index in cli.progress(range(len(faces)), "looking"):
         face = faces[index]
         found = miner(face.image, face_box(face.points_image))
@@ -129,8 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_image(images / name, face.image)
             voc.write_voc(annotations / f"{index:06d}.xml", name, *found)
             written += 1
-    print(f"{written} of {len(faces)} photos are in {folder}; train with --more face_boxes={folder}")
-    return 0
+    return written
 
 
 if __name__ == "__main__":
