@@ -18,6 +18,7 @@ from common.files import write_text
 
 _BACKEND = "MKLDNN"  # what MXNet 1.9.1 calls oneDNN
 _INPUT = "data"
+_KEEP_CHANNELS = ("Activation", "BatchNorm", "elemwise_add", "_plus_scalar")  # of their first input
 
 Network = Callable[[mx.nd.NDArray], mx.nd.NDArray]
 
@@ -100,9 +101,10 @@ def enlarge_by_convolution(graph: dict[str, Any]) -> None:
     """Makes the UpSampling nodes of a graph as JSON transposed convolutions by ones: oneDNN has a kernel for these."""
     nodes = graph["nodes"]
     for node in list(nodes):
-        if node["op"] != "UpSampling" or node["attrs"]["sample_type"] != "nearest":
+        channels = _channels(nodes, nodes[node["inputs"][0][0]]) if node["op"] == "UpSampling" else 0
+        if not channels or node["attrs"]["sample_type"] != "nearest":
             continue
-        channels, side = _channels(nodes, node), int(node["attrs"]["scale"])
+        side = int(node["attrs"]["scale"])
         size = str((side, side))
         ones = {"op": "_ones", "name": f"{node['name']}_ones", "attrs": {"shape": str((channels, 1, side, side))}}
         sides = {"kernel": size, "stride": size, "num_filter": str(channels), "num_group": str(channels)}
@@ -112,10 +114,10 @@ def enlarge_by_convolution(graph: dict[str, Any]) -> None:
 
 
 def _channels(nodes: list[dict[str, Any]], node: dict[str, Any]) -> int:
-    """Channels of a node's output: the last convolution's, as activations, normalization and sums keep them."""
-    while node["op"] != "Convolution":
+    """Channels of a node's output, if the last convolution tells them, else 0."""
+    while node["op"] in _KEEP_CHANNELS:
         node = nodes[node["inputs"][0][0]]
-    return int(node["attrs"]["num_filter"])
+    return int(node.get("attrs", {}).get("num_filter", 0))
 
 
 def write_fused(symbol: Path, path: Path) -> Path:

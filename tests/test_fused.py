@@ -73,6 +73,12 @@ def test_maps_are_enlarged_by_a_convolution(scale):
     np.testing.assert_array_equal(made[0].asnumpy()[0, 0, :scale, :scale], made[0].asnumpy()[0, 0, 0, 0])
 
 
+def test_maps_whose_channels_no_convolution_tells_stay_as_they_are():
+    both = mx.sym.concat(mx.sym.Convolution(mx.sym.var("data"), kernel=(1, 1), num_filter=5), mx.sym.var("data"))
+    for maps in (both, mx.sym.var("data")):
+        assert "UpSampling" in operators(fuse(mx.sym.UpSampling(maps, scale=2, sample_type="nearest")))
+
+
 def arguments_of(symbol, shape):
     return [each for each in zip(symbol.list_arguments(), symbol.infer_shape(data=shape)[0]) if each[0] != "data"]
 
