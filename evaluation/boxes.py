@@ -6,6 +6,8 @@ from typing import Sequence
 
 import numpy as np
 
+from common.boxes import overlaps
+
 LEAST_OVERLAP = 0.2  # a detection below this is of another face or of none
 
 
@@ -31,11 +33,4 @@ def check_inside(box: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of two boxes (4,), 0 to 1."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    shared = max(0.0, width) * max(0.0, height)
-    return float(shared / (_area(first) + _area(second) - shared))
-
-
-def _area(box: np.ndarray) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+    return float(overlaps(first[None], second[None])[0, 0])

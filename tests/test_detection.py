@@ -25,13 +25,15 @@ def found(boxes, scores, truth, ignored=None):
     return FoundBoxes(np.array(boxes, float).reshape(-1, 4), np.array(scores, float), truth, flags)
 
 
-def test_overlaps_by_hand_and_pair_by_pair():
+def test_overlaps_by_hand_and_by_counting_pixels():
     first, second = np.array([square(0, 0, 10)]), np.array([square(5, 0, 10), square(20, 0, 5), square(0, 0, 10)])
     np.testing.assert_allclose(overlaps(first, second), [[50 / 150, 0, 1]])
     rng = np.random.default_rng(0)
-    many = np.hstack([rng.uniform(0, 20, (9, 2)), rng.uniform(21, 40, (9, 2))])
-    each = [[overlap(one, other) for other in many] for one in many]
+    many = np.hstack([rng.integers(0, 20, (9, 2)), rng.integers(21, 40, (9, 2))])
+    masks = np.array([np.outer(*(np.isin(range(40), range(*box[axis::2])) for axis in (0, 1))) for box in many])
+    each = [[(one & other).sum() / (one | other).sum() for other in masks] for one in masks]
     np.testing.assert_allclose(overlaps(many, many), each)
+    assert overlap(many[0], many[1]) == pytest.approx(each[0][1])
     assert overlaps(np.zeros((0, 4)), many).shape == (0, 9)
 
 
