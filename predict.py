@@ -15,34 +15,28 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 # isort: split
 import argparse
 import sys
-from contextlib import closing
-from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Sequence, Union
+from typing import Any, Callable, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
-from common.ahead import read_ahead
 from common.shards import WHOLE, add_shard_argument
 from datasets.heatmaps import DECODINGS
-from datasets.images import read_image
+from datasets.markups import Markup
 from engine import devices
 from gluon_models import file_sha256
 from gluon_models.weights import read_info
 from inference.aligned_crops import TEMPLATES, five_places
-from inference.confidence import PointConfidence, point_confidence
 from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, NETWORKS, get_detector
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
-from inference.landmark_detector import LandmarkDetector, LocatedFace, find_weights
+from inference.landmark_detector import LandmarkDetector, find_weights
 from inference.media.face_table import write_table
 from inference.media.output_folder import OutputFolder
-from inference.media.overlap import one_behind
 from inference.media.photo_files import PhotoFiles
-from inference.media.sources import Camera, Input, find_inputs, is_video
+from inference.media.results import FindsFaces, FollowsFaces, Results
+from inference.media.sources import Input, find_inputs, is_video
 from inference.media.video_files import VideoFiles
-from inference.media.video_reader import Frame, VideoReader
 from inference.media.window import Window, check_display
 from inference.pipeline import PointPredictor
 from inference.shape_model import shape_model_beside
@@ -75,9 +69,6 @@ CUTOFF_HELP = f"""cutoff of the --smooth filters for a face at rest, Hz; a lower
 more (default: {CUTOFF_HZ:g})"""
 MAX_FRAMES_HELP = "stop a video or camera after N frames; a camera otherwise runs until Ctrl-C"
 SHOW_HELP = "show the results in a window: each photo until a key is pressed; q ends the video or the display"
-NO_FACE_HELP = "give its box with --boxes, or pass --detector whole for a cut-out face"
-FindsFaces = Union[LandmarkDetector, WholePhotoLandmarks]
-FollowsFaces = Callable[[Frame], "list[TrackedFace]"]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -208,91 +199,77 @@ def follow_faces(
     return lambda frame: tracker(frame.image, frame.seconds)
 
 
-class Results:
-    """Writes and shows the faces of one input after another, and keeps count.
-
-    Args:
-        photo_files: writes photos.
-        video_files: writes videos.
-        window: shows both, if given.
-        max_frames: of a video; all if None.
+class Settings(NamedTuple):
+    """What the JSON files say about how they were made.
 
     Attributes:
-        bad: a line for each input that could not be used, fully or in part.
+        about: of photos and videos.
+        photo: of photos besides.
+        video: of videos besides.
     """
 
-    def __init__(
-        self, photo_files: PhotoFiles, video_files: VideoFiles, window: Window | None, max_frames: int | None
-    ) -> None:
-        self._photo_files, self._video_files = photo_files, video_files
-        self._window, self._max_frames = window, max_frames
-        self._photos = self._faces = 0
-        self.bad: list[str] = []
+    about: dict[str, Any]
+    photo: dict[str, Any]
+    video: dict[str, Any]
 
-    def photo(self, detector: FindsFaces, path: Path) -> None:
-        """Finds and writes the faces of a photo; ValueError names the photo and what to do."""
-        image = read_image(path)
-        try:
-            faces = detector(image, str(path))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        drawn = self._photo_files.write(path, image, faces, confidence_of(detector, image, faces))
-        self._photos += 1
-        self._faces += len(faces)
-        if not faces:
-            tqdm.write(f"{path}: no face was found; {NO_FACE_HELP}")
-        if self._window and not self._window.show(drawn, 0):
-            self._window = None
-
-    def video(self, follow: FollowsFaces, source: Input) -> None:
-        """Finds and writes the faces of a video or a camera.
-
-        Ctrl-C ends a camera and keeps its frames; it discards a video's.
-
-        Raises:
-            ValueError, OSError: it has no frame, or its results cannot be written.
-        """
-        reader = VideoReader(source)
-        total = self._max_frames or reader.declared or None
-        try:
-            with self._video_files.write(source, reader) as writing:
-                ahead = 1 if isinstance(source, Camera) else 2  # a camera's frames would be old when they are shown
-                reading = closing(read_ahead(islice(reader, self._max_frames), ahead))
-                with one_behind(writing.write) as write_beside, reading as frames:
-                    write = writing.write if self._window else write_beside  # a window shows each frame at once
-                    try:
-                        for frame in cli.progress(frames, source.stem, total, "frame"):
-                            drawn = write(frame, follow(frame))
-                            if self._window and drawn is not None and not self._window.show(drawn, 1):
-                                break
-                    except KeyboardInterrupt:
-                        if not isinstance(source, Camera):
-                            raise
-        finally:
-            reader.close()
-        tqdm.write(f"{source}: {counted(writing.faces, 'face')} in {counted(writing.frames, 'frame')}")
-        if reader.faults:
-            self.bad.append(f"frames of {source}: {reader.faults}")
-
-    def summary(self, inputs: Sequence[Input], out: str) -> str:
-        """The last line."""
-        photos = sum(not is_video(source) for source in inputs)
-        if not photos:
-            return f"written to {out}"
-        of_all = "" if self._photos == photos else f" of {photos}"
-        return f"{counted(self._faces, 'face')} in {self._photos}{of_all} photo{'s' if photos > 1 else ''}: {out}"
+    def of(self, source: Input) -> dict[str, Any]:
+        """Those of an input."""
+        return {**self.about, **(self.video if is_video(source) else self.photo)}
 
 
-def confidence_of(detector: FindsFaces, image: np.ndarray, faces: Sequence[LocatedFace]) -> PointConfidence | None:
-    """How sure the landmark network is of faces' points; None if it finds faces by itself."""
-    if not faces or not isinstance(detector, LandmarkDetector):
-        return None
-    return point_confidence(detector.predictor, image, [face.points for face in faces])
+def settings_of(arguments: argparse.Namespace, about: dict[str, Any], redetect: int) -> Settings:
+    """The settings of the command line beside what `describe` says; None where one is left out."""
+    chosen = {
+        "min_face": arguments.min_face,
+        "min_score": arguments.min_score,
+        "copies": "none" if arguments.no_copies else None,
+    }
+    video = {
+        "tracking": not arguments.no_tracking,
+        "redetect_every_frames": None if arguments.no_tracking else redetect or None,
+        "smoothing_hz": smoothing_hz(arguments),
+        "max_frames": arguments.max_frames,
+    }
+    return Settings({**about, **chosen}, {"crops": arguments.crops}, video)
 
 
-def counted(number: int, what: str) -> str:
-    """Such as 1 face, or 2 faces."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def smoothing_hz(arguments: argparse.Namespace) -> float | None:
+    """The cutoff of the filters; None for none."""
+    return (arguments.cutoff or CUTOFF_HZ) if arguments.smooth else None
+
+
+def check(arguments: argparse.Namespace, inputs: Sequence[Input]) -> None:
+    """ValueError where options do not go with the inputs; nothing has been written yet."""
+    if (arguments.crops or arguments.indices) and all(is_video(source) for source in inputs):
+        raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
+    if arguments.indices and arguments.no_copies and not arguments.show:
+        raise ValueError("--indices numbers the landmarks of the annotated copies: leave out --no-copies")
+    if arguments.show:
+        check_display()
+
+
+def make_results(arguments: argparse.Namespace, folder: OutputFolder, settings: Settings, markup: Markup) -> Results:
+    """Writes and shows what is found; ValueError if the markup has no points to cut out faces by."""
+    copies, template = not arguments.no_copies, TEMPLATES[arguments.crops] if arguments.crops else None
+    if template:
+        five_places(np.zeros((markup.num_landmarks, 2)), markup)  # refuses what has none
+    about, about_photo = ({key: value for key, value in each.items() if value is not None} for each in settings[:2])
+    return Results(
+        PhotoFiles(folder, {**about, **about_photo}, markup, arguments.indices, template, copies),
+        VideoFiles(folder, {**about, **settings.video}, markup, copies),
+        Window("predict.py") if arguments.show else None,
+        arguments.max_frames,
+    )
+
+
+def completed(inputs: Sequence[Input], folder: OutputFolder, settings: Settings) -> set[str]:
+    """The stems of the inputs whose files an earlier run with the same settings wrote; ValueError if with others."""
+    done = {source.stem for source in inputs if folder.is_complete(source.stem)}
+    for source in inputs:
+        if source.stem in done:
+            same = {key: value for key, value in settings.of(source).items() if key != "weights"}
+            folder.check_same(source.stem, same)
+    return done
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -302,12 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     inputs = [inputs[place] for place in arguments.shard.of(len(inputs))]
     whole = arguments.shard == WHOLE and len(inputs) == 1
     only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
-    if (arguments.crops or arguments.indices) and all(is_video(source) for source in inputs):
-        raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
-    if arguments.indices and arguments.no_copies and not arguments.show:
-        raise ValueError("--indices numbers the landmarks of the annotated copies: leave out --no-copies")
-    if arguments.show:
-        check_display()
+    check(arguments, inputs)
     context = devices.contexts(arguments.gpus)[0]
     name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
     weights = choose_weights(arguments.weights, arguments.model, name)
@@ -325,59 +297,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     # Given boxes are of a video's first frame; after it there is nothing to search by.
     redetect = 0 if arguments.boxes else arguments.redetect or REDETECT
-    smoothing_hz = (arguments.cutoff or CUTOFF_HZ) if arguments.smooth else None
 
     def follow(video: Input) -> FollowsFaces:
         if arguments.no_tracking:
             return lambda frame: [TrackedFace(*face) for face in detector(frame.image, str(video))]
-        return follow_faces(detector, crop_predictor, str(video), redetect, smoothing_hz)
+        return follow_faces(detector, crop_predictor, str(video), redetect, smoothing_hz(arguments))
 
     def crop_predictor() -> PointPredictor:
         return LandmarkDetector.from_pretrained(weights, "whole", context, shape_model=shape_model).predictor
 
-    least = {"min_face": arguments.min_face, "min_score": arguments.min_score}
     about = describe(weights, name, detector.markup.name, shape_model, arguments.decoding)
-    about.update((key, value) for key, value in least.items() if value is not None)
-    copies = {"copies": "none" if arguments.no_copies else None}
-    about.update((key, value) for key, value in copies.items() if value is not None)
-    about_video = {
-        "tracking": not arguments.no_tracking,
-        "redetect_every_frames": None if arguments.no_tracking else redetect or None,
-        "smoothing_hz": smoothing_hz,
-        "max_frames": arguments.max_frames,
-    }
+    settings = settings_of(arguments, about, redetect)
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
     table = Path(arguments.out) / TABLE
     if arguments.csv and table.exists() and not (arguments.overwrite or arguments.resume):
         raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
-    template = TEMPLATES[arguments.crops] if arguments.crops else None
-    if template:
-        five_places(np.zeros((detector.markup.num_landmarks, 2)), detector.markup)  # refuses what has none
-    results = Results(
-        PhotoFiles(
-            folder,
-            {**about, "crops": arguments.crops} if template else about,
-            detector.markup,
-            arguments.indices,
-            template,
-            not arguments.no_copies,
-        ),
-        VideoFiles(folder, {**about, **about_video}, detector.markup, not arguments.no_copies),
-        Window("predict.py") if arguments.show else None,
-        arguments.max_frames,
-    )
-    done = {source.stem for source in inputs if arguments.resume and folder.is_complete(source.stem)}
-    left = [source for source in inputs if source.stem not in done]
-    for source in inputs:
-        if source.stem in done:
-            of_kind = about_video if is_video(source) else {"crops": arguments.crops}
-            settings = {**about, **least, **copies, **of_kind}
-            folder.check_same(source.stem, {key: value for key, value in settings.items() if key != "weights"})
+    results = make_results(arguments, folder, settings, detector.markup)
+    done = completed(inputs, folder, settings) if arguments.resume else set()
     if done:
         print(f"{len(done)} of {len(inputs)} inputs have their results in {arguments.out} already")
-    kept = cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}")
-    with kept:
+    left = [source for source in inputs if source.stem not in done]
+    with cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}"):
         for source in left if only_one else cli.progress(left, "predicting", len(left), "input"):
             try:
                 if is_video(source):
