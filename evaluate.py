@@ -15,9 +15,8 @@ import hashlib
 import os
 import shlex
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -33,11 +32,14 @@ from engine import devices
 from engine.record import git_state, versions
 from evaluation.protocols import box_text
 from gluon_models import file_sha256, list_models, shipped_weights
+from gluon_models.weights import WeightsInfo
 from inference.detectors import DEFAULT_DETECTOR, DETECTORS
 from inference.ensembles import MEMBERS
 from inference.evaluation import (
     ENSEMBLES,
+    BoxSource,
     ConvertedPredictor,
+    SubsetFaces,
     box_source,
     compared,
     evaluated_name,
@@ -48,6 +50,7 @@ from inference.evaluation import (
 )
 from inference.landmark_detector import markup_of
 from inference.partial_predictions import read_parts, write_part
+from inference.pipeline import PredictedFaces, Predictor
 from inference.quantized import cpu_note
 from inference.training_boxes import own_box, training_box
 from report.evaluation_report import extreme_faces, write_report, write_stress
@@ -152,11 +155,28 @@ def shared_settings(arguments: argparse.Namespace, weights: Path, faces: FaceDat
     return {**given, **chosen_options(arguments), "weights": file_sha256(weights), "faces": listed}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluates; 1 if a face had to be left out, else 0."""
-    arguments = parse(argv)
-    if arguments.int8 and cpu_note():
-        print(cpu_note(), file=sys.stderr)
+class Evaluated(NamedTuple):
+    """What is measured, and on which faces.
+
+    Attributes:
+        weights: their file.
+        info: what it says.
+        predictor: the network, with the points of the faces' markup.
+        subset: the faces.
+        boxes: where the network is told the faces are.
+        device: that it runs on.
+    """
+
+    weights: Path
+    info: WeightsInfo
+    predictor: Predictor
+    subset: SubsetFaces
+    boxes: BoxSource
+    device: str
+
+
+def load(arguments: argparse.Namespace) -> Evaluated:
+    """What the command line names; ValueError or FileNotFoundError if it is not there, or does not go together."""
     context = mx.cpu() if arguments.int8 else devices.contexts(arguments.gpus)[0]
     weights = Path(arguments.weights) if arguments.weights else shipped_weights(arguments.model)
     predictor, info = load_predictor(
@@ -179,77 +199,101 @@ def main(argv: Sequence[str] | None = None) -> int:
         count=arguments.count,
         seed=arguments.seed,
     )
-    faces, about, protocol = subset
+    markup = subset.faces.markup
     if arguments.dataset == "rendered":
         print(f"without --data: on {arguments.count} rendered faces", file=sys.stderr)
-    if info.markup != faces.markup.name:
+    if info.markup != markup.name:
         try:
-            predictor = ConvertedPredictor(predictor, markup_of(info), faces.markup)
+            predictor = ConvertedPredictor(predictor, markup_of(info), markup)
         except ValueError as error:
-            text = f"{weights} places {info.markup} points, but these faces have those of {faces.markup.name}"
+            text = f"{weights} places {info.markup} points, but these faces have those of {markup.name}"
             raise ValueError(f"{text}: {error}") from None
-        print(f"{info.markup} points of the network are converted to {faces.markup.name}", file=sys.stderr)
+        print(f"{info.markup} points of the network are converted to {markup.name}", file=sys.stderr)
     boxes = box_source(
         arguments.boxes,
-        protocol.true_boxes,
+        subset.protocol.true_boxes,
         detector=arguments.detector,
         context=context,
         box=training_box(info),
-        converted=own_box(faces.markup, info),
+        converted=own_box(markup, info),
     )
-    out = cli.output_folder(arguments.out)
-    # The parts of a --shard share their folder.
-    alone = exclusive(out, "wait for it to end, or name another --out") if arguments.shard == WHOLE else nullcontext()
-    with alone:
-        shared = shared_settings(arguments, weights, faces)
+    return Evaluated(weights, info, predictor, subset, boxes, str(context))
+
+
+def write_shard(arguments: argparse.Namespace, evaluated: Evaluated, out: Path, shared: dict[str, Any]) -> int:
+    """Predicts the faces of --shard alone, for --merge to join; 1 if one had to be left out, else 0."""
+    faces, predictor = evaluated.subset.faces, evaluated.predictor
+    part = Chosen([faces], arguments.shard.of(len(faces), predictor.batch_size))
+    predicted = predict_faces(predictor, part, evaluated.boxes, show_progress)
+    path = write_part(out, arguments.shard, predicted, shared)
+    print(f"{len(part)} of {len(faces)} faces: {path}; --merge {arguments.shard.count} reports on all parts")
+    return 1 if predicted.skipped else 0
+
+
+def make_record(arguments: argparse.Namespace, evaluated: Evaluated, argv: Sequence[str]) -> dict[str, Any]:
+    """How the figures came about."""
+    return {
+        "model": arguments.model,
+        **chosen_options(arguments),
+        "command": shlex.join(["evaluate.py", *argv]),
+        "seed": arguments.seed,
+        "weights": evaluated.weights.name,
+        "weights_sha256": file_sha256(evaluated.weights),
+        "boxes": arguments.boxes,
+        "point_shift": arguments.point_shift,
+        "box_margin": evaluated.info.spec.box_margin,
+        "device": evaluated.device,
+        "versions": versions(),
+        "git": git_state(),
+        "missing": list(evaluated.subset.info.missing),
+    }
+
+
+def report(
+    arguments: argparse.Namespace, evaluated: Evaluated, predicted: PredictedFaces, out: Path, record: dict[str, Any]
+) -> int:
+    """Writes and prints the figures of all faces; 1 if one had to be left out, else 0."""
+    faces, margin = evaluated.subset.faces, evaluated.info.spec.box_margin
+    name = evaluated_name(arguments.model, arguments.shape_model)
+    result = compared(predicted, evaluated.subset, model=name, point_shift=arguments.point_shift)
+    errors = result.errors(evaluated.subset.protocol.normalizer)
+    shown = [[picture(faces[k], result.predicted[k], errors[k]) for k in chosen] for chosen in extreme_faces(errors)]
+    print(write_report(out, result, record, box_text(evaluated.boxes.kind, margin), *shown))
+    print(*("\n" + line for line in quoted_lines(result, margin)), sep="", end="")
+    if arguments.stress and result.found.any():
+        curves = stress_curves(
+            evaluated.predictor,
+            faces,
+            result,
+            count=arguments.stress_faces,
+            point_shift=arguments.point_shift,
+            seed=arguments.seed,
+            progress=show_progress,
+        )
+        print("\n" + write_stress(out, result, curves, record))
+    print(f"\nopen {out / 'report.html'}")
+    for name, reason in result.skipped.items():
+        print(f"left out: {cli.printable(f'{name}: {reason}')}", file=sys.stderr)
+    return 1 if result.skipped else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluates; 1 if a face had to be left out, else 0."""
+    arguments = parse(argv)
+    if arguments.int8 and cpu_note():
+        print(cpu_note(), file=sys.stderr)
+    evaluated = load(arguments)
+    faces, predictor = evaluated.subset.faces, evaluated.predictor
+    out, shared = cli.output_folder(arguments.out), shared_settings(arguments, evaluated.weights, faces)
+    if arguments.shard != WHOLE:
+        return write_shard(arguments, evaluated, out, shared)
+    with exclusive(out, "wait for it to end, or name another --out"):
         if arguments.merge:
             predicted = read_parts(out, arguments.merge, len(faces), predictor.batch_size, shared)
         else:
-            places = arguments.shard.of(len(faces), predictor.batch_size)
-            part = faces if arguments.shard == WHOLE else Chosen([faces], places)
-            predicted = predict_faces(predictor, part, boxes, show_progress)
-        if arguments.shard != WHOLE:
-            path = write_part(out, arguments.shard, predicted, shared)
-            print(f"{len(part)} of {len(faces)} faces: {path}; --merge {arguments.shard.count} reports on all parts")
-            return 1 if predicted.skipped else 0
-        name = evaluated_name(arguments.model, arguments.shape_model)
-        result = compared(predicted, subset, model=name, point_shift=arguments.point_shift)
-        errors = result.errors(protocol.normalizer)
-        shown = [
-            (picture(faces[k], result.predicted[k], errors[k]) for k in indices) for indices in extreme_faces(errors)
-        ]
-        record = {
-            "model": arguments.model,
-            **chosen_options(arguments),
-            "command": shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]),
-            "seed": arguments.seed,
-            "weights": weights.name,
-            "weights_sha256": file_sha256(weights),
-            "boxes": arguments.boxes,
-            "point_shift": arguments.point_shift,
-            "box_margin": info.spec.box_margin,
-            "device": str(context),
-            "versions": versions(),
-            "git": git_state(),
-            "missing": list(about.missing),
-        }
-        print(write_report(out, result, record, box_text(boxes.kind, info.spec.box_margin), *shown))
-        print(*("\n" + line for line in quoted_lines(result, info.spec.box_margin)), sep="", end="")
-        if arguments.stress and result.found.any():
-            curves = stress_curves(
-                predictor,
-                faces,
-                result,
-                count=arguments.stress_faces,
-                point_shift=arguments.point_shift,
-                seed=arguments.seed,
-                progress=show_progress,
-            )
-            print("\n" + write_stress(out, result, curves, record))
-        print(f"\nopen {out / 'report.html'}")
-        for name, reason in result.skipped.items():
-            print(f"left out: {cli.printable(f'{name}: {reason}')}", file=sys.stderr)
-        return 1 if result.skipped else 0
+            predicted = predict_faces(predictor, faces, evaluated.boxes, show_progress)
+        record = make_record(arguments, evaluated, sys.argv[1:] if argv is None else argv)
+        return report(arguments, evaluated, predicted, out, record)
 
 
 if __name__ == "__main__":
