@@ -26,7 +26,8 @@ def look_once(photo, network, look, least_score):
     short_side = look["short_side"]
     zoom = min(short_side / min(photo.shape[:2]), 2 * short_side / max(photo.shape[:2]))
     size = np.maximum(1, np.round(np.array(photo.shape[1::-1]) * zoom).astype(int))
-    padded = np.zeros((*np.maximum(short_side, -(-size[::-1] // 64) * 64), 3), np.uint8)
+    sides = -(-size[::-1] // look["padded_step"]) * look["padded_step"]
+    padded = np.zeros((*np.maximum(short_side, sides), 3), np.uint8)
     interpolation = cv2.INTER_AREA if zoom < 0.5 else cv2.INTER_LINEAR
     padded[: size[1], : size[0]] = cv2.resize(photo, size.tolist(), interpolation=interpolation)
     score, *distances = network(padded)

@@ -158,17 +158,17 @@ def test_a_large_photo_with_a_doubtful_face_is_looked_at_closer(net, side, expec
     np.testing.assert_allclose(boxes, [expected], rtol=2e-3)
 
 
-def test_photos_of_all_shapes_become_31_sizes_of_input():
+def test_photos_of_all_shapes_become_41_sizes_of_input():
     sizes = [1, 2, 31, 100, 319, 320, 321, 383, 384, 500, 640, 641, 3000]
-    for look, short in zip(centernet.LOOKS.values(), (320, 448, 128)):
+    for look, short, step in zip(centernet.LOOKS.values(), (320, 448, 128), (32, 64, 64)):
         inputs = {centernet.fitted_input(np.zeros((h, w, 3), np.uint8), look)[0].shape for h in sizes for w in sizes}
-        steps = range(short, 2 * short + 1, 64)
+        steps = range(short, 2 * short + 1, step)
         assert inputs <= {(short, long, 3) for long in steps} | {(long, short, 3) for long in steps}
-    padded, factors = centernet.fitted_input(np.full((200, 310, 3), 7, np.uint8), centernet.LOOKS["first"])
-    assert (padded[:320, :496] == 7).all()
-    assert padded.shape == (320, 512, 3)
-    assert not padded[:, 496:].any()
-    np.testing.assert_allclose(factors, [310 / 496, 200 / 320] * 2)
+    padded, factors = centernet.fitted_input(np.full((200, 290, 3), 7, np.uint8), centernet.LOOKS["first"])
+    assert (padded[:320, :464] == 7).all()
+    assert padded.shape == (320, 480, 3)
+    assert not padded[:, 464:].any()
+    np.testing.assert_allclose(factors, [290 / 464, 200 / 320] * 2)
 
 
 def test_a_box_is_read_at_each_peak_alone():

@@ -30,7 +30,7 @@ from inference.detectors import FasterRcnnDetector, center_finder, network_of
 
 LEAST_SCORE = 0.2  # of the small detector's errors
 SURE, DOUBTFUL = 0.9, 0.3  # scores of Faster R-CNN
-LARGE = centernet.Look(576, 0.0)  # errors on details, at 1.8 times the first look
+LARGE = centernet.Look(576, 0.0, 64)  # errors on details, at 1.8 times the first look
 SAME = 0.3  # overlap of boxes of the same face
 LEAST_SIZE = 16.0  # pixels of an error
 BORDER = 2.0  # pixels of the photo; what reaches there is cut off

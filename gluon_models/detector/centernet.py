@@ -37,7 +37,6 @@ WIDTHS = (64, 64, 48, 32)  # channels of the maps on the way up, strides 32 to 4
 PRIOR = 0.01  # probability of a face that every cell starts from
 BOX_WEIGHT = 3.0  # of the loss of boxes beside that of centres
 SIDE_STEP = 32  # pixels: sides of an input are multiples
-PADDED_STEP = 64  # photos are padded to multiples of this: memory is planned for each size of input, 20 MB, and kept
 LEAST_BILINEAR = 0.5  # zoom from which neighbours alone are read; the mean over areas takes as long as half the network
 LEAST_RANKED = 0.02  # score from which boxes are ranked where none is asked for
 
@@ -48,13 +47,16 @@ class Look(NamedTuple):
     Attributes:
         short_side: pixels of the photo's shorter side; the longer one has at most twice as many.
         least_face: square root of the area of the smallest face that counts, pixels at this size.
+        padded_step: pixels; the sides of the input are multiples of it. A larger step makes fewer sizes, for each of
+            which MXNet plans and keeps 20 MB.
     """
 
     short_side: int
     least_face: float
+    padded_step: int
 
 
-LOOKS = {"first": Look(320, 0.0), "closer": Look(448, 0.0), "farther": Look(128, 64.0)}
+LOOKS = {"first": Look(320, 0.0, SIDE_STEP), "closer": Look(448, 0.0, 64), "farther": Look(128, 64.0, 64)}
 """The first is nearly Faster R-CNN's. On a photo that has as many pixels and a doubtful face, the closer one decides on
 what that one saw; the farther one adds faces that fill the photo, where none is sure, for a quarter of its time."""
 DOUBTFUL = (0.15, 0.4)  # least score of a doubtful face, and of one that counts [B17]
@@ -214,7 +216,7 @@ def fitted_input(image: np.ndarray, look: Look) -> tuple[np.ndarray, np.ndarray]
     zoom = min(look.short_side / min(height, width), 2 * look.short_side / max(height, width))
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < LEAST_BILINEAR else cv2.INTER_LINEAR)
-    padded_sides = [max(look.short_side, -(-side // PADDED_STEP) * PADDED_STEP) for side in size]
+    padded_sides = [max(look.short_side, -(-side // look.padded_step) * look.padded_step) for side in size]
     padded = np.zeros((padded_sides[1], padded_sides[0], 3), np.uint8)
     padded[: size[1], : size[0]] = small
     return padded, np.array([width / size[0], height / size[1]] * 2)
