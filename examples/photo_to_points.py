@@ -21,8 +21,9 @@ def read(prefix):
         return lambda data: network.run(None, {"data": data[None]})[0][0], json.load(file)
 
 
-def look_once(photo, network, look, least_score):
+def look_once(photo, network, use, name, least_score):
     """Corners and sizes (n, 4) of what may be faces, seen at one size of a photo, and scores (n,)."""
+    look = use["looks"][name]
     short_side = look["short_side"]
     zoom = min(short_side / min(photo.shape[:2]), 2 * short_side / max(photo.shape[:2]))
     size = np.maximum(1, np.round(np.array(photo.shape[1::-1]) * zoom).astype(int))
@@ -35,8 +36,10 @@ def look_once(photo, network, look, least_score):
     rows, columns = np.nonzero(peaks & (score >= least_score))
     left, top, right, bottom = (each[rows, columns] for each in distances)
     boxes = np.c_[4 * columns + 2 - left, 4 * rows + 2 - top, left + right, top + bottom]
-    large = boxes[:, 2] * boxes[:, 3] >= look["least_face"] ** 2
-    return boxes[large] * np.tile(photo.shape[1::-1] / size, 2), score[rows, columns][large]
+    sizes = np.sqrt(boxes[:, 2] * boxes[:, 3])
+    scores = score[rows, columns] * np.minimum(1, sizes / use["full_size"]) ** use["size_power"]
+    counts = (sizes >= look["least_face"]) & (scores >= least_score)
+    return boxes[counts] * np.tile(photo.shape[1::-1] / size, 2), scores[counts]
 
 
 def highest(boxes, scores, least_score, largest_overlap):
@@ -54,14 +57,14 @@ def overlap(one, other):
 
 def find_faces(photo, network, use):
     """Boxes (n, 4) of the faces of a photo (H, W, 3), tight around their landmarks."""
-    looks, (doubtful, counts), most = use["looks"], use["doubtful_scores"], use["largest_overlap"]
-    boxes, scores = highest(*look_once(photo, network, looks["first"], doubtful), doubtful, most)
-    if min(photo.shape[:2]) >= looks["closer"]["short_side"] and (scores < counts).any():
-        closer, closer_scores = look_once(photo, network, looks["closer"], doubtful)
+    (doubtful, counts), most = use["doubtful_scores"], use["largest_overlap"]
+    boxes, scores = highest(*look_once(photo, network, use, "first", doubtful), doubtful, most)
+    if min(photo.shape[:2]) >= use["looks"]["closer"]["short_side"] and (scores < counts).any():
+        closer, closer_scores = look_once(photo, network, use, "closer", doubtful)
         again = [any(overlap(box, seen) >= use["same_overlap"] for seen in boxes) for box in closer]
         boxes, scores = closer[again], closer_scores[again]
     if scores.max(initial=0) < use["sure_score"]:
-        further = look_once(photo, network, looks["farther"], doubtful)
+        further = look_once(photo, network, use, "farther", doubtful)
         boxes, scores = np.concatenate([boxes, further[0]]), np.concatenate([scores, further[1]])
     boxes, _ = highest(boxes, scores, use["least_score"], most)
     change = use["detector_box_to_landmark_box"]

@@ -211,7 +211,7 @@ class CenterNetDetector(NetworkDetector):
     """The small one-stage detector, on a CPU as oneDNN fuses it."""
 
     name = centernet.NAME
-    least_score = 0.4  # [B17]
+    least_score = 0.3  # [B17]
 
     def _prepare(self, net: HybridBlock) -> None:
         self._finder = center_finder(net, self._context)
@@ -301,7 +301,7 @@ class WholeImage:
 
 NETWORKS: dict[str, type[NetworkDetector]] = {each.name: each for each in (FasterRcnnDetector, CenterNetDetector)}
 DETECTORS = ("haar", *NETWORKS)  # search photos for faces
-DEFAULT_DETECTOR = FasterRcnnDetector.name
+DEFAULT_DETECTOR = CenterNetDetector.name
 BOX_SOURCES = (*DETECTORS, "file", "whole")
 
 

@@ -67,10 +67,13 @@ def describe_detector() -> dict[str, Any]:
             "least same_overlap; where no face is sure, the boxes of the farther look are added",
             "look": "the photo's shorter side has short_side pixels, the longer one at most twice as many; zooms below "
             f"{centernet.LEAST_BILINEAR} average over areas, others are bilinear; padded with black at right and "
-            "bottom to multiples of padded_step, at least short_side. A box counts if the root of its area is at "
-            "least least_face pixels at this size",
+            "bottom to multiples of padded_step, at least short_side. A box counts if its size, the root of its "
+            "area, is at least least_face pixels there; its score is the probability times min(1, size / full_size) to "
+            "the power of size_power",
             "looks": {name: look._asdict() for name, look in centernet.LOOKS.items()},
             "doubtful_scores": centernet.DOUBTFUL,
+            "full_size": centernet.FULL_SIZE,
+            "size_power": centernet.SIZE_POWER,
             "same_overlap": centernet.SAME,
             "sure_score": centernet.SURE,
             "least_score": CenterNetDetector.least_score,

@@ -143,10 +143,11 @@ def found_by_peaks(net, shape, best, least_score, largest_overlap=0.3):
 def test_boxes_of_the_first_and_the_farther_look_return_to_the_photos_pixels(net, shape, factor):
     boxes, scores = found_by_peaks(net, shape, 0.9, 0.5)  # sure of a face, so it does not look farther
     np.testing.assert_allclose(boxes, [np.array([82, 172, 122, 232]) * factor])
-    np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
-    boxes, scores = found_by_peaks(net, shape, 0.49, 0.4)
+    smaller = (np.sqrt(40 * 60) / 64) ** 0.6  # than 64 px, so its score is lower than the probability
+    np.testing.assert_allclose(scores, [0.9 * smaller], rtol=1e-6)
+    boxes, scores = found_by_peaks(net, shape, 0.45, 0.38)
     np.testing.assert_allclose(boxes, np.array([[40, 40, 290, 290], [82, 172, 122, 232]]) * factor)
-    np.testing.assert_allclose(scores, [0.85, 0.49], rtol=1e-6)
+    np.testing.assert_allclose(scores, [0.85, 0.45 * smaller], rtol=1e-6)
     assert len(found_by_peaks(net, shape, 0.9, 0.2, 0.95)[0]) == 3
     assert found_by_peaks(net, shape, 0.4, 0.95)[0].shape == (0, 4)
 

@@ -100,7 +100,7 @@ def test_one_photo_as_a_process_of_its_own(tmp_path, weights):
         "model": "resnet18_slim",
         "weights": "random.params",
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "detector": "faster_rcnn",
+        "detector": "centernet_slim",
         "markup": "ibug_68",
     }
     np.testing.assert_allclose(face["box"], BOX, atol=30)
