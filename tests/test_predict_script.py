@@ -104,7 +104,7 @@ def test_one_photo_as_a_process_of_its_own(tmp_path, weights):
         "markup": "ibug_68",
     }
     np.testing.assert_allclose(face["box"], BOX, atol=30)
-    assert 0.9 < face["score"] <= 1
+    assert 0.3 < face["score"] <= 1
     predictor = LandmarkDetector.from_pretrained(weights, "whole").predictor
     (expected,) = locate(predictor, read_image(HOPPER), [np.array(face["box"])], passes=2)
     # The box in the JSON is rounded, and random weights spread the points over some thousand pixels.
