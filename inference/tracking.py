@@ -27,6 +27,7 @@ SHIFT = 0.05  # of the box's longer side, to the lower right and to the upper le
 LARGEST_DISAGREEMENT = 0.045  # mean distance between both passes over sqrt(w h) of the box
 USUAL_MARGIN = 0.25  # for which both were measured; where a crop shows more about the box, they grow with it
 REDETECT = 15  # frames
+START = 15  # first frames of a scene, all of which are searched: the first one alone may hide a face
 PATIENCE = 15  # frames for which a lost face keeps its number
 SAME_FACE = 0.4  # of the smaller box: a detection that shares more with a face that is followed is that face
 FOUND_AGAIN = 0.2  # of the smaller box: what a lost face shares with a detection that is to take its number
@@ -103,7 +104,7 @@ class FaceTracker:
     Args:
         predictor: the landmark network.
         find: boxes, tight around the landmarks, of the faces in an image; the face detector.
-        redetect: frames between two searches for new faces; 0 searches the first frame alone.
+        redetect: frames between two searches for new faces, after `START`; 0 searches the first frame alone.
         cutoff_hz: smooth the points, see `FaceSmoother`; None leaves them as they are.
 
     Raises:
@@ -118,7 +119,7 @@ class FaceTracker:
         self._predictor, self._find, self._redetect, self._cutoff_hz = predictor, find, redetect, cutoff_hz
         self._smoother()  # says what cannot be
         self._tracks: list[_Track] = []
-        self._frames = self._identities = 0
+        self._frames = self._of_scene = self._identities = 0
         self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray, seconds: float) -> list[TrackedFace]:
@@ -126,11 +127,13 @@ class FaceTracker:
         small = thumbnail(image)
         if self._previous is not None and not same_scene(self._previous, small):
             self._tracks = []  # whoever is where a face was before a cut may be someone else
+            self._of_scene = 0
         self._previous = small
         self._follow(image)
         if self._must_find():
             self._add(image, self._find(image))
         self._frames += 1
+        self._of_scene += 1
         return [_shown(track, seconds) for track in self._tracks if not track.lost_for]
 
     def _smoother(self) -> FaceSmoother | None:
@@ -139,8 +142,9 @@ class FaceTracker:
     def _must_find(self) -> bool:
         if not self._redetect:
             return self._frames == 0
-        nothing = all(track.lost_for for track in self._tracks)
-        return nothing or any(track.lost_for for track in self._tracks) or self._frames % self._redetect == 0
+        if self._of_scene < START or self._frames % self._redetect == 0:
+            return True
+        return not self._tracks or any(track.lost_for for track in self._tracks)
 
     def _follow(self, image: np.ndarray) -> None:
         """Moves each track to its place in this frame, or notes that it is lost."""

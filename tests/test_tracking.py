@@ -8,6 +8,7 @@ import pytest
 
 from datasets.render.video import RenderedVideo
 from gluon_models import InputSpec
+from inference import tracking
 from inference.detectors import Detection
 from inference.pipeline import PointPredictor
 from inference.smoothing import FaceSmoother
@@ -56,6 +57,12 @@ class Detector:
     def __call__(self, image):
         self.calls += 1
         return [Detection(box_about(x + 1, y - 1), 7.0) for x, y in self.centres]
+
+
+@pytest.fixture(autouse=True)
+def one_frame_at_the_start(monkeypatch):
+    """A scene starts with one search, where a test does not say otherwise."""
+    monkeypatch.setattr(tracking, "START", 1)
 
 
 class Play:
@@ -139,6 +146,16 @@ def test_new_faces_are_found_by_the_next_detection():
     play = Play(redetect=3)
     assert len(play((50, 60))) == 1
     assert [len(play((50, 60), (150, 60))) for _ in range(3)] == [1, 1, 2]
+
+
+def test_the_first_frames_of_a_scene_are_all_searched(monkeypatch):
+    monkeypatch.setattr(tracking, "START", 3)
+    play = Play(redetect=100)
+    shown = (50, 60), (150, 60)
+    assert [len(play(*shown, seen=[shown[0]])), len(play(*shown)), play.detector.calls] == [1, 2, 2]
+    for _ in range(5):
+        play(*shown)
+    assert play.detector.calls == 3
 
 
 def test_what_is_no_face_is_not_taken_up():
