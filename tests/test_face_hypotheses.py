@@ -1,4 +1,4 @@
-"""Faces found without a detector, by a network that answers the true maps of known faces."""
+"""Faces found without a detector, by a network that predicts the true maps of known faces."""
 
 import mxnet as mx
 import numpy as np

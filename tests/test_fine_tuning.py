@@ -19,13 +19,13 @@ def network(name, num_landmarks, seed):
     return net
 
 
-@pytest.mark.parametrize(("name", "anew"), [("resnet18_slim", {"points"}), ("lgcn_64", None), ("ffld_resnet18", None)])
-def test_all_that_fits_is_loaded_and_the_rest_stays_as_it_was(name, anew, tmp_path):
+@pytest.mark.parametrize(("name", "new"), [("resnet18_slim", {"points"}), ("lgcn_64", None), ("ffld_resnet18", None)])
+def test_all_that_fits_is_loaded_and_the_rest_stays_as_it_was(name, new, tmp_path):
     network(name, 68, 1).save_parameters(str(tmp_path / "68.params"))
     net, untouched, trained = network(name, 7, 2), network(name, 7, 2), network(name, 68, 1)
     lacking = fill_fitting(net, tmp_path / "68.params")
-    if anew:
-        assert {each.rpartition(".")[0] for each in lacking} == anew
+    if new:
+        assert {each.rpartition(".")[0] for each in lacking} == new
     assert 0 < len(lacking) < len(net._collect_params_with_prefix())
     values, before, source = (each._collect_params_with_prefix() for each in (net, untouched, trained))
     for each, parameter in values.items():

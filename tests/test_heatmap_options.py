@@ -29,7 +29,7 @@ HOPPER = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Weights of a small untrained network, of one that answers points, and a shape model."""
+    """Weights of a small untrained network, of one that predicts points, and a shape model."""
     folder = tmp_path_factory.mktemp("weights")
     save_random(folder / "lgcn_64.params", "lgcn_64", change=start_lively, filters=4, kernel="labels")
     save_random(folder / "resnet18_slim.params", "resnet18_slim")
