@@ -11,9 +11,10 @@ import train_hourglass
 import train_lgcn
 import train_regions
 from tools import study
+from training import studies
 
-TINY = study.Study(
-    "tiny", "somewhere", "train_x.py --model m", (study.Cell("A/A", "--loss a"), study.Cell("B", "", 3.5))
+TINY = studies.Study(
+    "tiny", "somewhere", "train_x.py --model m", (studies.Cell("A/A", "--loss a"), studies.Cell("B", "", 3.5))
 )
 SCORES = {("loss_a", 0): 0.04, ("loss_a", 1): 0.05, ("recipe", 0): 0.031, ("recipe", 1): 0.033}
 
@@ -25,7 +26,7 @@ def nme_of(run):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setitem(study.STUDIES, "tiny", TINY)
+    monkeypatch.setitem(studies.STUDIES, "tiny", TINY)
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(tr
 
 
 def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
-    cell = study.Cell("A", "", 8.0)
-    monkeypatch.setitem(study.STUDIES, "tiny", study.Study("t", "somewhere", "train_x.py", (cell,), study.MSE))
+    cell = studies.Cell("A", "", 8.0)
+    monkeypatch.setitem(studies.STUDIES, "tiny", studies.Study("t", "somewhere", "train_x.py", (cell,), studies.MSE))
     for seed, error in enumerate((20.0, 24.0)):
         folder = tmp_path / f"recipe-{seed}"
         folder.mkdir()
@@ -134,7 +135,7 @@ def test_seeds_are_numbers(tmp_path):
     ],
 )
 def test_the_cells_of_a_study_differ_in_what_it_compares_alone(name, training, switched):
-    found, settings = study.STUDIES[name], []
+    found, settings = studies.STUDIES[name], []
     for cell in found.cells:
         script, *text = study.run_command(found, cell, 0, ["--data", "d"], Path("same"))
         assert script == f"{type(training).__module__}.py"

@@ -25,8 +25,9 @@ from common import cli
 from common.files import write_text, write_whole
 from engine.checkpoint import LAST
 from report.tables import markdown
-from tools.study import MSE, NME, Measure, result_of
+from tools.study import result_of
 from training.discovery import ROOT, training_scripts
+from training.studies import MSE, NME, Measure
 
 MEASURES = {"train_deeppose.py": MSE}  # Sec. III: "minimal validation loss"; NME for other scripts
 SCRIPTS = tuple(path.name for path in training_scripts(ROOT))
