@@ -12,6 +12,7 @@ import pytest
 
 from datasets.markups import IBUG_68
 from datasets.render import faces as rendered_faces
+from datasets.render import labels
 from datasets.render import mesh as face_mesh
 from datasets.render.faces import RenderedFaces, render_face
 from datasets.render.mesh import CONTROLS, Expression, Pose
@@ -104,20 +105,28 @@ def test_mirrored_people_have_mirrored_landmarks():
     for _ in range(4):
         controls = random_person(rng).controls
         pose, mirrored_pose = Pose(35.0, 8.0, -12.0, 900.0), Pose(-35.0, 8.0, 12.0, 900.0)
-        points = face_mesh.project(face_mesh.as_annotated(face_mesh.landmarks_3d(controls, pose)), pose)
+        points = face_mesh.project(labels.as_annotated(labels.landmarks_3d(controls, pose)), pose)
         twin = controls[partner] * (-1, 1, 1)
-        twins = face_mesh.as_annotated(face_mesh.landmarks_3d(twin, mirrored_pose))
+        twins = labels.as_annotated(labels.landmarks_3d(twin, mirrored_pose))
         mirrored = face_mesh.project(twins, mirrored_pose)
         assert mirrored[list(IBUG_68.flip_order)] * (-1, 1, 1) == pytest.approx(points, abs=1e-6)
 
 
 def test_labels_stand_where_the_annotators_place_them():
-    moved = face_mesh.as_annotated(np.zeros((68, 3)))
+    moved = labels.as_annotated(np.zeros((68, 3)))
     assert moved[33].tolist() == [0, 4, 0]  # below the nose
     assert moved[36].tolist() == [3.5, -0.5, 0]  # the outer eye corners, both towards the nose
     assert moved[45].tolist() == [-3.5, -0.5, 0]
+    open_mouth = np.zeros((68, 3))
+    open_mouth[66] = 0, 5.5, 0  # half way from closed, 1 mm, to wide open, 10 mm
+    assert (labels.as_annotated(open_mouth) - open_mouth)[[49, 53, 62, 66]].tolist() == [
+        [-1.5, 0.75, 0],  # from 1, 2 towards -4, -0.5
+        [1.5, 0.75, 0],
+        [0, 0, 0],  # from 2 towards -2
+        [0, 3.75, 0],  # from 2.5 towards 5
+    ]
     face, person = render_face(np.random.default_rng(3), person=_person()), _person()
-    anatomical = face_mesh.project(face_mesh.landmarks_3d(person.controls, person.pose), person.pose)
+    anatomical = face_mesh.project(labels.landmarks_3d(person.controls, person.pose), person.pose)
     eyes, nose = face.points_image[[36, 45]], face.points_image[33]
     assert (nose[1] - eyes[0, 1]) / np.ptp(eyes[:, 0]) == pytest.approx(
         (anatomical[33, 1] - anatomical[36, 1] + 4.5) / (np.ptp(anatomical[[36, 45], 0]) - 7), rel=0.02
@@ -149,7 +158,7 @@ def _plain_picture(person: Person, monkeypatch: pytest.MonkeyPatch, texture: np.
     monkeypatch.setattr(
         rendered_faces, "_shade", lambda normals, _: np.ones((*normals.shape[:2], 4), np.float32) * (1, 1, 1, 0)
     )
-    monkeypatch.setattr(rendered_faces.face_mesh, "as_annotated", lambda landmarks: landmarks)
+    monkeypatch.setattr(rendered_faces.labels, "as_annotated", lambda landmarks: landmarks)
     monkeypatch.setattr(rendered_faces.face_scene, "draw_in_front", lambda *_: None)
     monkeypatch.setattr(rendered_faces.face_scene, "draw_behind", lambda *_: None)
     monkeypatch.setattr(rendered_faces.face_scene, "background", lambda _, size: np.zeros((size, size, 3), np.float32))

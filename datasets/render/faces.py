@@ -19,6 +19,7 @@ from common import cli
 from datasets.faces import Face
 from datasets.images import write_image
 from datasets.markups import IBUG_68
+from datasets.render import labels
 from datasets.render import mesh as face_mesh
 from datasets.render import scene as face_scene
 from datasets.render.mesh import GRID
@@ -193,7 +194,7 @@ def render_face(rng: np.random.Generator, size: int = 224, person: Person | None
     if size < 32:
         raise ValueError(f"a rendered face needs a picture of at least 32 pixels, got {size}")
     person = random_person(rng) if person is None else person
-    landmarks = face_mesh.landmarks_3d(person.controls, person.pose)
+    landmarks = labels.landmarks_3d(person.controls, person.pose)
     flat = face_mesh.project(landmarks, person.pose)[:, :2]
     side, centre = _jittered(rng, size)
     low, high = flat.min(axis=0), flat.max(axis=0)
@@ -214,7 +215,7 @@ def render_face(rng: np.random.Generator, size: int = 224, person: Person | None
     occluded = np.zeros((size, size), np.uint8)
     face_scene.draw_in_front(image, occluded, rng, camera, person.look, person.controls, middle)
     picture = face_scene.photograph(image, rng)
-    points = camera.see(face_mesh.as_annotated(landmarks))[:, :2]
+    points = camera.see(labels.as_annotated(landmarks))[:, :2]
     return RenderedFace(picture, points.astype(np.float64), _visibility(camera.see(landmarks), surface, occluded))
 
 

@@ -3,7 +3,7 @@
 The head is one sheet over a texture plane (s, t), in mm: s runs around the head from the midline, t down the face.
 Some 130 control points tie the plane to space; a thin-plate spline carries every other point of the sheet with them.
 Identity and expression move control points only, so landmarks, surface and painted features can never disagree.
-`as_annotated` alone moves the labels off the anatomy.
+`labels.py` alone moves them off the anatomy.
 
 Head frame, in mm: x to the image's right for a frontal face (the subject's left), y down, z towards the camera,
 origin between the eyes; outer eye corners are 90 mm apart, inner ones 33. The proportions are anthropometric norms.
@@ -37,16 +37,6 @@ _INNER_LIPS = ((-22.5, 65, -4), (-7.5, 64, 7), (0, 64.5, 8), (0, 65, 7), (-7.5, 
 _RIGHT_AND_MIDDLE = (
     tuple(range(9)) + tuple(range(17, 22)) + tuple(range(27, 34)) + tuple(range(36, 42)) + (48, 49, 50, 51, 57, 58, 59)
     + (60, 61, 62, 66, 67)
-)  # fmt: skip
-
-# Where 300-W's annotators place these points, from the anatomical ones, as x, y: the median error of a network that had
-# seen rendered faces alone on the frontal ones of 300-W's validation faces (of mouths: the closed ones).
-_ANNOTATED = (
-    (3, -3), (2.5, -1), (2, 1), (2, 4.5), (-1, 1.5), (-0.5, 1), (0, 1), (0, 0), (0, -0.5),
-    (-1, -2), (0, -1.5), (0, -2), (0.5, -2), (2.5, 0.5),
-    (0, 2), (0, 1.5), (0, 1.5), (0, 2), (3, 4.5), (1.5, 3.5), (0, 4),
-    (3.5, -0.5), (2, -0.5), (1, -0.5), (-1.5, 1), (0, 0), (0.5, 0),
-    (2.5, 1), (1, 2), (-0.5, 3.5), (0, 4), (0, 3.5), (2, 4), (2, 4), (3, 1.5), (1.5, 2), (0, 2), (0, 2.5), (1.5, 2.5),
 )  # fmt: skip
 
 # Skin between the landmarks; points off the midline are mirrored.
@@ -97,8 +87,8 @@ class Pose:
         return tilt @ nod @ turn
 
 
-def _both_sides(half: Sequence[Sequence[float]]) -> np.ndarray:
-    """(68, 3) from the right half and the midline; z is 0 where rows have x and y alone."""
+def both_sides(half: Sequence[Sequence[float]]) -> np.ndarray:
+    """(68, 3) from the right half and the midline, in the order of `_RIGHT_AND_MIDDLE`; z is 0 where rows lack it."""
     rows = np.array(half, dtype=float)
     points = np.zeros((68, 3))
     points[list(_RIGHT_AND_MIDDLE), : rows.shape[1]] = rows
@@ -118,7 +108,7 @@ def _mirrored(rows: np.ndarray, signs: Sequence[float]) -> np.ndarray:
 
 
 def _build_controls() -> Controls:
-    landmarks = _both_sides(_JAW + _CHIN + _BROW + _NOSE + _EYE + _LIPS + _INNER_LIPS)
+    landmarks = both_sides(_JAW + _CHIN + _BROW + _NOSE + _EYE + _LIPS + _INNER_LIPS)
     skin = _mirrored(np.array(_SKIN, dtype=float), (-1, 1, 1))
     outer = _mirrored(np.array(_SCALP + _THROAT, dtype=float), (-1, 1, -1, 1, 1))
     space = np.concatenate([landmarks, skin, outer[:, 2:]])
@@ -140,7 +130,7 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return squared * np.log(squared + 1e-12)
 
 
-def _spline_weights(queries: np.ndarray) -> np.ndarray:
+def spline_weights(queries: np.ndarray) -> np.ndarray:
     """The (Q, C) matrix that takes control points to the spline's value at plane points (Q, 2)."""
     plane, count = CONTROLS.plane, len(CONTROLS.plane)
     affine = np.concatenate([np.ones((count, 1)), plane / 100], axis=1)
@@ -263,7 +253,7 @@ def _movement_fields() -> dict[str, np.ndarray]:
 @lru_cache(maxsize=None)
 def _grid_weights() -> np.ndarray:
     """Solved for the first face that is drawn, not at every command's start."""
-    return np.ascontiguousarray(_spline_weights(_grid_plane()).T, np.float32)
+    return np.ascontiguousarray(spline_weights(_grid_plane()).T, np.float32)
 
 
 _IDENTITY = np.concatenate([_identity_fields(), _local_fields()])
@@ -316,49 +306,6 @@ def project(points: np.ndarray, pose: Pose) -> np.ndarray:
     turned = points @ pose.rotation().T.astype(points.dtype)
     scale = pose.distance / (pose.distance - turned[..., 2:])
     return np.concatenate([turned[..., :2] * scale, turned[..., 2:]], axis=-1)
-
-
-def _contour_tracks() -> np.ndarray:
-    """(17, T, 2) plane points: from just behind each jaw landmark along the cheek towards the face's middle."""
-    start = CONTROLS.plane[:17]
-    inner = np.stack([np.sign(start[:, 0]) * 30, start[:, 1]], axis=1)
-    # Annotators space the points evenly along the contour, so a point that slides inwards also rises.
-    inner[:, 1] -= 30 * np.sin(np.pi * np.clip((start[:, 1] - 25) / 88, 0, 1)) ** 0.7
-    inner[4:13, 0] = start[4:13, 0] * 0.15
-    beyond = start + 0.07 * (start - (0, 10)) * np.clip((start[:, 1:] - 15) / 30, 0, 1)
-    steps = np.linspace(0, 1, 28)[None, :, None]
-    return beyond[:, None] * (1 - steps) + inner[:, None] * steps
-
-
-_TO_ANNOTATED = _both_sides(_ANNOTATED)
-_TRACK_WEIGHTS = _spline_weights(_contour_tracks().reshape(-1, 2))
-# The way out of the face at each jaw point of a frontal head, as a unit vector; image right and down.
-_OUTWARD = np.radians([180, 180, 178, 172, 164, 150, 128, 108, 90, 72, 52, 30, 16, 8, 2, 0, 0])
-_OUT_X, _OUT_Y = np.cos(_OUTWARD), np.sin(_OUTWARD)
-
-
-def landmarks_3d(controls: np.ndarray, pose: Pose) -> np.ndarray:
-    """The 68 anatomical landmarks (68, 3) in the head's frame, mm, with the jaw on the contour that the camera sees.
-
-    The annotators of 300-W drew points 0 to 16 along the visible contour: where the head turns and the cheek hides the
-    edge of the jaw, the point slides along the surface to the cheek's silhouette. Each jaw point looks along its own
-    track on the sheet for the place that lies furthest outwards in the (unrolled) picture.
-    """
-    tracks = (_TRACK_WEIGHTS @ controls).reshape(17, -1, 3)
-    upright = project(tracks, Pose(pose.yaw, pose.pitch, 0.0, pose.distance))
-    out_y = _OUT_Y.copy()
-    far = slice(9, 17) if pose.yaw > 0 else slice(0, 8)
-    out_y[far] *= 1 - 0.9 * min(abs(pose.yaw) / 35, 1)  # on the far side of a turned head the contour is upright
-    out_x = np.sign(_OUT_X) * np.sqrt(1 - out_y**2)
-    outwards = upright[..., 0] * out_x[:, None] + upright[..., 1] * out_y[:, None]
-    landmarks = controls[:68].copy()
-    landmarks[:17] = tracks[np.arange(17), outwards.argmax(axis=1)]
-    return landmarks
-
-
-def as_annotated(landmarks: np.ndarray) -> np.ndarray:
-    """Anatomical landmarks (68, 3), mm in the head's frame, moved to where 300-W's annotators place them."""
-    return landmarks + _TO_ANNOTATED
 
 
 def normals(vertices: np.ndarray) -> np.ndarray:
