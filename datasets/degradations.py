@@ -70,7 +70,12 @@ def plain_view(image: np.ndarray, box: np.ndarray) -> View:
 
 def turn(view: View, degrees: float, rng: np.random.Generator) -> View:
     """Turns the picture about the middle of the face's box, to a random side; the box stays."""
-    move = similarity_matrix(_middle(view.box), degrees * rng.choice((-1, 1)), 1.0, (0.0, 0.0))
+    return turned_by(view, degrees * rng.choice((-1, 1)))
+
+
+def turned_by(view: View, degrees: float) -> View:
+    """The picture turned clockwise about the middle of the face's box; the box stays."""
+    move = similarity_matrix(_middle(view.box), degrees, 1.0, (0.0, 0.0))
     return View(warp_image(view.image, move, view.image.shape[0]), view.box, compose(move, view.matrix))
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "tools.calibrate_tracking": ["--data", "{folder}", "--photos", "{folder}"],
     "tools.compare": ["{folder}", "{folder}"],
     "tools.evaluate_detector": ["--detector", "haar", "--dataset", "pts", "--data", "{folder}"],
+    "tools.evaluate_tilt": ["--data", "{folder}"],
     "tools.evaluate_video": [],
     "tools.find_leaks": ["--train", "pts={folder}", "--test", "pts={folder}", *OUT],
     "tools.label_faces": ["--data", "{folder}", *OUT],

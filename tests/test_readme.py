@@ -16,6 +16,7 @@ from tools import (
     calibrate_detector,
     calibrate_tracking,
     evaluate_detector,
+    evaluate_tilt,
     evaluate_video,
     label_faces,
     launch,
@@ -39,6 +40,7 @@ INDEX = json.loads((SHIPPED_FOLDER / "index.json").read_text(encoding="utf-8"))
 PARSERS = {
     "-m tools.calibrate_detector": calibrate_detector.parse,
     "-m tools.calibrate_tracking": calibrate_tracking.parse,
+    "-m tools.evaluate_tilt": evaluate_tilt.parse,
     "-m tools.evaluate_video": evaluate_video.parse,
     "train_ffld.py": train_ffld.TRAINING.parse,
     "evaluate.py": evaluate.parse,

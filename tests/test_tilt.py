@@ -10,10 +10,11 @@ import pytest
 from datasets.geometry import transform_points
 from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
-from gluon_models import InputSpec
+from gluon_models import InputSpec, load_weights, shipped_weights
 from inference import LandmarkDetector
 from inference.pipeline import MOST_TURNS, PointPredictor, locate
 from inference.tilt import LARGEST_TILT, TiltedBox, tilt_degrees, upright_box
+from tools import evaluate_tilt
 
 SPEC = InputSpec(size=32, colour="rgb", mean=(0.0,) * 3, scale=(1.0,) * 3, box_margin=0.0, output="points")
 FACE = RenderedFaces(1, seed=3)[0]
@@ -113,3 +114,26 @@ def test_without_a_mouth_the_eyes_alone_count():
     points = plain_face()
     points[42:48] = (70, 90)
     assert tilt_degrees(points, eyes_alone) == pytest.approx(45)
+
+
+def test_a_turned_photo_keeps_its_points():
+    """A dot on the nose is where the turned point is, up to half a pixel."""
+    dotted = FACE.image.copy()
+    x, y = np.rint(FACE.points_image[30]).astype(int)
+    dotted[:], dotted[y - 1 : y + 2, x - 1 : x + 2] = 0, 255
+    points_image = FACE.points_image.copy()
+    points_image[30] = x, y
+    view, points = evaluate_tilt.turned(FACE._replace(image=dotted, points_image=points_image), 60.0)
+    rows, columns = np.nonzero(view.image[..., 0] > 100)
+    assert [columns.mean(), rows.mean()] == pytest.approx(points[30], abs=0.5)
+    upright = evaluate_tilt.turned(FACE, 0.0)[1]
+    assert tilt_degrees(points, IBUG_68) == pytest.approx(tilt_degrees(upright, IBUG_68) + 60, abs=1)
+
+
+def test_more_passes_help_a_tilted_face_alone():
+    net, info = load_weights(shipped_weights("resnet18_slim_rendered"), None, mx.cpu())
+    predictor = PointPredictor(net, info.spec, mx.cpu(), markup=IBUG_68)
+    one, given, found = evaluate_tilt.errors_of(predictor, *evaluate_tilt.turned(FACE, 0.0))
+    assert one == given
+    one, given, found = evaluate_tilt.errors_of(predictor, *evaluate_tilt.turned(FACE, 50.0))
+    assert max(given, found) < 0.8 * one
