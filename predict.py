@@ -16,9 +16,8 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
-import mxnet as mx
 import numpy as np
 
 from common.shards import WHOLE, add_shard_argument
@@ -119,62 +118,72 @@ def choose_weights(weights: str | None, model: str | None, detector: str) -> Pat
     return find_weights(weights or model or (WHOLE_PHOTO_MODEL if detector == NO_DETECTOR else DEFAULT_MODEL))
 
 
-def load_detector(
-    name: str,
-    weights: Path,
-    context: mx.Context,
-    *,
-    model: str | None = None,
-    boxes: str | None = None,
-    min_face: float | None = None,
-    min_score: float | None = None,
-    decoding: str | None = None,
-    shape_model: str | Path | None = None,
-) -> FindsFaces:
-    """The landmark network behind the face detector `name`, or alone for `NO_DETECTOR`.
+class Finder:
+    """The networks that a command line names: they find the faces of photos, and follow those of videos.
 
-    Args:
-        name: as on the command line.
-        weights: of the network.
-        context: where networks run.
-        model: the network that the weights must be of; any if None.
-        boxes: file of given boxes.
-        min_face: longer side of the smallest face's landmark box, pixels.
-        min_score: least score of a face, 0 to 1.
-        decoding: how heatmaps become points.
-        shape_model: file of the model that is fitted to the heatmaps.
+    Attributes:
+        detector: the landmark network behind a face detector, or alone.
+        redetect: frames of a video between two searches for new faces; 0 for the first frame alone.
 
     Raises:
-        ValueError, FileNotFoundError: a file is missing or damaged, or these do not go together.
+        ValueError, FileNotFoundError: a file is missing or damaged, or the options do not go together.
     """
-    if name != NO_DETECTOR:
-        finds_boxes = get_detector(name, boxes, context=context, min_score=min_score, min_face=min_face or 0.0)
-        return LandmarkDetector.from_pretrained(weights, finds_boxes, context, model, decoding, shape_model)
-    if min_score is not None:
-        raise ValueError(f"--min-score is for {' and '.join(DETECTORS)}, not for --detector {name}")
-    if boxes or decoding:
-        given = "--boxes" if boxes else "--decoding"
-        raise ValueError(f"--detector {name} takes no {given}: the shape model is fitted to what the network finds")
-    least = MIN_FACE if min_face is None else min_face
-    return WholePhotoLandmarks.from_pretrained(weights, shape_model, context, model=model, min_face=least)
 
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._context = devices.contexts(arguments.gpus)[0]
+        self._name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
+        self._weights = choose_weights(arguments.weights, arguments.model, self._name)
+        self._model = arguments.model if arguments.weights else None  # that the weights must be of
+        alone = self._name == NO_DETECTOR
+        self._shape_model = arguments.shape_model or (shape_model_beside(self._weights) if alone else None)
+        self.detector = self._alone() if alone else self._behind_detector()
+        # Given boxes are of a video's first frame; after it there is nothing to search by.
+        self.redetect = 0 if arguments.boxes else arguments.redetect or REDETECT
 
-def describe(
-    weights: Path, detector: str, markup: str, shape_model: str | Path | None, decoding: str | None
-) -> dict[str, Any]:
-    """What the JSON files say about the networks; names and files as in `load_detector`."""
-    about = {
-        "model": read_info(weights).model,
-        "weights": weights.name,
-        "weights_sha256": file_sha256(weights),
-        "detector": detector,
-        "markup": markup,
-    }
-    if shape_model:
-        about.update(shape_model=Path(shape_model).name, shape_model_sha256=file_sha256(shape_model))
-    elif decoding:
-        about["decoding"] = decoding
-    return about
+    def _behind_detector(self) -> FindsFaces:
+        given = self._arguments
+        least = {"min_score": given.min_score, "min_face": given.min_face or 0.0}
+        finds_boxes = get_detector(self._name, given.boxes, context=self._context, **least)
+        networks = (self._weights, finds_boxes, self._context, self._model)
+        return LandmarkDetector.from_pretrained(*networks, given.decoding, self._shape_model)
+
+    def _alone(self) -> FindsFaces:
+        given = self._arguments
+        if given.min_score is not None:
+            raise ValueError(f"--min-score is for {' and '.join(DETECTORS)}, not for --detector {self._name}")
+        if given.boxes or given.decoding:
+            option = "--boxes" if given.boxes else "--decoding"
+            why = "the shape model is fitted to what the network finds"
+            raise ValueError(f"--detector {self._name} takes no {option}: {why}")
+        settings = {"model": self._model, "min_face": MIN_FACE if given.min_face is None else given.min_face}
+        return WholePhotoLandmarks.from_pretrained(self._weights, self._shape_model, self._context, **settings)
+
+    def about(self) -> dict[str, Any]:
+        """What the JSON files say about the networks."""
+        about = {
+            "model": read_info(self._weights).model,
+            "weights": self._weights.name,
+            "weights_sha256": file_sha256(self._weights),
+            "detector": self._name,
+            "markup": self.detector.markup.name,
+        }
+        if self._shape_model:
+            about.update(shape_model=Path(self._shape_model).name, shape_model_sha256=file_sha256(self._shape_model))
+        elif self._arguments.decoding:
+            about["decoding"] = self._arguments.decoding
+        return about
+
+    def follow(self, video: Input) -> FollowsFaces:
+        """A function that takes the frames of one video, and gives the faces of each."""
+        if self._arguments.no_tracking:
+            return lambda frame: [TrackedFace(*face) for face in self.detector(frame.image, str(video))]
+        cutoff = smoothing_hz(self._arguments)
+        return follow_faces(self.detector, self._crop_predictor, str(video), self.redetect, cutoff)
+
+    def _crop_predictor(self) -> PointPredictor:
+        settings = {"shape_model": self._shape_model}
+        return LandmarkDetector.from_pretrained(self._weights, "whole", self._context, **settings).predictor
 
 
 def follow_faces(
@@ -217,8 +226,8 @@ class Settings(NamedTuple):
         return {**self.about, **(self.video if is_video(source) else self.photo)}
 
 
-def settings_of(arguments: argparse.Namespace, about: dict[str, Any], redetect: int) -> Settings:
-    """The settings of the command line beside what `describe` says; None where one is left out."""
+def settings_of(arguments: argparse.Namespace, finder: Finder) -> Settings:
+    """The settings of the command line and its networks; None where one is left out."""
     chosen = {
         "min_face": arguments.min_face,
         "min_score": arguments.min_score,
@@ -226,11 +235,11 @@ def settings_of(arguments: argparse.Namespace, about: dict[str, Any], redetect: 
     }
     video = {
         "tracking": not arguments.no_tracking,
-        "redetect_every_frames": None if arguments.no_tracking else redetect or None,
+        "redetect_every_frames": None if arguments.no_tracking else finder.redetect or None,
         "smoothing_hz": smoothing_hz(arguments),
         "max_frames": arguments.max_frames,
     }
-    return Settings({**about, **chosen}, {"crops": arguments.crops}, video)
+    return Settings({**finder.about(), **chosen}, {"crops": arguments.crops}, video)
 
 
 def smoothing_hz(arguments: argparse.Namespace) -> float | None:
@@ -272,6 +281,27 @@ def completed(inputs: Sequence[Input], folder: OutputFolder, settings: Settings)
     return done
 
 
+def predict(finder: Finder, results: Results, inputs: Iterable[Input], stop_at_bad: bool) -> set[str]:
+    """Predicts what the inputs show, and returns the stems of those whose files are written.
+
+    Raises:
+        ValueError, OSError: an input cannot be used and `stop_at_bad`; `results.bad` gets its message otherwise.
+    """
+    done = set()
+    for source in inputs:
+        try:
+            if is_video(source):
+                results.video(finder.follow(source), source)
+            else:
+                results.photo(finder.detector, source)
+            done.add(source.stem)
+        except (ValueError, OSError) as error:
+            if stop_at_bad:
+                raise
+            results.bad.append(str(error))
+    return done
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Predicts; returns 1 if some inputs, or frames of a video, could not be used, else 0."""
     arguments = parse(argv)
@@ -280,59 +310,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = arguments.shard == WHOLE and len(inputs) == 1
     only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
     check(arguments, inputs)
-    context = devices.contexts(arguments.gpus)[0]
-    name = arguments.detector or ("file" if arguments.boxes else DEFAULT_DETECTOR)
-    weights = choose_weights(arguments.weights, arguments.model, name)
-    shape_model = arguments.shape_model or (shape_model_beside(weights) if name == NO_DETECTOR else None)
-    detector = load_detector(
-        name,
-        weights,
-        context,
-        model=arguments.model if arguments.weights else None,
-        boxes=arguments.boxes,
-        min_face=arguments.min_face,
-        min_score=arguments.min_score,
-        decoding=arguments.decoding,
-        shape_model=shape_model,
-    )
-    # Given boxes are of a video's first frame; after it there is nothing to search by.
-    redetect = 0 if arguments.boxes else arguments.redetect or REDETECT
-
-    def follow(video: Input) -> FollowsFaces:
-        if arguments.no_tracking:
-            return lambda frame: [TrackedFace(*face) for face in detector(frame.image, str(video))]
-        return follow_faces(detector, crop_predictor, str(video), redetect, smoothing_hz(arguments))
-
-    def crop_predictor() -> PointPredictor:
-        return LandmarkDetector.from_pretrained(weights, "whole", context, shape_model=shape_model).predictor
-
-    about = describe(weights, name, detector.markup.name, shape_model, arguments.decoding)
-    settings = settings_of(arguments, about, redetect)
+    finder = Finder(arguments)
+    settings = settings_of(arguments, finder)
     folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
     folder.check(inputs)
     table = Path(arguments.out) / TABLE
     if arguments.csv and table.exists() and not (arguments.overwrite or arguments.resume):
         raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
-    results = make_results(arguments, folder, settings, detector.markup)
+    markup = finder.detector.markup
+    results = make_results(arguments, folder, settings, markup)
     done = completed(inputs, folder, settings) if arguments.resume else set()
     if done:
         print(f"{len(done)} of {len(inputs)} inputs have their results in {arguments.out} already")
     left = [source for source in inputs if source.stem not in done]
     with cli.says_what_is_kept(lambda: f"complete results are kept, go on with --resume --out {arguments.out}"):
-        for source in left if only_one else cli.progress(left, "predicting", len(left), "input"):
-            try:
-                if is_video(source):
-                    results.video(follow(source), source)
-                else:
-                    results.photo(detector, source)
-                done.add(source.stem)
-            except (ValueError, OSError) as error:
-                if only_one:
-                    raise
-                results.bad.append(str(error))
+        shown = left if only_one else cli.progress(left, "predicting", len(left), "input")
+        done |= predict(finder, results, shown, only_one)
     if arguments.csv:
         stems = [source.stem for source in inputs if source.stem in done]
-        write_table(table.parent, TABLE, stems, detector.markup.num_landmarks)
+        write_table(table.parent, TABLE, stems, markup.num_landmarks)
     print(results.summary(left, arguments.out))
     for line in results.bad:
         print(f"left out: {cli.printable(line)}", file=sys.stderr)
