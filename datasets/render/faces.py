@@ -2,8 +2,8 @@
 
 A random person (mesh.py) is painted (texture.py), turned by up to 60 degrees, lit, given hair, glasses,
 clothes, a background and things in front, and photographed badly. The 68 landmarks are projected control
-points of the same surface, each moved to where 300-W's annotators place it, so they are exact. As in 300-W, points 0 to
-16 follow the contour that the camera sees: on a turned head the far jaw points lie on the cheek's silhouette.
+points of the same surface, each moved to where 300-W's annotators place it (labels.py), so they are exact. As in 300-W,
+points 0 to 16 follow the contour that the camera sees: on a turned head the far ones lie on the cheek's silhouette.
 
     python -m datasets.render.faces --out sheet.png --count 100 --landmarks
 """

@@ -3,7 +3,7 @@
 The head is one sheet over a texture plane (s, t), in mm: s runs around the head from the midline, t down the face.
 Some 130 control points tie the plane to space; a thin-plate spline carries every other point of the sheet with them.
 Identity and expression move control points only, so landmarks, surface and painted features can never disagree.
-`labels.py` alone moves them off the anatomy.
+`labels.py` alone moves labels off the anatomy.
 
 Head frame, in mm: x to the image's right for a frontal face (the subject's left), y down, z towards the camera,
 origin between the eyes; outer eye corners are 90 mm apart, inner ones 33. The proportions are anthropometric norms.
