@@ -143,10 +143,12 @@ class Finder:
 
     def _behind_detector(self) -> FindsFaces:
         given = self._arguments
-        least = {"min_score": given.min_score, "min_face": given.min_face or 0.0}
-        finds_boxes = get_detector(self._name, given.boxes, context=self._context, **least)
-        networks = (self._weights, finds_boxes, self._context, self._model)
-        return LandmarkDetector.from_pretrained(*networks, given.decoding, self._shape_model)
+        finds_boxes = get_detector(
+            self._name, given.boxes, context=self._context, min_score=given.min_score, min_face=given.min_face or 0.0
+        )
+        return LandmarkDetector.from_pretrained(
+            self._weights, finds_boxes, self._context, self._model, given.decoding, self._shape_model
+        )
 
     def _alone(self) -> FindsFaces:
         given = self._arguments
@@ -156,8 +158,10 @@ class Finder:
             option = "--boxes" if given.boxes else "--decoding"
             why = "the shape model is fitted to what the network finds"
             raise ValueError(f"--detector {self._name} takes no {option}: {why}")
-        settings = {"model": self._model, "min_face": MIN_FACE if given.min_face is None else given.min_face}
-        return WholePhotoLandmarks.from_pretrained(self._weights, self._shape_model, self._context, **settings)
+        min_face = MIN_FACE if given.min_face is None else given.min_face
+        return WholePhotoLandmarks.from_pretrained(
+            self._weights, self._shape_model, self._context, model=self._model, min_face=min_face
+        )
 
     def about(self) -> dict[str, Any]:
         """What the JSON files say about the networks."""
@@ -182,8 +186,8 @@ class Finder:
         return follow_faces(self.detector, self._crop_predictor, str(video), self.redetect, cutoff)
 
     def _crop_predictor(self) -> PointPredictor:
-        settings = {"shape_model": self._shape_model}
-        return LandmarkDetector.from_pretrained(self._weights, "whole", self._context, **settings).predictor
+        whole = LandmarkDetector.from_pretrained(self._weights, "whole", self._context, shape_model=self._shape_model)
+        return whole.predictor
 
 
 def follow_faces(

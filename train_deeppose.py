@@ -44,7 +44,7 @@ class DeepPoseSettings(LandmarkSettings):
 
 
 class DeepPoseTraining(LandmarkTraining):
-    """Trains all layers on points, with samples augmented once or anew in every epoch."""
+    """Trains all layers on points, with samples augmented once, or again in every epoch."""
 
     settings_type = DeepPoseSettings
 

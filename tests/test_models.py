@@ -80,7 +80,7 @@ def test_forward_and_backward(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_output_is_what_it_was(name):
-    """Shipped weights go on meaning the same; `python tests/test_models.py` writes the file anew."""
+    """Shipped weights go on meaning the same; `python tests/test_models.py` writes the file again."""
     expected = json.loads(GOLDEN.read_text())[name]
     np.testing.assert_allclose(golden_output(name), expected, rtol=1e-3, atol=1e-5)
 
