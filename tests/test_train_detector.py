@@ -218,6 +218,12 @@ def test_measuring(photos, capsys):
     assert ["haar", "from", "80", "0", "-", "-", "-"] in rows
 
 
+def test_weights_of_no_measured_network_are_refused(photos):
+    text = ["--detector", "haar", "--weights", "missing.params", "--data", str(photos[0]), "--gpus", "none"]
+    with pytest.raises(ValueError, match="haar has none"):
+        evaluate_detector.main(text)
+
+
 def test_the_record_says_what_was_measured_on_what(photos):
     folder, _ = photos
     weights = folder / "best.params"

@@ -70,13 +70,16 @@ def choose_network(arguments: argparse.Namespace) -> None:
     """Fills in what the command line leaves to the weights: the detectors, the network among them and its score.
 
     Raises:
-        FileNotFoundError, ValueError: the weights are of no detector, or several networks are asked for.
+        FileNotFoundError, ValueError: the weights are of no detector, or --detector names not one network for them.
     """
-    own = network_of(arguments.weights) if arguments.weights else DEFAULT_DETECTOR
-    arguments.detector = arguments.detector or [own, "haar"]
+    if not arguments.detector:
+        own = network_of(arguments.weights) if arguments.weights else DEFAULT_DETECTOR
+        arguments.detector = [own, "haar"]
     networks = [name for name in arguments.detector if name in NETWORKS]
     if len(networks) > 1:
         raise ValueError(f"--detector {' and '.join(networks)}: measure one network at a time, as a record is of one")
+    if arguments.weights and not networks:
+        raise ValueError("--weights: the detector haar has none; leave one of the two options out")
     arguments.network = networks[0] if networks else None
     if arguments.network and arguments.least_score is None:
         arguments.least_score = NETWORKS[arguments.network].least_score
