@@ -267,6 +267,17 @@ class StackMerge(nn.HybridBlock):
         return self.features(features) + self.maps(heatmaps) + (self.merge(start) if self.merge else start)
 
 
+def freeze(layer: nn.HybridBlock) -> None:
+    """Keeps a layer as it is: in training, too, it normalizes by its running statistics, not by the batch's [H16]."""
+    layer.collect_params().setattr("grad_req", "null")
+    layer.apply(_use_running_statistics)
+
+
+def _use_running_statistics(block: nn.HybridBlock) -> None:
+    if isinstance(block, nn.BatchNorm):
+        block._kwargs["use_global_stats"] = True
+
+
 class HourglassCascade(nn.HybridBlock):
     """Backbone and stacks; returns the heatmaps of every stack.
 
@@ -290,7 +301,7 @@ class HourglassCascade(nn.HybridBlock):
         super().__init__(**kwargs)
         self._frozen = frozen
         for layer in list(features)[:frozen]:
-            layer.collect_params().setattr("grad_req", "null")
+            freeze(layer)
         with self.name_scope():
             self.backbone = features
             self.reduce = conv_bn(parts.channels, 1)

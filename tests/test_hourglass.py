@@ -432,6 +432,21 @@ class TestTraining:
         assert stayed == {path for path in matrices if path.startswith(frozen)}
         assert len(stayed) == {1: 1, 2: 11, 3: 24}[stages]
 
+    @pytest.mark.parametrize("hybrid", [False, True])
+    def test_frozen_stages_see_a_face_in_training_as_in_use(self, hybrid):
+        """Two stages; the batch's own statistics, far from the running ones of a new network, change nothing."""
+        net = small_net(frozen_stages=2, backbone_stride=8)
+        frozen = mx.gluon.nn.HybridSequential()
+        frozen.add(*list(net.cascade.backbone)[:5])
+        frozen.hybridize(hybrid)
+        faces = mx.nd.random.normal(3.0, 2.0, (4, 3, SIDE, SIDE))
+        with autograd.train_mode():
+            trained = frozen(faces)
+        np.testing.assert_allclose(trained.asnumpy(), frozen(faces).asnumpy(), rtol=1e-3, atol=1e-5)
+        with autograd.train_mode():
+            free = net.cascade.backbone[5](trained)
+        assert not np.allclose(free.asnumpy(), net.cascade.backbone[5](trained).asnumpy(), rtol=0.1)
+
     @pytest.mark.parametrize(
         "settings",
         [
