@@ -232,6 +232,15 @@ def test_the_copy_lasts_as_long_as_the_video_and_plays_in_browsers(tmp_path, sec
         assert (shown[12], shown[24], shown[59]) == (10, 12, 19)  # at 0.48, 0.96 and 2.36 seconds
 
 
+def test_the_copy_skips_what_exceeds_a_minute_of_a_pause(tmp_path):
+    with open(tmp_path / "lines", "w") as lines:
+        writing = VideoWriting(tmp_path / "copy.mp4", lines, 1.0, IBUG_68)
+        for k, each in enumerate([0.0, 1.0, 2.0, 3600.0, 3601.0, 3602.0]):
+            writing.write(Frame(k, each, np.full((48, 64, 3), 10 * k, np.uint8)), [])
+        writing.close()
+    assert levels(VideoReader(tmp_path / "copy.mp4")) == [0, 1, *[2] * 60, 3, 4, 5]
+
+
 def test_a_header_that_promises_two_billion_frames_does_not_keep_the_reader(tmp_path):
     data = bytearray(write(tmp_path / "a.avi", 3).read_bytes())
     header = data.find(b"strh") + 8 + 32  # the number of frames

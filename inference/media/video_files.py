@@ -23,7 +23,7 @@ USUAL_RATE = 25.0  # frames per second of an annotated video where the source do
 # The first that can be written: browsers play H.264 and VP9, not MPEG-4 part 2. OpenCV's wheel has no H.264 encoder.
 CODECS = ("avc1", "vp09", "mp4v")
 _JITTER = 0.75  # frames that a time stamp may be late without a frame being repeated
-LONGEST_PAUSE = 60.0  # seconds that one frame is repeated for at most
+LONGEST_PAUSE = 60.0  # seconds that one frame is repeated for at most; the copy skips the rest
 
 
 class VideoWriting:
@@ -49,7 +49,7 @@ class VideoWriting:
         self.codec = ""
         self.frames = self.faces = 0
         self._last: np.ndarray | None = None
-        self._seconds = self._gap = 0.0
+        self._seconds = self._gap = self._clock = 0.0
         self._written = 0
 
     def write(self, frame: Frame, faces: Sequence[TrackedFace]) -> np.ndarray:
@@ -68,15 +68,15 @@ class VideoWriting:
     def _copy(self, drawn: np.ndarray, seconds: float) -> None:
         """Puts a frame into the copy, the last one once more where the source pauses."""
         if self.frames:
-            self._gap = seconds - self._seconds
-            self._repeat(self._gap)
+            self._gap = min(seconds - self._seconds, LONGEST_PAUSE)
+            self._repeat()
         self._last, self._seconds = _even(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)), seconds
         self._put(self._last)
 
-    def _repeat(self, gap: float) -> None:
-        """Repeats the last frame until `gap` seconds after it, so that the copy lasts as long as the video."""
-        until = (self._seconds + min(gap, LONGEST_PAUSE)) * self._rate
-        while self._last is not None and until - self._written > _JITTER:
+    def _repeat(self) -> None:
+        """Repeats the last frame until the gap after it is filled, so that the copy lasts as long as the video."""
+        self._clock += self._gap
+        while self._last is not None and self._clock * self._rate - self._written > _JITTER:
             self._put(self._last)
 
     def _put(self, image: np.ndarray) -> None:
@@ -95,7 +95,7 @@ class VideoWriting:
 
     def close(self) -> None:
         """Ends the video; its last frame lasts as long as the one before it."""
-        self._repeat(self._gap)
+        self._repeat()
         if self._writer is not None:
             self._writer.release()
 
