@@ -11,6 +11,7 @@ import pytest
 from datasets.markups import IBUG_68
 from inference.media.display_matrix import is_mirrored
 from inference.media.sources import Camera
+from inference.media.time_stamps import Clock
 from inference.media.video_files import VideoWriting
 from inference.media.video_reader import Frame, VideoReader
 
@@ -190,6 +191,25 @@ class Scripted:
         self.shown += 1
         shown = self.shown < len(self.seconds)
         return shown, np.full((48, 64, 3), self.shown, np.uint8) if shown else None
+
+
+@pytest.mark.parametrize(
+    ("stamps", "seconds"),
+    [
+        ([0.08, 0.12, 0.16, 0.0, 0.0], [0, 0.04, 0.08, 0.12, 0.16]),  # an AVI with B-frames
+        ([-7.7e12, -7.7e12, -7.7e12, 0.0], [0, 0.04, 0.08, 0.12]),  # a raw stream: FFmpeg knows no time
+        ([0.0, 0.2, 1e12, 0.5, 0.5, 0.7], [0, 0.2, 0.24, 0.5, 0.54, 0.7]),
+        ([0.0, 0.2, 0.0, 0.1, 0.4], [0, 0.2, 0.24, 0.34, 0.64]),  # two recordings, joined
+    ],
+)
+def test_times_that_are_missing_or_go_back_are_a_frame_after_the_last(tmp_path, monkeypatch, stamps, seconds):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted(stamps, FPS=25.0))
+    np.testing.assert_allclose([frame.seconds for frame in VideoReader(tmp_path / "a.avi")], seconds, atol=1e-9)
+
+
+def test_frames_without_times_leave_time_for_broken_ones():
+    clock = Clock(0.04)
+    np.testing.assert_allclose([clock(0.0), clock(0.0, 3), clock(0.0)], [0, 0.12, 0.16])
 
 
 UNEVEN = [0.04 * k for k in range(10)] + [0.4 + 0.2 * k for k in range(10)]  # seconds; the whole lasts 2.4

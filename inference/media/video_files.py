@@ -15,11 +15,11 @@ from inference.drawing import draw_faces
 from inference.media.output_folder import VIDEO_SUFFIX, OutputFolder
 from inference.media.photo_files import plain_face
 from inference.media.sources import Input
+from inference.media.time_stamps import USUAL_RATE
 from inference.media.video_reader import Frame, VideoReader
 from inference.tracking import TrackedFace
 
 COORDINATES = "pixels of the upright frame, x then y, centre of the first pixel at (0, 0)"
-USUAL_RATE = 25.0  # frames per second of an annotated video where the source does not say
 # The first that can be written: browsers play H.264 and VP9, not MPEG-4 part 2. OpenCV's wheel has no H.264 encoder.
 CODECS = ("avc1", "vp09", "mp4v")
 _JITTER = 0.75  # frames that a time stamp may be late without a frame being repeated

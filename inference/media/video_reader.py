@@ -12,6 +12,7 @@ import numpy as np
 from datasets.videos import open_video, quieten
 from inference.media.display_matrix import is_mirrored
 from inference.media.sources import Camera, Input
+from inference.media.time_stamps import USUAL_RATE, Clock
 
 _TRIES = 100  # frames in a row that cannot be decoded, after which a file is taken to have ended
 _MOST_TRIES = 20_000  # the same, where its header says that it goes on
@@ -25,7 +26,7 @@ class Frame(NamedTuple):
 
     Attributes:
         number: from 0; those that cannot be decoded are counted too.
-        seconds: since the first one, by the file or, of a camera, by the clock.
+        seconds: since the first one, by the file or, of a camera, by the clock; more than the last frame's.
         image: (H, W, 3) uint8 RGB, upright, with square pixels.
     """
 
@@ -74,7 +75,7 @@ class VideoReader:
         self.missing = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        number, failed, start = -1, [], None
+        number, failed, clock = -1, [], Clock(1 / (self.rate or USUAL_RATE))
         seconds = gap = 0.0
         while len(failed) < (_CAMERA_TRIES if self._live else max(_TRIES, min(self.declared - number, _MOST_TRIES))):
             number += 1
@@ -82,11 +83,11 @@ class VideoReader:
             if not decoded or image is None:
                 failed.append(number)
                 continue
+            stamp = monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            now = clock(stamp, 1 + len(failed))
+            gap, seconds = now - seconds, now
             self.broken += failed
             failed = []
-            now = monotonic() if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            start = now if start is None else start
-            gap, seconds = now - start - seconds, now - start
             yield Frame(number, seconds, self._as_shown(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
         last = number - len(failed)
         # Matroska's number of frames is a guess from its length: where the frames last as long, none is missing.
