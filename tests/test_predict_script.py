@@ -394,7 +394,7 @@ class Interrupted:
         return True
 
     def get(self, key):
-        return 0.0
+        return 25.0 if key == cv2.CAP_PROP_FPS else 0.0
 
     def read(self):
         self.left -= 1

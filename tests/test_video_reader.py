@@ -192,6 +192,9 @@ class Scripted:
         shown = self.shown < len(self.seconds)
         return shown, np.full((48, 64, 3), self.shown, np.uint8) if shown else None
 
+    def grab(self):
+        return self.read()[0]
+
 
 @pytest.mark.parametrize(
     ("stamps", "seconds"),
@@ -287,3 +290,11 @@ def test_frames_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch, pr
 def test_a_unit_of_time_is_no_rate(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted([0.0], FPS=90_000.0))
     assert VideoReader(tmp_path / "a.mkv").rate == 0
+
+
+def test_a_unit_of_time_gives_way_to_the_rate_that_the_frames_show(tmp_path, monkeypatch):
+    stamps = [0.0, 0.033, 0.066, 0.1, 0.133, 5.0, 5.033]  # five steps without the pause: 0.165 s
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Scripted(stamps, FPS=1000.0))
+    reader = VideoReader(tmp_path / "a.webm")
+    assert reader.rate == 30.12
+    assert len(list(reader)) == 7

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
+import numpy as np
+
 USUAL_RATE = 25.0  # frames per second where a video does not say
 _SHORTEST_STEP = 1e-6  # seconds; less is the rounding of equal times
 _LONGEST_STEP = 366 * 86_400.0  # seconds; FFmpeg's stamp for a time that it does not know is centuries away
@@ -34,3 +38,10 @@ class Clock:
         self._seconds += step
         self._last = stamp
         return self._seconds
+
+
+def rate_of(stamps: Sequence[float]) -> float:
+    """Frames per second of frames at `stamps` seconds, pauses left out; 0 if they do not tell."""
+    steps = np.diff(stamps)
+    steps = steps[(steps > _SHORTEST_STEP) & (steps <= _LONGEST_STEP)]
+    return round(float(1 / steps[steps < 2 * np.median(steps)].mean()), 2) if len(steps) else 0.0

@@ -12,11 +12,13 @@ import numpy as np
 from datasets.videos import open_video, quieten
 from inference.media.display_matrix import is_mirrored
 from inference.media.sources import Camera, Input
-from inference.media.time_stamps import USUAL_RATE, Clock
+from inference.media.time_stamps import USUAL_RATE, Clock, rate_of
 
 _TRIES = 100  # frames in a row that cannot be decoded, after which a file is taken to have ended
 _MOST_TRIES = 20_000  # the same, where its header says that it goes on
-_HIGHEST_RATE = 1000.0  # frames per second; more is a unit of time that stands in the rate's place
+_UNIT_OF_TIME = 1000.0  # frames per second, from which a file states the unit of its time stamps for lack of a rate
+_MEASURED = 100  # frames at the beginning that show the rate where the file does not state it
+_REMEDY = "copy it again, or save it as .mp4 or .avi"
 _WIDEST = 8.0  # times that a pixel is wider or narrower than high
 _CAMERA_TRIES = 5
 
@@ -42,7 +44,7 @@ class VideoReader:
         source: a video file or a camera.
 
     Attributes:
-        rate: frames per second, 0 if that is not known.
+        rate: frames per second by the file, else by its first time stamps, 0 if that is not known.
         declared: how many frames the file says it has, 0 if that is not known.
         pixel_aspect_ratio: width over height of a pixel in the file; frames are widened by it, before they are turned.
         mirrored: whether the file asks for its frames to be mirrored, which is done.
@@ -60,9 +62,11 @@ class VideoReader:
         if isinstance(source, Camera):
             self._capture = _open_camera(source)
         else:
-            self._capture = open_video(source, "copy it again, or save it as .mp4 or .avi")
+            self._capture = open_video(source, _REMEDY)
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.rate = rate if 0 < rate <= _HIGHEST_RATE else 0.0
+        if not 0 < rate < _UNIT_OF_TIME:
+            rate = 0.0 if isinstance(source, Camera) else _measured_rate(source)
+        self.rate = rate
         self.declared = 0 if self._live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.pixel_aspect_ratio = 1.0 if self._live else _aspect_ratio(self._capture)
         if not 1 / _WIDEST <= self.pixel_aspect_ratio <= _WIDEST:
@@ -127,6 +131,12 @@ def _open_camera(camera: Camera) -> cv2.VideoCapture:
     if not capture.isOpened():
         raise OSError(f"{camera} is not there or in use by another program: check its number, the first is 0")
     return capture
+
+
+def _measured_rate(path: Path) -> float:
+    capture = open_video(path, _REMEDY)
+    rate = rate_of([capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 for _ in range(_MEASURED) if capture.grab()])
+    return rate if rate <= _UNIT_OF_TIME else 0.0
 
 
 def _lacking(declared: int, found: int) -> int:
