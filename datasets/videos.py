@@ -25,7 +25,8 @@ def open_video(path: Path, remedy: str, threads: int | None = None) -> cv2.Video
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: this is not a file; {remedy}")
     settings = [] if threads is None else [cv2.CAP_PROP_N_THREADS, threads]
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, settings)
+    # In a relative path FFmpeg takes a colon for a protocol's.
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         raise ValueError(f"{path}: not a video that can be read; {remedy}")
     width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))

@@ -3,6 +3,7 @@
 import itertools
 import re
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -44,6 +45,18 @@ def test_every_frame_with_its_number_and_time(tmp_path):
     np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(12) / RATE, atol=1e-6)
     assert frames[0].image.shape == (48, 64, 3)
     assert (reader.broken, reader.missing, reader.faults) == ([], 0, "")
+
+
+def test_what_is_before_a_colon_is_no_protocol(tmp_path, monkeypatch):
+    write(tmp_path / "2024-01-01T12:30:00.avi", 3)
+    monkeypatch.chdir(tmp_path)
+    with open("lines", "w") as lines:
+        writing = VideoWriting(Path("12:30.mp4"), lines, RATE, IBUG_68)
+        for frame in VideoReader(Path("2024-01-01T12:30:00.avi")):
+            writing.write(frame, [])
+        writing.close()
+    writing.check()
+    assert levels(VideoReader(tmp_path / "12:30.mp4")) == [0, 1, 2]
 
 
 def test_frames_are_rgb(tmp_path):

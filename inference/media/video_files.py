@@ -43,7 +43,8 @@ class VideoWriting:
     """
 
     def __init__(self, video: Path | None, lines: TextIO, rate: float, markup: Markup) -> None:
-        self._video, self._lines, self._rate, self._markup = video, lines, rate or USUAL_RATE, markup
+        self._video = video and video.absolute()  # in a relative path FFmpeg takes a colon for a protocol's
+        self._lines, self._rate, self._markup = lines, rate or USUAL_RATE, markup
         self._writer: cv2.VideoWriter | None = None
         self.size = (0, 0)
         self.codec = ""
