@@ -58,7 +58,7 @@ class AugmentedPredictor:
         self._predictor, self._flip_order = predictor, list(markup.flip_order) if markup.can_flip else []
         rng = np.random.default_rng(0)
         size = self.spec.size
-        whole = np.array([-0.5, -0.5, size - 0.5, size - 0.5])
+        whole = np.array([0, 0, size, size])  # a box, which counts from the first pixel's edge
         self._copies = [(np.eye(2, 3), False)]
         for number in range(1, members):
             mirrored = number % 2 == 1 and markup.can_flip

@@ -235,6 +235,17 @@ class TestAnswersTogether:
         biased = AugmentedPredictor(Mirrors((2, 0)), PairMarkup)(crop)[0]
         assert np.abs(biased - points).max() < 0.5
 
+    def test_copies_keep_the_crops_middle_in_place(self):
+        """Turned and enlarged about the middle, a crop has its middle where it was: an answer there stays there."""
+        middle = np.full((1, 3, 2), (SIDE - 1) / 2)
+
+        class Middle(Painted):
+            def __call__(self, crops):
+                return np.repeat(middle, len(crops), axis=0)
+
+        got = AugmentedPredictor(Middle((0, 0)), PairMarkup)(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+        np.testing.assert_allclose(got, middle, atol=1e-9)
+
     def test_dropout_answers_are_averaged(self):
         net = LGCN(num_landmarks=2, filters=4)
         mx.random.seed(0)
