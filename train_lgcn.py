@@ -100,6 +100,8 @@ class LGCNTraining(LandmarkTraining):
             return Chosen(variants)
         if not settings.background_share > 0:
             raise ValueError(f"--background-share must be more than 0, not {settings.background_share:g}")
+        if context.recipe.loss == "square_eq4":
+            raise ValueError("--background: Eq. 4 as printed counts a crop without a face in full; add --loss square")
         count = round(settings.background_share * len(faces) * len(variants))
         windows = BackgroundWindows(settings.background, count, faces.markup, settings.seed)
         print(f"{len(windows)} of the training crops are windows without a face")

@@ -20,6 +20,7 @@ from datasets.markups import Markup
 LEAST_SIDE = 48  # pixels of a window
 TRIES = 40  # windows of a photo that are drawn before it is given up
 ROOM = 0.25  # of a marked box's sides that is kept clear around it
+BEYOND = 0.4  # of a window's side: what a crop shows around it, with 17 % margin, turned by 30 degrees, 12.5 % larger
 SURROUNDINGS = 0.8  # of a window's side that is kept around it, for crops that are turned and moved
 FAR = -1e5  # pixels: where landmarks are that a picture does not show
 
@@ -78,7 +79,8 @@ def _draw_window(photo: Path, rng: np.random.Generator) -> np.ndarray | None:
     for _ in range(TRIES):
         side = LEAST_SIDE * (largest / LEAST_SIDE) ** rng.random()
         corner = rng.random(2) * (width - side, height - side)
-        if not ((corner < high) & (corner + side > low)).all(axis=1).any():
+        shown = BEYOND * side
+        if not ((corner - shown < high) & (corner + side + shown > low)).all(axis=1).any():
             return np.concatenate([corner, corner + side])
     return None
 

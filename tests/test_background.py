@@ -49,6 +49,14 @@ def test_windows_show_no_marked_face(folder):
     assert max(sides) > 90
 
 
+def test_crops_that_show_more_than_the_window_show_no_marked_face(folder):
+    """The paper's augmentation (Sec. 4) and box margin."""
+    windows = BackgroundWindows(folder, 60, IBUG_68)
+    crop = TrainingCrop(96, 0.17, IBUG_68, Augmentation(rotation_degrees=30, scale_fraction=0.125))
+    crops = [crop(windows[k], np.random.default_rng((k, seed)))[0] for k in range(60) for seed in range(5)]
+    assert np.max(crops) == 60
+
+
 def test_turned_and_moved_crops_are_filled_as_far_as_the_photo_goes(folder):
     (folder / "a.png").unlink()
     (folder / "b.png").unlink()

@@ -150,7 +150,7 @@ def test_every_face_comes_as_often_as_it_has_variants():
 
 def test_windows_without_a_face_come_beside_the_faces(tmp_path):
     write_image(tmp_path / "a.png", np.full((90, 120, 3), 77, np.uint8))
-    text = ("--rendered-count", "5", "--variants", "2", "--background", str(tmp_path))
+    text = ("--rendered-count", "5", "--variants", "2", "--background", str(tmp_path), "--loss", "square")
     faces, validation = load(*text)
     # Sec. 4.3: 30,000 windows beside 18 variants of 90 % of 3,148 faces.
     assert round(30000 / (18 * 0.9 * 3148), 2) == 0.59
@@ -160,6 +160,8 @@ def test_windows_without_a_face_come_beside_the_faces(tmp_path):
     assert len(load(*text, "--background-share", "0.2")[0]) == 12
     with pytest.raises(ValueError, match="must be more than 0"):
         load(*text, "--background-share", "0")
+    with pytest.raises(ValueError, match="--background: Eq. 4 as printed"):
+        load(*text[:-2])
 
 
 def test_validation_measures_both_subnets():
