@@ -1,10 +1,13 @@
 """Training on the faces of several data sets, and FFLD from two files."""
 
+from pathlib import Path
+
 import mxnet as mx
 import numpy as np
 import pytest
 
 import train_ffld
+from datasets import ibug_300w
 from datasets.ibug_300w import is_validation, write_pts
 from datasets.images import write_image
 from datasets.markups import IBUG_68
@@ -27,6 +30,22 @@ def folder(tmp_path):
         write_image(tmp_path / f"{name}.png", np.full((20, 20, 3), number, np.uint8))
         write_pts(tmp_path / f"{name}.pts", np.random.default_rng(number).uniform(2, 17, (68, 2)))
     return tmp_path
+
+
+def test_all_training_faces_are_trained_on_where_validation_is_on_a_subset(tmp_path, monkeypatch, capsys):
+    """Two faces in each of 300-W's folders: as the region paper's 3,148 and the full subset (Sec. 3) [R19]."""
+    monkeypatch.setattr(ibug_300w, "PARTS", dict.fromkeys(ibug_300w.PARTS, 2))
+    for part in ibug_300w.PARTS:
+        for number in (1, 2):
+            name = f"{part}/image_{number}"
+            (tmp_path / part).mkdir(parents=True, exist_ok=True)
+            write_image(tmp_path / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
+            write_pts(tmp_path / f"{name}.pts", np.random.default_rng(number).uniform(2, 37, (68, 2)))
+    train, validation = load("--dataset", "300w", "--data", tmp_path, "--validate-on", "full")
+    folders = [{str(Path(name).parent) for name in faces.names} for faces in (train, validation)]
+    assert (len(train), len(validation)) == (6, 6)
+    assert folders == [{"afw", "helen/trainset", "lfpw/trainset"}, {"helen/testset", "lfpw/testset", "ibug"}]
+    assert "so they are no test any more" in capsys.readouterr().out
 
 
 def test_training_faces_are_joined_and_validation_stays_that_of_the_first(folder):

@@ -61,7 +61,7 @@ class LandmarkSettings(TrainingSettings):
     )
     validate_on: str | None = option(
         None,
-        "train on all training faces and validate on this subset, such as full for the region paper's 3,148 and 689",
+        "train on all training faces and validate on this subset, such as full, the region paper's, of 689 faces",
         metavar="SUBSET",
     )
     exclude: str | None = option(
