@@ -145,7 +145,7 @@ STUDIES = {
         "none is printed",
         _LGCN,
         (
-            Cell("as the authors train it", ""),
+            Cell("all of the network", ""),
             Cell("kernel in the labels alone", "--kernel labels"),
             Cell("no kernel", "--kernel none"),
             Cell("no side branch", "--side-branch off"),
