@@ -276,12 +276,12 @@ def make_results(arguments: argparse.Namespace, folder: OutputFolder, settings: 
 
 
 def completed(inputs: Sequence[Input], folder: OutputFolder, settings: Settings) -> set[str]:
-    """The stems of the inputs whose files an earlier run with the same settings wrote; ValueError if with others."""
+    """The stems of the inputs whose files an earlier run wrote; ValueError if of other inputs or settings."""
     done = {source.stem for source in inputs if folder.is_complete(source.stem)}
     for source in inputs:
         if source.stem in done:
             same = {key: value for key, value in settings.of(source).items() if key != "weights"}
-            folder.check_same(source.stem, same)
+            folder.check_same(source, same)
     return done
 
 

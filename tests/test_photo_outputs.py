@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -132,6 +133,20 @@ def test_resume_takes_no_results_of_other_settings(found, tmp_path):
         predict.main([*argv[1:], "--out", out, "--resume", "--crops", "arcface_112"])
     with pytest.raises(ValueError, match=r"one\.json was made with model ffld_resnet18, not resnet18_slim"):
         predict.main([*argv[1:], "--out", out, "--resume", "--model", "resnet18_slim"])
+
+
+def test_resume_takes_no_results_of_another_photo_of_that_name(found, tmp_path, monkeypatch):
+    folder, argv = found
+    for day, name in (("day1", "one"), ("day2", "two")):
+        (tmp_path / day).mkdir()
+        shutil.copy(folder / f"{name}.png", tmp_path / day / "one.png")
+    monkeypatch.chdir(tmp_path)
+    assert predict.main(["day1/one.png", *argv[2:], "--out", "out"]) == 0
+    with pytest.raises(ValueError, match=r"one\.json is of day1/one\.png, not of day2/one\.png: name another --out"):
+        predict.main(["day2/one.png", *argv[2:], "--out", "out", "--resume"])
+    monkeypatch.chdir("day1")
+    for same in ("one.png", "../day1/one.png", str(tmp_path / "day1" / "one.png")):
+        assert predict.main([same, *argv[2:], "--out", "../out", "--resume"]) == 0
 
 
 def test_results_are_replaced_only_on_request(found, tmp_path):

@@ -54,20 +54,24 @@ class OutputFolder:
         """Whether an earlier run wrote all files of a stem, the last of which is the JSON."""
         return f"{stem}.json" in self._earlier(stem) and not self._list_path(stem).exists()
 
-    def check_same(self, stem: str, about: Mapping[str, Any]) -> None:
-        """Refuses to take the complete results of a stem for those of other settings.
+    def check_same(self, source: Source, about: Mapping[str, Any]) -> None:
+        """Refuses to take complete results for those of another input of the same name, or of other settings.
 
         Args:
-            stem: of an input.
+            source: whose name the results have.
             about: what its JSON would say of the settings.
 
         Raises:
             ValueError: it says something else; the message has both.
         """
-        content = read_json(self._folder / f"{stem}.json")
+        path = self._folder / f"{source.stem}.json"
+        content = read_json(path)
+        made_of = str(content.get("video", content.get("image")))
+        if not _can_be(made_of, source):
+            raise ValueError(f"{path} is of {made_of}, not of {source}: name another --out")
         for key, value in about.items():
             if content.get(key) != value:
-                made = f"{self._folder / stem}.json was made with {key} {content.get(key)}, not {value}"
+                made = f"{path} was made with {key} {content.get(key)}, not {value}"
                 raise ValueError(f"{made}: repeat its options, or name another --out")
 
     def _check_replaceable(self, path: Path, stem: str, inputs: set[Path]) -> None:
@@ -130,6 +134,16 @@ def _outputs(stem: str, content: dict[str, Any]) -> set[str]:
         return {f"{stem}.json", f"{stem}.jsonl", f"{stem}{VIDEO_SUFFIX}"}
     count = len(entry(content, "faces", list, stem))
     return {f"{stem}.json", f"{stem}.png", *points_names(stem, count), *crop_names(stem, count)}
+
+
+def _can_be(written: str, source: Source) -> bool:
+    """Whether a path, perhaps relative to the folder of an earlier command, can be that of a source."""
+    if not isinstance(source, Path):
+        return written == str(source)
+    if Path(written).resolve() == source.resolve():
+        return True
+    end = tuple(part for part in Path(os.path.normpath(written)).parts if part != os.pardir)
+    return end in (path.parts[-len(end) :] for path in (source.absolute(), source.resolve()))
 
 
 def _stem_of_output(name: str) -> str | None:
