@@ -15,11 +15,13 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 # isort: split
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
+from common.files import exclusive
 from common.shards import WHOLE, add_shard_argument
 from datasets.heatmaps import DECODINGS
 from datasets.markups import Markup
@@ -315,10 +317,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
     check(arguments, inputs)
     finder = Finder(arguments)
+    out = cli.output_folder(arguments.out)
+    # The parts of a --shard share their folder.
+    alone = exclusive(out, "wait for it to end, or name another --out") if arguments.shard == WHOLE else nullcontext()
+    with alone:
+        return run(arguments, inputs, finder, out, only_one)
+
+
+def run(arguments: argparse.Namespace, inputs: Sequence[Input], finder: Finder, out: Path, only_one: bool) -> int:
+    """Predicts the inputs whose results are not in the folder; returns what `main` does."""
     settings = settings_of(arguments, finder)
-    folder = OutputFolder(cli.output_folder(arguments.out), arguments.overwrite, arguments.resume)
+    folder = OutputFolder(out, arguments.overwrite, arguments.resume)
     folder.check(inputs)
-    table = Path(arguments.out) / TABLE
+    table = out / TABLE
     if arguments.csv and table.exists() and not (arguments.overwrite or arguments.resume):
         raise ValueError(f"{table} is already there: pass --overwrite to replace it, or name another --out")
     markup = finder.detector.markup
@@ -332,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done |= predict(finder, results, shown, only_one)
     if arguments.csv:
         stems = [source.stem for source in inputs if source.stem in done]
-        write_table(table.parent, TABLE, stems, markup.num_landmarks)
+        write_table(out, TABLE, stems, markup.num_landmarks)
     print(results.summary(left, arguments.out))
     for line in results.bad:
         print(f"left out: {cli.printable(line)}", file=sys.stderr)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import predict
 from common import cli, files
 from common.files import LOCK, exclusive, staging, sweep, write_bytes
 from datasets import pts_folder
@@ -111,6 +112,27 @@ def test_a_folder_is_one_processs_at_a_time_and_free_once_that_is_killed(tmp_pat
     with exclusive(tmp_path, "wait"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_of_two_predictions_into_one_folder_only_parts_go_side_by_side(tmp_path, capsys):
+    write_image(tmp_path / "a.png", PHOTO)
+    (tmp_path / "out").mkdir()
+    text = [str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--detector", "whole", "--gpus", "none"]
+    ready, holds = os.pipe()
+
+    def hold():
+        with exclusive(tmp_path / "out", "wait"):
+            os.write(holds, b"1")
+            time.sleep(60)
+
+    holder = child(hold)
+    os.read(ready, 1)
+    with pytest.raises(ValueError, match=rf"out is in use by process {holder}: wait for it to end, or name another"):
+        predict.main(text)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
+    assert predict.main([*text, "--shard", "1/2"]) == 0
+    os.kill(holder, signal.SIGKILL)
+    assert outcome(holder) == -signal.SIGKILL
 
 
 def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path):
