@@ -33,7 +33,7 @@ from inference.detectors import BOX_SOURCES, DEFAULT_DETECTOR, DETECTORS, NETWOR
 from inference.face_hypotheses import MIN_FACE, WholePhotoLandmarks
 from inference.landmark_detector import LandmarkDetector, find_weights
 from inference.media.face_table import write_table
-from inference.media.output_folder import OutputFolder
+from inference.media.output_folder import OutputFolder, check_crop_names
 from inference.media.photo_files import PhotoFiles
 from inference.media.results import FindsFaces, FollowsFaces, Results
 from inference.media.sources import Input, find_inputs, is_video
@@ -259,6 +259,8 @@ def check(arguments: argparse.Namespace, inputs: Sequence[Input]) -> None:
         raise ValueError(f"{'--crops' if arguments.crops else '--indices'} is for photos, and there are only videos")
     if arguments.indices and arguments.no_copies and not arguments.show:
         raise ValueError("--indices numbers the landmarks of the annotated copies: leave out --no-copies")
+    if arguments.crops:
+        check_crop_names([source for source in inputs if not is_video(source)])
     if arguments.show:
         check_display()
 
@@ -312,10 +314,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Predicts; returns 1 if some inputs, or frames of a video, could not be used, else 0."""
     arguments = parse(argv)
     inputs = find_inputs(arguments.input)
+    check(arguments, inputs)
     inputs = [inputs[place] for place in arguments.shard.of(len(inputs))]
     whole = arguments.shard == WHOLE and len(inputs) == 1
     only_one = whole and len(arguments.input) == 1 and not Path(arguments.input[0]).is_dir()
-    check(arguments, inputs)
     finder = Finder(arguments)
     out = cli.output_folder(arguments.out)
     # The parts of a --shard share their folder.

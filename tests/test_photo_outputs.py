@@ -149,6 +149,24 @@ def test_resume_takes_no_results_of_another_photo_of_that_name(found, tmp_path, 
         assert predict.main([same, *argv[2:], "--out", "../out", "--resume"]) == 0
 
 
+def test_no_photos_copy_takes_the_name_of_a_crop(found, tmp_path):
+    folder, argv = found
+    for name in ("a.png", "a_1_crop.png"):
+        shutil.copy(folder / "one.png", tmp_path / name)
+    out, options = tmp_path / "out", ["--detector", "whole", "--gpus", "none"]
+    one, crop = (str(tmp_path / name) for name in ("a.png", "a_1_crop.png"))
+    with pytest.raises(ValueError, match=r"a crop of .*a\.png and .*a_1_crop\.png would both become a_1_crop\.png"):
+        predict.main([one, crop, "--out", str(out), *options, "--crops", "arcface_112"])
+    for again in ([], ["--overwrite"]):  # without crops both are done
+        assert predict.main([one, crop, "--out", str(out), *options, *again]) == 0
+    with pytest.raises(ValueError, match=r"a_1_crop\.png is in the way and not of an earlier run"):
+        predict.main([one, "--out", str(out), *options, "--overwrite", "--crops", "arcface_112"])
+    crops = str(tmp_path / "crops")
+    assert predict.main([one, "--out", crops, *options, "--crops", "arcface_112"]) == 0
+    with pytest.raises(ValueError, match=r"a_1_crop\.png is already there"):
+        predict.main([crop, "--out", crops, *options])
+
+
 def test_results_are_replaced_only_on_request(found, tmp_path):
     folder, argv = found
     with pytest.raises(ValueError, match="--overwrite"):

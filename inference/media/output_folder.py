@@ -46,9 +46,9 @@ class OutputFolder:
         inputs = {source.resolve() for source in sources if isinstance(source, Path)}
         stems = {source.stem for source in sources}
         for name in sorted(os.listdir(self._folder)):
-            stem = _stem_of_output(name)
-            if stem in stems and not (self._resume and self.is_complete(stem)):
-                self._check_replaceable(self._folder / name, stem, inputs)
+            owners = _stems_of_output(name) & stems
+            if owners and not (self._resume and any(map(self.is_complete, owners))):
+                self._check_replaceable(self._folder / name, owners, inputs)
 
     def is_complete(self, stem: str) -> bool:
         """Whether an earlier run wrote all files of a stem, the last of which is the JSON."""
@@ -74,13 +74,13 @@ class OutputFolder:
                 made = f"{path} was made with {key} {content.get(key)}, not {value}"
                 raise ValueError(f"{made}: repeat its options, or name another --out")
 
-    def _check_replaceable(self, path: Path, stem: str, inputs: set[Path]) -> None:
+    def _check_replaceable(self, path: Path, stems: set[str], inputs: set[Path]) -> None:
         if path.resolve() in inputs:
             kind = "video" if path.suffix == VIDEO_SUFFIX else "photo"
             raise ValueError(f"{path}: the annotated copy would replace this {kind}; name another folder with --out")
         if not (self._overwrite or self._resume):
             raise ValueError(f"{path} is already there: pass --overwrite to replace it, or name another --out")
-        if path.name not in self._earlier(stem):
+        if not any(path.name in self._earlier(stem) for stem in stems):
             raise ValueError(f"{path} is in the way and not of an earlier run: move it, or name another --out")
 
     def aside(self, source: Source) -> ContextManager[Path]:
@@ -111,7 +111,7 @@ class OutputFolder:
             names |= _outputs(stem, read_json(self._folder / f"{stem}.json"))
         with suppress(OSError, ValueError):
             listed = read_json(self._list_path(stem), kind=list)
-            names |= {name for name in listed if isinstance(name, str) and _stem_of_output(name) == stem}
+            names |= {name for name in listed if isinstance(name, str) and stem in _stems_of_output(name)}
         return {name for name in names if (self._folder / name).is_file()}
 
 
@@ -128,12 +128,26 @@ def crop_names(stem: str, count: int) -> list[str]:
     return [f"{stem}_{number}_crop.png" for number in range(1, count + 1)]
 
 
+def check_crop_names(photos: Sequence[Source]) -> None:
+    """Refuses photos to write crops of, such as a.png and a_1_crop.png, whose outputs would have one name.
+
+    Raises:
+        ValueError: the annotated copy of one would be a crop of another.
+    """
+    by_stem = {photo.stem: photo for photo in photos}
+    for photo in photos:
+        for stem in (_stems_of_output(f"{photo.stem}.png") - {photo.stem}) & by_stem.keys():
+            other = by_stem[stem]
+            raise ValueError(f"a crop of {other} and {photo} would both become {photo.stem}.png: rename one of the two")
+
+
 def _outputs(stem: str, content: dict[str, Any]) -> set[str]:
     """All that a run writes whose JSON says this."""
     if "video" in content:
         return {f"{stem}.json", f"{stem}.jsonl", f"{stem}{VIDEO_SUFFIX}"}
     count = len(entry(content, "faces", list, stem))
-    return {f"{stem}.json", f"{stem}.png", *points_names(stem, count), *crop_names(stem, count)}
+    crops = crop_names(stem, count) if content.get("crops") else []
+    return {f"{stem}.json", f"{stem}.png", *points_names(stem, count), *crops}
 
 
 def _can_be(written: str, source: Source) -> bool:
@@ -146,7 +160,8 @@ def _can_be(written: str, source: Source) -> bool:
     return end in (path.parts[-len(end) :] for path in (source.absolute(), source.resolve()))
 
 
-def _stem_of_output(name: str) -> str | None:
-    """The stem of its source if a file of this name can be an output."""
-    match = re.fullmatch(rf"(.+?)(\.jsonl?|_\d+_crop\.png|\.png|{re.escape(VIDEO_SUFFIX)}|_\d+\.pts)", name, re.DOTALL)
-    return match.group(1) if match else None
+def _stems_of_output(name: str) -> set[str]:
+    """The stems of the sources that a file of this name can be an output of."""
+    ends = (r"\.jsonl?", r"_\d+_crop\.png", r"\.png", re.escape(VIDEO_SUFFIX), r"_\d+\.pts")
+    matches = (re.fullmatch(f"(.+){end}", name, re.DOTALL) for end in ends)
+    return {match.group(1) for match in matches if match}
