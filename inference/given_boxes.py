@@ -11,6 +11,7 @@ import numpy as np
 from common.readers import parse_json
 from datasets.geometry import all_placed
 from datasets.name_lists import best_matches, by_last_part, photo_key, read_any_text
+from datasets.photo_formats import PHOTO_LIKE
 from datasets.units import check_pixels
 from inference.detections import TIGHT_BOX, Detection
 
@@ -63,8 +64,9 @@ class FileDetector:
         if name in self._by_name:
             return self._by_name[name]
         key = photo_key(name)
-        # Last, a face with a number of its own, such as crowd_2, in the boxes of its photo.
-        for sought in (key, re.sub(r"_\d+$", "", key)):
+        # Last, a face with a number of its own, such as crowd_2, in the boxes of its photo; crowd_2.jpg is a photo.
+        is_photo = name.lower().endswith(PHOTO_LIKE)
+        for sought in [key] if is_photo else [key, re.sub(r"_\d+$", "", key)]:
             meant = [entry for match in best_matches(sought, self._places) for entry in self._by_key[match]]
             if len(meant) > 1:
                 raise ValueError(f"{self._path}: '{meant[0]}' and '{meant[1]}' could both be {name}; give whole paths")

@@ -180,6 +180,8 @@ def test_a_path_tells_photos_of_one_name_apart(box_file):
     with pytest.raises(ValueError, match="could both be 1.jpg; give whole paths"):
         detector(BLANK, "1.jpg")
     assert len(detector(BLANK, "crowd_2")) == 2  # one of its faces
+    with pytest.raises(ValueError, match=r"has no entry 'crowd_2\.jpg': add its boxes"):  # another photo
+        detector(BLANK, "photos/crowd_2.jpg")
 
 
 def test_a_fifth_number_is_the_score(box_file):
