@@ -49,8 +49,7 @@ def find_photos(home: Path) -> list[OwnPhoto]:
             others.add(_stem(path))
             unused.setdefault(why_unread(path), []).append(path)
     labels_of: dict[Path, dict[Path, Path]] = {}
-    for label in labels:
-        owner = _owner(_stem(label), {*readable, *others})
+    for label, owner in _owners(labels, {*readable, *others}).items():
         if owner is None:
             unused.setdefault(NO_PHOTO, []).append(label)
         elif owner in readable:
@@ -74,12 +73,39 @@ def _stem(path: Path) -> Path:
     return Path(unicodedata.normalize("NFC", str(path.with_suffix(""))))
 
 
-def _owner(stem: Path, photos: set[Path]) -> Path | None:
-    """The photo, without extension, that a label without extension is of."""
-    if stem in photos:  # first: a photo may itself be called by two numbers, such as 12_3.jpg with 12_3.pts
+def _owners(labels: list[Path], photos: set[Path]) -> dict[Path, Path | None]:
+    """The photo, of those without extension, that each label is of.
+
+    Raises:
+        ValueError: It may be of two, as x_1.pts of x_1.jpg or, as its first face, of x.jpg.
+    """
+    stems = {label: _stem(label) for label in labels}
+    with_faces = {_photo_and_number(stem)[0] for stem in stems.values() if stem not in photos}
+    named = set(stems.values())
+    return {label: _owner(stem, photos, named, with_faces) for label, stem in stems.items()}
+
+
+def _owner(stem: Path, photos: set[Path], labels: set[Path], with_faces: set[Path]) -> Path | None:
+    """As `_owners`, of one label; `with_faces` are photos of which only `<photo>_<number>.pts` can be a label."""
+    photo, number = _photo_and_number(stem)
+    if photo == stem or not {photo, stem} <= photos:
+        return next((each for each in (stem, photo) if each in photos), None)
+    if photo in labels:  # x.pts is there, so points have the names of their photos
         return stem
-    shorter = stem.with_name(re.sub(r"_\d+$", "", stem.name) or stem.name)
-    return shorter if shorter in photos else None
+    if stem in with_faces:  # x_1_1.pts is there, so faces have numbers
+        return photo
+    if number != "1" and photo.with_name(f"{photo.name}_{int(number) - 1}") not in labels:
+        return stem  # predict.py leaves out no number and writes no 01: this is that of a photo such as 12_3.jpg
+    raise ValueError(
+        f"{stem}{LABEL_SUFFIX}: points of the photo {stem.name}, or of face {number} of {photo.name}? Name it "
+        f"{stem.name}_1{LABEL_SUFFIX} for the first; rename the photo {stem.name} for the second"
+    )
+
+
+def _photo_and_number(stem: Path) -> tuple[Path, str]:
+    """What `<photo>_<number>` is made of; the whole and an empty number where it is not."""
+    photo, number = re.fullmatch(r"(.+?)(?:_(\d+))?", stem.name, re.DOTALL).groups("")  # type: ignore[union-attr]
+    return stem.with_name(photo), number
 
 
 def _add_label(labels: dict[Path, Path], label: Path) -> None:

@@ -276,6 +276,34 @@ class TestSeveralFacesInAPhoto:
             load(crowd)
 
 
+class TestPhotosOfABurst:
+    """x.png and x_1.png, where x_1.pts may be of the second or, as its first face, of the first."""
+
+    def fill(self, folder, *labels):
+        for name in ("x.png", "x_1.png"):
+            photo(folder / name, 400, 60)
+        for number, name in enumerate(labels):
+            label(folder / f"{name}.pts", FACE + 50 * number)
+
+    def owners(self, folder, *labels):
+        self.fill(folder, *labels)
+        return {path.stem: [each.stem for each in labels] for path, labels in find_photos(folder)}
+
+    def test_faces_have_numbers_where_predict_wrote_them(self, tmp_path):
+        assert self.owners(tmp_path, "x_1", "x_2", "x_1_1") == {"x": ["x_1", "x_2"], "x_1": ["x_1_1"]}
+
+    def test_points_have_the_names_of_photos_where_the_first_has(self, tmp_path):
+        assert self.owners(tmp_path, "x", "x_1") == {"x": ["x"], "x_1": ["x_1"]}
+
+    @readers()
+    def test_a_label_that_may_be_of_either_is_refused(self, load, tmp_path):
+        self.fill(tmp_path, "x_1")
+        with pytest.raises(ValueError, match=r"x_1\.pts: points of the photo x_1, or of face 1 of x\? .* x_1_1\.pts"):
+            load(tmp_path)
+        (tmp_path / "x_1.pts").rename(tmp_path / "x_1_1.pts")
+        assert [path.name for path, _ in find_photos(tmp_path)] == ["x_1.png"]
+
+
 class TestValidation:
     def parted(self, folder, count, name="photo {}"):
         for number in range(count):
