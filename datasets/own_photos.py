@@ -17,6 +17,8 @@ from common.readers import read_json
 from datasets.geometry import landmark_box
 from datasets.inventory import files, say_unused
 from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
+from datasets.pts_files import read_pts
+from datasets.units import check_pixels
 
 LABEL_SUFFIX = ".pts"
 OTHER_LABELS = (".txt", ".json", ".xml", ".csv", ".mat", ".t7", ".npy", ".land", ".lms")
@@ -150,6 +152,25 @@ def _other_labels(photos: Iterable[Path]) -> str:
             if photo.with_name(photo.name + suffix).is_file():
                 return f" ({photo.name}{suffix} is there: write its points as a .pts file, see docs/data.md)"
     return "; put them there, see docs/data.md"
+
+
+def read_face(label: Path) -> np.ndarray:
+    """The points (K, 2) of one face, in pixels counted from 0.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or its points cannot be those of a face.
+    """
+    points = read_pts(label)
+    missing = ((points == -1) | (points == -2)).all(axis=1)  # 0 and -1 in the file, which counts from 1
+    if missing.any():
+        x, y = points[missing][0] + 1
+        raise ValueError(
+            f"{label}: the point {x:g} {y:g} marks one that is missing, for which .pts files have no sign: place it or "
+            "leave the face out"
+        )
+    check_pixels(landmark_box(points), str(label))
+    return points
 
 
 def refuse_same_face(labels: list[Path], points: list[np.ndarray]) -> None:

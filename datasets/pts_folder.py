@@ -17,15 +17,12 @@ import numpy as np
 
 from common.readers import read_json
 from datasets.annotated_photos import AnnotatedPhotos, read_each
-from datasets.geometry import landmark_box
 from datasets.images import PathLike
 from datasets.inventory import needed_folder
 from datasets.markup import Markup, from_dict, plain_markup
 from datasets.markups import INSIGHTFACE_5, MARKUPS, get_markup
-from datasets.own_photos import find_photos, refuse_same_face
+from datasets.own_photos import find_photos, read_face, refuse_same_face
 from datasets.point_order import is_plausible, median_face, plausible_names
-from datasets.pts_files import read_pts
-from datasets.units import check_pixels
 
 MARKUP_FILE = "markup.json"
 LEAST_FACES = 3  # whose points tell their order; of single faces 1 in 150 is turned too far
@@ -64,7 +61,7 @@ def load(root: PathLike, keep_damaged: bool = False) -> OwnPhotos:
     photos = find_photos(home)
     labels = {_name(home, label): label for photo in photos for label in photo.labels}
     image_paths = tuple(photo.path for photo in photos for _ in photo.labels)
-    read, damaged = read_each(labels, _read_face, np.zeros((0, 2)), keep_damaged)
+    read, damaged = read_each(labels, read_face, np.zeros((0, 2)), keep_damaged)
     if len(damaged) == len(labels):
         raise ValueError(next(iter(damaged.values())))
     markup = _markup(home, Counter(len(points) for points in read if len(points)).most_common(1)[0][0])
@@ -117,12 +114,6 @@ def _suggestion(face: np.ndarray, markup: Markup) -> str:
 
 def _name(home: Path, path: Path) -> str:
     return path.relative_to(home).with_suffix("").as_posix()
-
-
-def _read_face(path: Path) -> np.ndarray:
-    points = read_pts(path)
-    check_pixels(landmark_box(points), str(path))
-    return points
 
 
 def _markup(home: Path, num_landmarks: int) -> Markup:

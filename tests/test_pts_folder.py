@@ -209,6 +209,14 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"x\.pts: 0\.3125 x 0\.3125 pixels are no face, .*fractions"):
             load(tmp_path)
 
+    @readers()
+    @pytest.mark.parametrize("mark", [0, -1])
+    def test_a_mark_for_a_missing_point_is_no_point(self, load, tmp_path, mark):
+        photo(tmp_path / "x.jpg")
+        label(tmp_path / "x.pts", np.concatenate([FACE, [[mark - 1, mark - 1]]]))
+        with pytest.raises(ValueError, match=rf"x\.pts: the point {mark} {mark} marks one that is missing"):
+            load(tmp_path)
+
     def test_names_that_are_not_utf_8(self, tmp_path):
         name = os.fsdecode("é".encode("latin-1"))
         for number in range(12):

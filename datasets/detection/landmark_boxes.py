@@ -10,9 +10,7 @@ from datasets.detection.boxed_photos import BoxedPhotos
 from datasets.geometry import landmark_box
 from datasets.images import PathLike
 from datasets.inventory import needed_folder
-from datasets.own_photos import OwnPhoto, find_photos, refuse_same_face
-from datasets.pts_files import read_pts
-from datasets.units import check_pixels
+from datasets.own_photos import OwnPhoto, find_photos, read_face, refuse_same_face
 
 FOREHEAD = 0.2  # of the landmark box's height: what boxes drawn by hand reach above the brows [B8]
 
@@ -51,9 +49,7 @@ def load(root: PathLike, tight: bool = False) -> BoxedPhotos:
 
 def _boxes(photo: OwnPhoto, box_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The boxes (n, 4) of a photo's faces."""
-    points = [read_pts(label) for label in photo.labels]
-    for label, each in zip(photo.labels, points):
-        check_pixels(landmark_box(each), str(label))
+    points = [read_face(label) for label in photo.labels]
     refuse_same_face(list(photo.labels), points)
     return np.stack([box_of(each) for each in points])
 
