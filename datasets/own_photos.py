@@ -14,7 +14,7 @@ from typing import Iterable, NamedTuple
 import numpy as np
 
 from common.readers import read_json
-from datasets.geometry import landmark_box
+from datasets.geometry import LEAST_SIDE, landmark_box
 from datasets.inventory import files, say_unused
 from datasets.photo_formats import PHOTO_LIKE, PHOTO_SUFFIXES, why_unread
 from datasets.pts_files import read_pts
@@ -169,7 +169,10 @@ def read_face(label: Path) -> np.ndarray:
             f"{label}: the point {x:g} {y:g} marks one that is missing, for which .pts files have no sign: place it or "
             "leave the face out"
         )
-    check_pixels(landmark_box(points), str(label))
+    box = landmark_box(points)
+    check_pixels(box, str(label))
+    if (box[2:] - box[:2]).min() < LEAST_SIDE:
+        raise ValueError(f"{label}: its points are level or above each other, so their box has no area: mark one more")
     return points
 
 

@@ -248,9 +248,10 @@ def _area(box: np.ndarray) -> float:
 
 
 def overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """What share of the smaller of two boxes (4,) the other covers."""
+    """What share of the smaller of two boxes (4,) the other covers; 0 if one is empty."""
     common = np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])])
-    return _area(common) / min(_area(box), _area(other))
+    smaller = min(_area(box), _area(other))
+    return _area(common) / smaller if smaller > 0 else 0.0
 
 
 class CorrectedDetector:

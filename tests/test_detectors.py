@@ -23,6 +23,7 @@ from inference.detectors import (
     WholeImage,
     get_detector,
     merge_overlapping,
+    overlap,
     relative_boxes,
 )
 
@@ -64,6 +65,11 @@ def test_merging_keeps_the_larger_of_two_boxes_on_one_face():
     assert [score for _, score in merge_overlapping(detections, 0.38)] == [1.0, 2.0]
     assert [score for _, score in merge_overlapping(detections, 0.37)] == [1.0]
     assert merge_overlapping([], 0.4) == []
+
+
+def test_an_empty_box_shares_nothing():
+    box, line = np.array([0.0, 0, 4, 4]), np.array([0.0, 2, 4, 2])
+    assert (overlap(box, line), overlap(box, np.array([2.0, 0, 4, 8]))) == (0, 0.5)
 
 
 def test_boxes_of_one_size_are_merged_alike_in_whatever_order_they_were_found():

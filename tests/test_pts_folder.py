@@ -217,6 +217,13 @@ class TestFiles:
         with pytest.raises(ValueError, match=rf"x\.pts: the point {mark} {mark} marks one that is missing"):
             load(tmp_path)
 
+    @readers()
+    def test_two_points_of_one_height_have_no_box(self, load, tmp_path):
+        photo(tmp_path / "x.jpg")
+        label(tmp_path / "x.pts", FACE[:2])
+        with pytest.raises(ValueError, match=r"x\.pts: its points are level .*: mark one more"):
+            load(tmp_path)
+
     def test_names_that_are_not_utf_8(self, tmp_path):
         name = os.fsdecode("é".encode("latin-1"))
         for number in range(12):
