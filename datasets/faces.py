@@ -53,6 +53,21 @@ def checked(face: Face) -> Face:
     return face
 
 
+def check_mostly_inside(face: Face) -> None:
+    """Refuses a face of which most points lie outside its photo, as after the photo was scaled down.
+
+    It is for photos of a user's own: published annotation guesses what the edge of a photo cuts off.
+
+    Raises:
+        ValueError: more than half of them do.
+    """
+    height, width = face.image.shape[:2]
+    outside = ((face.points_image < -0.5) | (face.points_image > (width - 0.5, height - 0.5))).any(axis=1)
+    if outside.mean() > 0.5:
+        where = f"{outside.sum()} of {len(outside)} points lie outside the photo of {width} x {height} pixels"
+        raise ValueError(f"{face.name}.pts: {where}: label the photo at this size, or leave the face out")
+
+
 class FaceDataset(Protocol):
     """Faces by number; indexing reads or renders the picture, the names are at hand without."""
 

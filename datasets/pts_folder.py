@@ -17,6 +17,7 @@ import numpy as np
 
 from common.readers import read_json
 from datasets.annotated_photos import AnnotatedPhotos, read_each
+from datasets.faces import Face, check_mostly_inside
 from datasets.images import PathLike
 from datasets.inventory import needed_folder
 from datasets.markup import Markup, from_dict, plain_markup
@@ -41,6 +42,12 @@ class OwnPhotos(AnnotatedPhotos):
 
     _PER_FACE: ClassVar[tuple[str, ...]] = (*AnnotatedPhotos._PER_FACE, "photo_names")
     _UPRIGHT: ClassVar[bool] = True
+
+    def __getitem__(self, index: int) -> Face:
+        """As of `AnnotatedPhotos`; ValueError, too, if most points lie outside the photo."""
+        face = super().__getitem__(index)
+        check_mostly_inside(face)
+        return face
 
 
 def load(root: PathLike, keep_damaged: bool = False) -> OwnPhotos:

@@ -224,6 +224,16 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"x\.pts: its points are level .*: mark one more"):
             load(tmp_path)
 
+    def test_points_of_a_larger_photo_are_refused(self, tmp_path):
+        for name, height in (("a.png", 48), ("b.png", 31), ("c.png", 30)):
+            photo(tmp_path / name, height=height)
+            label(tmp_path / name.replace("png", "pts"))
+        faces = pts_folder.load(tmp_path)
+        assert faces[0].name == "a"
+        assert faces[1].name == "b"  # the two corners of the mouth, at a height of 40, are cut off
+        with pytest.raises(ValueError, match=r"c\.pts: 3 of 5 points lie outside the photo of 64 x 30 pixels: label"):
+            faces[2]
+
     def test_names_that_are_not_utf_8(self, tmp_path):
         name = os.fsdecode("é".encode("latin-1"))
         for number in range(12):
