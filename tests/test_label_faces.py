@@ -79,6 +79,14 @@ def test_a_folder_that_is_in_use_is_left_alone(photos, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+@pytest.mark.parametrize("out", ["a/labels", "a", "."])
+def test_labels_do_not_go_among_the_photos_that_are_labelled(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"--out {out} and --data .*a lie in one another"):
+        label_faces.main(["--data", str(tmp_path / "a"), "--out", out])
+    assert not list(tmp_path.iterdir())
+
+
 def test_networks_that_disagree_leave_a_face_out():
     truth = np.array([face.points_image for face in RenderedFaces(2, 5, 200)])
     eyes = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)

@@ -63,6 +63,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise ValueError(f"{len(arguments.weights)} --weights for {len(arguments.model)} --model: name one for each")
     if arguments.agreement is not None and (len(arguments.model) < 2 or not arguments.agreement > 0):
         raise ValueError("--agreement takes a fraction above 0 and at least two --model")
+    out, data = Path(arguments.out).resolve(), Path(arguments.data).resolve()
+    if out == data or out in data.parents or data in out.parents:
+        raise ValueError(f"--out {arguments.out} and --data {arguments.data} lie in one another: name a folder beside")
     return arguments
 
 
