@@ -189,7 +189,7 @@ class Training(NamedTuple):
     """What differs between the two kinds of detectors.
 
     Attributes:
-        net: initialised, with the weights it starts from.
+        net: initialised with random weights.
         samples: photos, seed -> arrays of a batch.
         objective: of the training loop.
         find: photo -> boxes and scores.
@@ -202,7 +202,7 @@ class Training(NamedTuple):
 
 
 def train_faster_rcnn(settings: DetectorSettings, recipe: Recipe, devices: list[mx.Context], workers: int) -> Training:
-    """Faster R-CNN with the weights it starts from.
+    """Faster R-CNN with random weights.
 
     Raises:
         ValueError: a batch cannot be divided evenly among the devices of all workers.
@@ -212,25 +212,32 @@ def train_faster_rcnn(settings: DetectorSettings, recipe: Recipe, devices: list[
         raise ValueError(f"--batch-size {recipe.batch_size} does not divide evenly among {workers * len(devices)} GPUs")
     net = build_detector(settings.model, share)
     initialise(net, devices, settings.seed)
-    if settings.imagenet:
-        load_backbone(net, settings.imagenet)
-    if not (settings.imagenet or settings.init or settings.resume):
-        print("the backbone starts from random weights and its first stage keeps them: pass --imagenet FILE")
     samples = DetectorSamples(net, recipe.flip_probability, (recipe.smallest_scale, recipe.largest_scale))
     return Training(net, samples, DetectorObjective(), lambda image: find_boxes(net, image, devices[0]))
 
 
 def train_centernet(settings: DetectorSettings, devices: list[mx.Context]) -> Training:
-    """The small detector with the weights it starts from."""
+    """The small detector with random weights."""
     net = centernet.CenterNet()
     centernet.initialise(net, devices, settings.seed)
-    if settings.backbone:
-        centernet.fill_backbone(net, settings.backbone)
 
     def samples(photos: Sequence[BoxedPhoto], seed: Sequence[int]) -> list[np.ndarray]:
         return center_batch(photos, centernet.STRIDE)
 
     return Training(net, samples, centernet.CenterObjective(devices), centernet.CenterFinder(net, devices[0]))
+
+
+def fill_network(net: HybridBlock, settings: DetectorSettings) -> None:
+    """Gives a detector the weights that a new run starts from; a resumed one has its own."""
+    small = settings.model == centernet.NAME
+    if small and settings.backbone:
+        centernet.fill_backbone(net, settings.backbone)
+    if not small and settings.imagenet:
+        load_backbone(net, settings.imagenet)
+    if not (small or settings.imagenet or settings.init):
+        print("the backbone starts from random weights and its first stage keeps them: pass --imagenet FILE")
+    if settings.init:
+        fill_detector(net, settings.init)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -243,8 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         source, validation = load_sources(settings)
         small = settings.model == centernet.NAME
         made = train_centernet(settings, devices) if small else train_faster_rcnn(settings, recipe, devices, team.size)
-        if settings.init:
-            fill_detector(made.net, settings.init)
+        if not settings.resume:
+            fill_network(made.net, settings)
         cut = Cut(team.rank, team.size, len(devices))
         batches = PhotoBatches(source, made.samples, recipe.batch_size, settings.seed, cut)
         print(f"{len(source)} training photos, {min(len(validation), VALIDATION_PHOTOS)} for validation")

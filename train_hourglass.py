@@ -104,8 +104,6 @@ class HourglassTraining(LandmarkTraining):
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
         """Loads the backbone's weights of --backbone-weights, then the whole network's of --init."""
-        if not context.recipe.decays_all:
-            decay_weights_alone(net)
         path = context.settings.backbone_weights
         if path:
             missing = load_backbone(net, path)
@@ -122,7 +120,9 @@ class HourglassTraining(LandmarkTraining):
         return f"pass --backbone-weights {classifier}.params, which this writes: {zoo_command(classifier)}"
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
-        """Compares the heatmaps of every stack."""
+        """Compares the heatmaps of every stack, beside a weight decay of all parameters or of weights alone."""
+        if not context.recipe.decays_all:
+            decay_weights_alone(net)
         spec = context.spec
         codec = HeatmapCodec(spec.size // spec.stride, spec.stride, spec.sigma)
         return HeatmapObjective(codec.profiles, spec, context.devices, context.recipe.loss)

@@ -46,6 +46,8 @@ def pack_trainer(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any
 def unpack_trainer(trainer: Trainer, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
     """Puts back what `pack_trainer` returned, into a trainer of the same network and optimizer.
 
+    Parameters that took no step were frozen, and are frozen again.
+
     Raises:
         ValueError: it is of another network or optimizer.
     """
@@ -77,6 +79,10 @@ def unpack_trainer(trainer: Trainer, arrays: Mapping[str, np.ndarray], values: M
     steps = max(map(_counts, counts.values()), key=lambda each: max(each.values(), default=0), default={})
     optimizer._all_index_update_counts = {context.device_id: dict(steps) for context in trainer._contexts}
     optimizer._set_current_context(trainer._contexts[0].device_id)
+    # What a run freezes may depend on the weights it started from, which a resumed run does not read.
+    for number, parameter in enumerate(trainer._params):
+        if steps and number not in steps:
+            parameter.grad_req = "null"
     _set_loss_scale(trainer, values.get("loss_scaler"))
 
 

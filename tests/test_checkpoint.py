@@ -90,6 +90,20 @@ def test_states_of_another_network_or_optimizer_are_refused(tmp_path):
         load_checkpoint(tmp_path, wide, Trainer(wide.collect_params(), "adam", update_on_kvstore=False), None)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_resumed_run_keeps_frozen_what_it_froze(tmp_path, optimizer):
+    net, trainer = make(optimizer)
+    net.bias.grad_req = "null"
+    net.bias.set_data(mx.nd.array([3.0, 4.0]))
+    train(net, trainer, 2)
+    save_checkpoint(tmp_path, net, trainer, None, Progress(epoch=1))
+    expected = train(net, trainer, 2)
+    again, other = make(optimizer)
+    load_checkpoint(tmp_path, again, other, None)
+    np.testing.assert_array_equal(train(again, other, 2), expected)
+    np.testing.assert_array_equal(again.bias.data().asnumpy(), [3.0, 4.0])
+
+
 @pytest.mark.parametrize(
     "changes", [{"epoch": -1}, {"epoch": "3"}, {"best": None}, {"history": [1]}, {"arguments": []}]
 )

@@ -17,6 +17,7 @@ from datasets.loader import Cut
 from datasets.render.faces import RenderedFaces
 from gluon_models.detector import network as face_detector
 from gluon_models.detector.network import Setting
+from gluon_models.weights import halve, shipped_weights
 from inference.detectors import CenterNetDetector, Detection, FasterRcnnDetector
 from tools import evaluate_detector
 from training import options as training
@@ -122,8 +123,12 @@ def test_bad_input_is_said_in_one_line(text, message, tmp_path, small_setting):
 
 def test_the_small_detector_trains_and_its_weights_find_boxes(tmp_path, monkeypatch):
     monkeypatch.setattr(train_detector, "VALIDATION_PHOTOS", 1)
+    start = tmp_path / "start.params"
+    halve(shipped_weights("resnet18_slim"), start)
     text = ["--model", "centernet_slim", *SMALL[2:], "--epochs", "1", "--batch-size", "2", "--out", str(tmp_path)]
-    assert train_detector.main(text) == 0
+    assert train_detector.main([*text, "--backbone", str(start)]) == 0
+    start.unlink()  # which a resumed run does without
+    assert train_detector.main(["--resume", str(tmp_path), "--gpus", "none"]) == 0
     (line,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
     assert math.isfinite(line["loss"])
     assert CenterNetDetector(tmp_path / "best.params", 0.0)(RenderedFaces(1, size=96)[0].image)

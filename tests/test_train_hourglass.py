@@ -222,7 +222,7 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, refused, text, message):
 def test_decay_without_gluon_spares_lambdas_and_biases():
     """MXNet's own optimizer, told the names alone, decays the same parameters as --wd-all off."""
     net, context = network("--wd-all", "off")
-    TRAINING.fill_network(net, context)
+    TRAINING.make_objective(net, context)
     parameters = net.collect_params()
     optimizer = mx.optimizer.Adam(param_idx2name=dict(enumerate(parameters)), wd=1e-4)
     decayed = {name for k, name in enumerate(parameters) if optimizer._get_wd(k)}

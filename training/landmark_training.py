@@ -146,7 +146,7 @@ class LandmarkTraining(ABC):
         return describe(settings.model, markup.name, num_landmarks=markup.num_landmarks)
 
     def fill_network(self, net: HybridBlock, context: TrainingContext) -> None:
-        """Gives the initialised network the weights it starts from."""
+        """Gives the initialised network the weights that a new run starts from; a resumed one has its own."""
         if context.settings.init:
             self.start_from(net, context.settings.init, context)
 
@@ -278,8 +278,8 @@ class LandmarkTraining(ABC):
             static_shape = context.spec.output != "heatmaps"
             training.initialise(net, (1, *crop_shape), devices, seed, static_shape)
             objective = self.make_objective(net, context)
-            self.fill_network(net, context)
             if not settings.resume:
+                self.fill_network(net, context)
                 say([f"all weights start at random: {each}" for each in [self.start_advice(context)] if each])
             say(advice.about_size(len(faces), len(validation), bool(settings.init or settings.resume)))
             print(training.memory_text(net, crop_shape, -(-recipe.batch_size // team.size), devices))
