@@ -15,6 +15,7 @@ from datasets.ibug_300w import is_validation
 from datasets.images import write_image
 from datasets.pts_files import write_pts
 from datasets.render.faces import RenderedFaces
+from training.discovery import training_of
 
 STARTED = time.monotonic()
 
@@ -85,7 +86,9 @@ class Trainings:
             return SimpleNamespace(returncode=2)
         folder.mkdir(exist_ok=True)
         nme = self._nme_of(folder.name)
-        (folder / "run.json").write_text(json.dumps({"result": {"best_error": nme, "best_epoch": 2}}))
+        arguments = training_of(text[1]).parse([*text[2:-2], "--out", str(folder)]).arguments
+        record = {"arguments": arguments, "result": {"best_error": nme, "best_epoch": 2}}
+        (folder / "run.json").write_text(json.dumps(record))
         (folder / "log.jsonl").write_text(
             "".join(json.dumps({"nme": error, "mse": 100 * error}) + "\n" for error in (1.0, nme, 1.0))
         )

@@ -73,6 +73,14 @@ def test_a_trial_that_fails_does_not_end_the_search(stub_trainings, tmp_path, ca
     assert "every trial failed" in capsys.readouterr().err
 
 
+def test_a_trial_of_other_values_is_refused(trainings, tmp_path, refused):
+    text = ["train_deeppose.py", "--out", str(tmp_path), "--trials", "1"]
+    search.main(text)
+    refused(
+        lambda: search.main([*text, "--epochs", "20"]), "a run with --epochs 10, and this one has --epochs 20: name"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

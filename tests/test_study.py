@@ -12,16 +12,22 @@ import train_lgcn
 import train_regions
 from tools import study
 from training import studies
+from training.discovery import training_of
 
 TINY = studies.Study(
-    "tiny", "somewhere", "train_x.py --model m", (studies.Cell("A/A", "--loss a"), studies.Cell("B", "", 3.5))
+    "tiny", "somewhere", "train_lgcn.py --epochs 4", (studies.Cell("A/A", "--size 48"), studies.Cell("B", "", 3.5))
 )
-SCORES = {("loss_a", 0): 0.04, ("loss_a", 1): 0.05, ("recipe", 0): 0.031, ("recipe", 1): 0.033}
+SCORES = {("size_48", 0): 0.04, ("size_48", 1): 0.05, ("recipe", 0): 0.031, ("recipe", 1): 0.033}
 
 
 def nme_of(run):
     cell, seed = run.rsplit("-", 1)
     return SCORES[cell, int(seed)]
+
+
+def arguments(script, *text):
+    """What run.json says a run was started with."""
+    return training_of(script).parse([*text, "--out", "run"]).arguments
 
 
 @pytest.fixture
@@ -38,10 +44,10 @@ def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, c
     out = tmp_path / "out"
     study.main(["tiny", "--seeds", "0,1", "--out", str(out), "--data", "d"])
     assert trainings.commands[0] == [
-        *"train_x.py --model m --loss a --data d --seed 0 --out".split(),
-        str(out / "loss_a-0"),
+        *"train_lgcn.py --epochs 4 --size 48 --data d --seed 0 --out".split(),
+        str(out / "size_48-0"),
     ]
-    assert [Path(text[-1]).name for text in trainings.commands] == ["loss_a-0", "recipe-0", "loss_a-1", "recipe-1"]
+    assert [Path(text[-1]).name for text in trainings.commands] == ["size_48-0", "recipe-0", "size_48-1", "recipe-1"]
     # Means 4.5 and 3.2; deviations of two values are their difference over sqrt(2).
     assert (out / "tiny.md").read_text().splitlines() == [
         "| cell | seed 0 | seed 1 | mean ± deviation | paper (somewhere) |",
@@ -57,23 +63,48 @@ def test_every_cell_with_every_seed_and_the_table_by_hand(trainings, tmp_path, c
 
 
 def test_a_finished_run_is_kept_and_an_interrupted_one_resumed(trainings, tmp_path):
-    finished, interrupted = tmp_path / "loss_a-0", tmp_path / "recipe-0"
+    finished, interrupted = tmp_path / "size_48-0", tmp_path / "recipe-0"
     for folder in (finished, interrupted):
         folder.mkdir()
-    (finished / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02, "best_epoch": 1}}))
+    given = {"arguments": arguments("train_lgcn.py", "--epochs", "4")}
+    wide = {**given["arguments"], "size": 48, "workers": 77}
+    result = {"best_nme": 0.02, "best_epoch": 1}
+    (finished / "run.json").write_text(json.dumps({"arguments": wide, "result": result}))
     (finished / "log.jsonl").write_text(json.dumps({"nme": 0.02}) + "\n")
-    (interrupted / "run.json").write_text(json.dumps({}))
+    (interrupted / "run.json").write_text(json.dumps(given))
     (interrupted / study.LAST).write_bytes(b"")
     study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
     # Its settings are its own, but what may change, such as --validate-every, is asked for again.
-    assert trainings.commands == [["train_x.py", "--model", "m", "--seed", "0", "--resume", str(interrupted)]]
+    assert trainings.commands == [["train_lgcn.py", "--epochs", "4", "--seed", "0", "--resume", str(interrupted)]]
     assert json.loads((tmp_path / "tiny.json").read_text())["rows"][0]["values"] == [2.0]
 
 
+@pytest.mark.parametrize(
+    ("command", "further", "message"),
+    [
+        ("train_lgcn.py --epochs 4", ["--epochs", "8"], "a run with --epochs 4, and this one has --epochs 8"),
+        ("train_lgcn.py --epochs 4", ["--data", "e"], "a run with --data d, and this one has --data e"),
+        ("train_lgcn.py --epochs 4", ["--lr", "0.1"], "a run with no --lr, and this one has --lr 0.1"),
+        ("train_regions.py --epochs 4", [], "a run with --model lgcn_128, and this one has --model region_direct"),
+    ],
+)
+def test_a_run_of_other_options_or_another_script_is_refused(
+    trainings, tmp_path, monkeypatch, refused, command, further, message
+):
+    common = ["tiny", "--seeds", "0", "--out", str(tmp_path), "--data", "d"]
+    study.main(common)
+    study.main([*common, "--workers", "1"])  # of the machine alone
+    assert len(trainings.commands) == 2
+    other = studies.Study("tiny", "somewhere", command, (studies.Cell("B", ""),))
+    monkeypatch.setitem(studies.STUDIES, "tiny", other)
+    refused(lambda: study.main([*common, *further]), f"{tmp_path / 'recipe-0'} holds {message}: name another --out")
+
+
 def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(trainings, tmp_path):
-    begun = tmp_path / "loss_a-0"
+    begun = tmp_path / "size_48-0"
     begun.mkdir()
-    (begun / "run.json").write_text(json.dumps({}))
+    given = arguments("train_lgcn.py", "--epochs", "4", "--size", "48")
+    (begun / "run.json").write_text(json.dumps({"arguments": given}))
     study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)])
     assert "--resume" not in trainings.commands[0]
     assert trainings.commands[0][-1] == str(begun)
@@ -82,11 +113,12 @@ def test_a_run_that_was_interrupted_before_its_first_epoch_ended_starts_again(tr
 
 def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
     cell = studies.Cell("A", "", 8.0)
-    monkeypatch.setitem(studies.STUDIES, "tiny", studies.Study("t", "somewhere", "train_x.py", (cell,), studies.MSE))
+    monkeypatch.setitem(studies.STUDIES, "tiny", studies.Study("t", "?", "train_deeppose.py", (cell,), studies.MSE))
     for seed, error in enumerate((20.0, 24.0)):
         folder = tmp_path / f"recipe-{seed}"
         folder.mkdir()
-        (folder / "run.json").write_text(json.dumps({"result": {"best_nme": 0.02, "best_epoch": 2}}))
+        given = arguments("train_deeppose.py", "--seed", str(seed))
+        (folder / "run.json").write_text(json.dumps({"arguments": given, "result": {"best_nme": 0.02}}))
         # The lowest loss is not that of the epoch with the lowest NME, and an epoch without validation has neither.
         lines = [{"nme": 0.03, "mse": error}, {"nme": 0.02, "mse": 30.0}, {"loss": 1.0}]
         (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -99,7 +131,7 @@ def test_a_study_may_compare_squared_errors(monkeypatch, tmp_path, capsys):
 def test_a_training_that_fails_is_named(tiny, stub_trainings, tmp_path, refused):
     stub_trainings(nme_of, fails=["recipe-0"])
     refused(lambda: study.main(["tiny", "--seeds", "0", "--out", str(tmp_path)]), "cell 'B' with seed 0 failed")
-    assert study.result_of(tmp_path / "loss_a-0") == 0.04
+    assert study.result_of(tmp_path / "size_48-0") == 0.04
 
 
 def test_seeds_are_numbers(tmp_path):

@@ -25,7 +25,7 @@ from common import cli
 from common.files import write_text, write_whole
 from engine.checkpoint import LAST
 from report.tables import markdown
-from tools.study import result_of
+from tools.study import refuse_other_run, result_of
 from training.discovery import ROOT, training_scripts
 from training.studies import MSE, NME, Measure
 
@@ -85,9 +85,9 @@ def trial_command(script: str, trial: Trial, epochs: int, further: Sequence[str]
 
 def complete(script: str, trial: Trial, epochs: int, further: Sequence[str], folder: Path) -> Trial:
     """Trains one trial unless that is done already."""
-    measure = measure_of(script)
+    measure, command = measure_of(script), trial_command(script, trial, epochs, further, folder)
+    refuse_other_run(folder, command)
     if result_of(folder, measure) is None:
-        command = trial_command(script, trial, epochs, further, folder)
         print(shlex.join(command), flush=True)
         subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
     return trial._replace(error=result_of(folder, measure))

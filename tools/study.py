@@ -1,8 +1,10 @@
 """Runs one of the papers' ablation studies: trains every cell with several seeds at the same small budget.
 
 Each run is an ordinary training run in OUT/<options>-<seed>. Interrupted runs are resumed and finished ones are not
-repeated, so studies with a cell in common can share OUT. Options not listed here, such as --data, go to the training
-script. All runs are judged on the validation faces. Writes STUDY.json, STUDY.md and STUDY.png.
+repeated, so studies with a cell in common can share OUT; a run with other options is refused. Options not listed here,
+such as --data, go to the training script. All runs are judged on the validation faces.
+
+Writes STUDY.json, STUDY.md and STUDY.png.
 """
 
 from __future__ import annotations
@@ -16,19 +18,24 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from matplotlib.figure import Figure
 
 from common import cli
 from common.files import exclusive, write_text, write_whole
+from common.options import options_of
 from common.readers import entry, read_json, read_json_lines
 from engine.checkpoint import LAST
 from report.tables import markdown, study_table
-from training.discovery import ROOT
+from training.discovery import ROOT, training_of
 from training.studies import NME, STUDIES, Cell, Measure, Study
 
 RERUN = "remove the run's folder, and it is trained again"
+# What changes neither what a run learns nor what it is judged by.
+OF_THE_MACHINE = frozenset(
+    ("out", "resume", "gpus", "kv_store", "workers", "cache", "validation_batch_size", "dry_run")
+)
 WIDE = 5.0  # ratio of two values from which on a figure's axis is logarithmic
 
 
@@ -77,6 +84,34 @@ def result_of(folder: Path, measure: Measure = NME) -> float | None:
     return min(found)
 
 
+def refuse_other_run(folder: Path, command: Sequence[str]) -> None:
+    """Refuses a folder whose run was started with other options than a command, whose last two words are its place.
+
+    Raises:
+        ValueError: one differs; the message has both values.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        return
+    training = training_of(command[0])
+    asked = training.parse([*command[1:-2], "--out", str(folder)])
+    options = (*options_of(asked.settings), *options_of(asked.recipe))
+    flags = {each.name: each.flag for each in options}
+    defaults = {each.name: each.default for each in options_of(training.settings_type)}
+    # Options that are newer than the run had their defaults.
+    has = {**defaults, **entry(read_json(path, RERUN), "arguments", dict, path, RERUN)}
+    for name in {**asked.arguments, **has}:
+        pair = [_as_json(values.get(name)) for values in (has, asked.arguments)]
+        if name not in OF_THE_MACHINE and pair[0] != pair[1]:
+            flag = flags.get(name, f"--{name.replace('_', '-')}")
+            own, wanted = (f"no {flag}" if value is None else f"{flag} {value}" for value in pair)
+            raise ValueError(f"{folder} holds a run with {own}, and this one has {wanted}: name another --out")
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: Path) -> float:
     """Trains one cell with one seed unless that is done already, and returns the number that is compared.
 
@@ -84,11 +119,12 @@ def complete(study: Study, cell: Cell, seed: int, further: Sequence[str], out: P
         ValueError: the training failed; its message is above.
     """
     folder = out / folder_name(cell, seed)
+    command = run_command(study, cell, seed, further, folder)
+    refuse_other_run(folder, command)
     if result_of(folder, study.measure) is None:
         if folder.exists() and not (folder / LAST).exists():
             with exclusive(folder, "wait for it to end"):
                 shutil.rmtree(folder)  # it was interrupted before its first epoch ended
-        command = run_command(study, cell, seed, further, folder)
         print(shlex.join(command), flush=True)
         if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
             raise ValueError(f"cell '{cell.name}' with seed {seed} failed, see above; the runs before it are kept")

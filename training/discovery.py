@@ -26,6 +26,14 @@ def find_trainings(folder: Path = ROOT) -> dict[str, LandmarkTraining]:
     return {name: each for each in found if isinstance(each, LandmarkTraining) for name in each.models}
 
 
+def training_of(script: str) -> LandmarkTraining:
+    """The training of a landmark network's script, such as train_ffld.py."""
+    training = getattr(_load(ROOT / script), "TRAINING", None)
+    if not isinstance(training, LandmarkTraining):
+        raise ValueError(f"{script} trains no landmark network: name another script")
+    return training
+
+
 def _load(path: Path) -> object:
     """The script as a module, under its own name, as `import` would load it."""
     loaded = sys.modules.get(path.stem)
