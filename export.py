@@ -14,6 +14,7 @@ from common import cli  # first: Ctrl-C while the others are imported shows no t
 import argparse
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
@@ -21,6 +22,7 @@ import mxnet as mx
 import numpy as np
 
 from common.files import publish, staging
+from common.readers import entry, read_json
 from datasets.images import read_image
 from datasets.inventory import needed_folder, photos_of
 from datasets.render.faces import RenderedFaces
@@ -40,6 +42,8 @@ from inference.quantized import CALIBRATION_FACES, NotQuantizable, calibration_f
 from inference.training_boxes import SAME_BOX, training_box
 
 BATCH_SIZES = (1, 5)
+# What the names of the files that an option adds end with.
+OPTIONAL = (".onnx", "-fused-symbol.json", "-int8-symbol.json", "-int8-0000.params")
 INT8_HELP = """write PREFIX-int8 too, with int8 convolutions: faster on CPUs with 8-bit dot products, not smaller,
 as its file keeps float32 weights that are rounded on loading"""
 INT8_FACES = 64  # to measure on
@@ -88,6 +92,14 @@ def output_prefix(out: str, weights: Path) -> Path:
     if (folder / f"{name}.json").resolve() == info_path(weights).resolve():
         raise ValueError(f"--out {out} would replace the JSON of {weights}: name another prefix")
     return folder / name
+
+
+def earlier_files(prefix: Path) -> set[str]:
+    """Names of the files of options that an earlier export wrote, by its JSON: beside a new one they would be stale."""
+    with suppress(OSError, ValueError):
+        listed = entry(read_json(Path(f"{prefix}.json")), "files", list, prefix)
+        return {f"{prefix.name}{end}" for end in OPTIONAL if f"{prefix.name}{end}" in listed}
+    return set()
 
 
 class Int8Faces(NamedTuple):
@@ -225,7 +237,7 @@ def export(
             values = {**values, "files": [path.name for path in files], "largest_difference_pixels": worst}
             files.append(folder / f"{prefix.name}.json")
             files[-1].write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-            publish(folder, prefix.parent, [path.name for path in files])
+            publish(folder, prefix.parent, [path.name for path in files], earlier_files(prefix))
     except NotQuantizable as error:
         raise ValueError(f"{prefix} is not written: {error}; leave out --int8") from error
     except mx.MXNetError as error:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, Sequence, Union
+from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 STAGED = ".part"
@@ -92,10 +92,16 @@ def exclusive(folder: PathLike, remedy: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def publish(staged: Path, folder: PathLike, names: Sequence[str]) -> None:
+def publish(staged: Path, folder: PathLike, names: Sequence[str], gone: Iterable[str] = ()) -> None:
     """Flushes files of a staging folder to the disk, then moves them to `folder` in the order given.
 
     Of two processes that do so at once one waits, so that their sets of files do not mix.
+
+    Args:
+        staged: the staging folder.
+        folder: where the files go.
+        names: of the files.
+        gone: names that an earlier set may have; those that this one lacks are removed.
     """
     for name in names:
         # A link has no bytes of its own.
@@ -103,6 +109,9 @@ def publish(staged: Path, folder: PathLike, names: Sequence[str]) -> None:
             with open(staged / name, "rb") as file:
                 os.fsync(file.fileno())
     with _turn(folder):
+        # Before the move: a process killed in between leaves a set without a file, not one with another's.
+        for name in set(gone) - set(names):
+            (Path(folder) / name).unlink(missing_ok=True)
         for name in names:
             os.replace(staged / name, Path(folder) / name)
 
@@ -141,12 +150,13 @@ def write_text(path: PathLike, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_set(folder: PathLike, files: Mapping[str, bytes]) -> None:
+def write_set(folder: PathLike, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
     """Writes files that belong together: none appears before all of them are on the disk.
 
     Args:
         folder: created where it is missing; files of the same names in it are replaced, others stay.
         files: contents by file name, in the order in which they appear.
+        gone: as in `publish`.
 
     Raises:
         OSError: they could not be written; what stood in the folder is untouched.
@@ -155,7 +165,7 @@ def write_set(folder: PathLike, files: Mapping[str, bytes]) -> None:
     with staging(folder, folder) as staged:
         for name, content in files.items():
             (staged / name).write_bytes(content)
-        publish(staged, folder, list(files))
+        publish(staged, folder, list(files), gone)
 
 
 def make_folder(path: PathLike) -> Path:

@@ -20,6 +20,7 @@ from report.plots import Picture, draw_ced, draw_faces, draw_landmarks
 from report.stress import draw_stress, stress_table
 
 WORST_LISTED = 20
+STRESS_FILES = ("stress.json", "stress.md", "stress.png")
 _CURVES = ("outer_eye", "pupil", "box_geometric")
 
 
@@ -99,7 +100,7 @@ def write_report(
     The measurements are on the disk before anything is drawn.
 
     Args:
-        out: Folder, made where it is missing; files of the same names in it are replaced.
+        out: Folder, made where it is missing; files of the same names in it are replaced, `STRESS_FILES` removed.
         evaluation: What was measured.
         record: As in `work_out`.
         box_text: As in `work_out`.
@@ -120,7 +121,7 @@ def write_report(
         "errors.csv": _errors_csv(evaluation, found.summary),
         "predictions.npy": npy_bytes(evaluation.predicted),
     }
-    write_set(out, measured)
+    write_set(out, measured, gone=STRESS_FILES)  # those of the network that was evaluated here before
     regions = region_rows(found.summary)
     pictures = _pictures(evaluation, found.summary, list(worst), list(best))
     page = render_page(
@@ -168,12 +169,9 @@ def write_stress(out: Path, evaluation: Evaluation, curves: Sequence[Curve], rec
         "units": "errors and rates are fractions; a level is amount, mean, its 95 % interval, failure rate",
         "curves": curves,
     }
-    files = {
-        "stress.json": json_bytes(values),
-        "stress.md": f"# {title}\n\n{text[0].upper()}{text[1:]}.\n\n{table}".encode(),
-        "stress.png": draw_stress({evaluation.model: curves}, text, title),
-    }
-    write_set(out, files)
+    page = f"# {title}\n\n{text[0].upper()}{text[1:]}.\n\n{table}".encode()
+    picture = draw_stress({evaluation.model: curves}, text, title)
+    write_set(out, dict(zip(STRESS_FILES, (json_bytes(values), page, picture))))
     return table
 
 

@@ -182,6 +182,15 @@ def test_the_fused_symbol_takes_the_same_parameters(weights, tmp_path, crops, fr
     np.testing.assert_allclose(found, fractions, atol=2e-6)
 
 
+def test_an_export_removes_the_files_of_the_earlier_one_that_it_lacks(weights, tmp_path):
+    run_export(weights, tmp_path / "slim", "--onnx", "--fused")
+    (tmp_path / "own.onnx").write_text("not of the export, whatever its JSON says")
+    values = json.loads((tmp_path / "slim.json").read_text())
+    (tmp_path / "slim.json").write_text(json.dumps({**values, "files": [*values["files"], "own.onnx"]}))
+    run_export(weights, tmp_path / "slim")
+    assert files_in(tmp_path) == ["own.onnx", "slim-0000.params", "slim-symbol.json", "slim.json"]
+
+
 @pytest.mark.parametrize("reader", ["read_mxnet", "read_onnx"])
 def test_a_difference_leaves_what_was_there(weights, tmp_path, monkeypatch, reader):
     (tmp_path / "slim.onnx").write_text("an older export")

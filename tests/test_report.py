@@ -352,6 +352,13 @@ def test_measurements_are_on_the_disk_before_anything_is_drawn(tmp_path):
     }  # fmt: skip
 
 
+def test_a_report_removes_the_stress_curves_of_the_one_before(tmp_path):
+    for name in ("stress.json", "stress.md", "stress.png", "own.txt"):
+        (tmp_path / name).write_text("earlier")
+    write(tmp_path, evaluation_of([2, 4]))
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "own.txt"}
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     write(tmp_path / "out", evaluation_of([2, 4]))
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
