@@ -31,6 +31,7 @@ def make_run(folder, init, finished=True):
             "data": f"{folder}/photos",
             "more": [f"pts={folder}/frames", "rendered"],
             "imagenet": f"{folder}/resnet.params",
+            "backbone": "v1",
             "seed": 7,
         },
     }
@@ -89,6 +90,7 @@ def test_everything_goes_to_its_place_and_no_path_or_name_with_it(tmp_path, root
     arguments = json.loads((root / entry["run"] / "run.json").read_text())["arguments"]
     assert (arguments["out"], arguments["data"], arguments["resume"]) == ("runs/second", "DIR", None)
     assert (arguments["more"], arguments["imagenet"]) == (["pts=DIR", "rendered"], "resnet.params")
+    assert arguments["backbone"] == "v1"
     assert f"Seed 7, validation NME 3.00 %, SHA-256 `{entry['sha256'][:16]}...`" in (root / "README.md").read_text()
     assert capsys.readouterr().out == "new tables in README.md\n"
 
@@ -121,6 +123,11 @@ def test_every_option_with_a_path_loses_it():
         "train_x.py --init weights/m.params --baseline weights/n.params --more pts=DIR --more rendered "
         "--backbone-weights resnet.params --background DIR --exclude list.txt --out runs/run"
     )
+
+
+def test_a_backbones_version_is_no_path():
+    assert ship.public_command("train_x.py --backbone v2") == "train_x.py --backbone v2"
+    assert ship.public_command("train_x.py --backbone /b/a.params") == "train_x.py --backbone runs/b/a.params"
 
 
 def test_both_networks_that_weights_came_from_are_named(tmp_path):

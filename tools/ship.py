@@ -66,9 +66,11 @@ def _public_path(path: str) -> str:
 
 # How the value of an option, by its name in Python, is published; values of other options hold no path.
 PUBLIC: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(("init", "baseline", "backbone", "out", "resume", "shape_model", "weights"), _public_path),
+    **dict.fromkeys(("init", "baseline", "out", "resume", "shape_model", "weights"), _public_path),
     **dict.fromkeys(("backbone_weights", "imagenet", "exclude"), lambda path: Path(path).name),
     **dict.fromkeys(("data", "background", "backgrounds"), lambda path: "DIR"),
+    # A file of centernet_slim's training; the hourglass's is a version, such as v1.
+    "backbone": lambda value: _public_path(value) if Path(value).suffix else value,
     "more": lambda named: re.sub("=.*", "=DIR", named),
 }
 
