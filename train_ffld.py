@@ -29,6 +29,7 @@ from training.landmark_training import LandmarkTraining, TrainingContext
 from training.settings import LandmarkSettings
 
 BASELINES = {"ffld_resnet18": "resnet18_slim", "ffld_resnet50": "resnet50_slim"}
+LARGE_POSE_POINTS = 68  # of 300W-LP
 MODELS = (*BASELINES.values(), *BASELINES)
 
 
@@ -78,10 +79,11 @@ class FFLDTraining(LandmarkTraining):
         self.fill_from(net.cascade.baseline, path, context)
 
     def start_advice(self, context: TrainingContext) -> str:
-        """The paper trains the baseline on 300W-LP, then on 300-W, then all of FFLD (Sec. 6.6)."""
+        """The paper trains the baseline on 300W-LP, then on 300-W, then all of FFLD (Sec. 6.6) [F30]."""
         settings = context.settings
         baseline = BASELINES.get(settings.model)
-        starts_there = not baseline and settings.dataset in ("rendered", "300w_lp", "aflw")
+        other_points = context.markup.num_landmarks != LARGE_POSE_POINTS
+        starts_there = not baseline and (other_points or settings.dataset in ("rendered", "300w_lp"))
         if settings.init or settings.baseline or starts_there:
             return ""
         model, dataset = (baseline, settings.dataset) if baseline else (settings.model, "300w_lp")

@@ -165,20 +165,23 @@ def test_poses_are_balanced_where_the_recipe_says_so(capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "points", "expected"),
     [
-        ("--model resnet18_slim", ""),
-        ("--model resnet18_slim --dataset aflw --data d", ""),  # Table 2 has no pre-training on 300W-LP
-        ("--model resnet18_slim --dataset 300w --data d", "--model resnet18_slim --dataset 300w_lp --data DIR --out"),
-        ("--model ffld_resnet18", "python train_ffld.py --model resnet18_slim --out BEFORE"),
+        ("--model resnet18_slim", 68, ""),
+        ("--model resnet18_slim --dataset aflw --data d", 19, ""),  # Table 2 has no pre-training on 300W-LP
+        ("--model resnet18_slim --dataset cofw --data d", 29, ""),  # F30: nor has COFW
+        ("--model resnet18_slim --dataset 300vw --data d", 68, "--model resnet18_slim --dataset 300w_lp --data DIR"),
+        ("--model resnet18_slim --dataset 300w --data d", 68, "--model resnet18_slim --dataset 300w_lp --data DIR"),
+        ("--model ffld_resnet18", 68, "python train_ffld.py --model resnet18_slim --out BEFORE"),
         (
             "--model ffld_resnet50 --dataset aflw --data d",
+            19,
             "--model resnet50_slim --dataset aflw --data DIR --out BEFORE",
         ),
-        ("--model ffld_resnet18 --dataset 300w --data d --baseline b.params", ""),
+        ("--model ffld_resnet18 --dataset 300w --data d --baseline b.params", 68, ""),
     ],
 )
-def test_what_a_random_start_lacks_of_the_papers_is_named(text, expected):
-    advice = train_ffld.TRAINING.start_advice(context_of(*text.split()))
+def test_what_a_random_start_lacks_of_the_papers_is_named(text, points, expected):
+    advice = train_ffld.TRAINING.start_advice(context_of(*text.split(), num_landmarks=points))
     assert expected in advice
     assert bool(expected) == bool(advice)
