@@ -11,12 +11,13 @@ from mxnet.gluon.model_zoo.vision import resnet18_v1
 import train_deeppose
 from datasets.augment import Augmentation, TrainingCrop
 from datasets.fixed_samples import Chosen, FixedSamples, split_samples
+from datasets.geometry import square_box
 from datasets.markups import IBUG_68
 from datasets.render.faces import RenderedFaces
 from evaluation.metrics import nme
 from figures.saliency import draw_saliency, pixel_gradients, saliency_maps
 from gluon_models import InputSpec, get_model, get_spec
-from gluon_models.deeppose import CPU_RECIPE, RECIPE, RECIPES, load_features
+from gluon_models.deeppose import load_features
 from gluon_models.points import make_point_loss
 from training.landmark_training import LandmarkTraining
 from untrained import draw
@@ -187,6 +188,11 @@ class TestFixedSamples:
         crop, points = TrainingCrop(60, SPEC.box_margin, IBUG_68, Augmentation())(sample, np.random.default_rng(0))
         np.testing.assert_array_equal(crop, sample.image)
         np.testing.assert_allclose(points, sample.points_image, atol=1e-4)
+        # Of 100 by 80 pixels about (50, 40): a square of 1.25 times 100.
+        np.testing.assert_allclose(square_box((0, 0, 100, 80), SPEC.box_margin), [-12.5, -22.5, 112.5, 102.5])
+        # Sec. III: 300 x 300, then 256 x 256.
+        assert FixedSamples(self.faces, 3, self.setting, SPEC.box_margin)[0].image.shape == (300, 300, 3)
+        assert SPEC.size == 256
 
     def test_fewer_samples_than_faces_are_refused(self):
         with pytest.raises(ValueError, match="2 samples of 3 faces: take at least as many"):
@@ -214,10 +220,22 @@ class TestCommand:
         return train_deeppose.TRAINING.parse(["--out", "run", *text])[:2]
 
     def test_the_defaults_are_the_papers(self):
-        _, recipe = self.recipe_of()
-        assert recipe == RECIPE
-        assert (recipe.epochs, recipe.samples, recipe.optimizer, recipe.loss) == (100, 8000, "adam", "mse")
-        assert RECIPES["cpu"][""] == CPU_RECIPE
+        settings, recipe = self.recipe_of()
+        options = train_deeppose.TRAINING.fit_options(settings, recipe)
+        # Sec. III; batch, rate and decay are not printed (D3, D4), nor how far samples are changed (D5).
+        assert (options.schedule.epochs, recipe.samples, options.optimizer, recipe.loss) == (100, 8000, "adam", "mse")
+        assert (recipe.batch_size, options.optimizer_settings) == (32, {"wd": 1e-5})
+        assert [options.schedule.rate(done) for done in (0, 99)] == pytest.approx([1e-3, 1e-3])
+        geometry = (recipe.rotation_degrees, recipe.scale_fraction, recipe.shift_fraction, recipe.flip_probability)
+        assert (*geometry, recipe.brightness_fraction, recipe.contrast_fraction) == (20, 0.1, 0.05, 0, 0.2, 0.2)
+        assert recipe.average_decay == 0
+        # D6.
+        settings, recipe = self.recipe_of("--recipe", "cpu")
+        options = train_deeppose.TRAINING.fit_options(settings, recipe)
+        assert (options.schedule.epochs, recipe.samples, recipe.loss) == (40, 0, "normalized_l1")
+        assert options.optimizer_settings == {"wd": 5e-4}
+        assert [options.schedule.rate(done) for done in (1, 40)] == pytest.approx([1e-3, 0], rel=0.01, abs=1e-9)
+        assert (recipe.flip_probability, recipe.average_decay) == (0.5, 0.998)
 
     @pytest.mark.parametrize("split", ["before", "after"])
     def test_samples_are_parted_before_or_after_they_are_made(self, split, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from datasets.geometry import compose, crop_matrix, invert, similarity_matrix, square_box, transform_points
 from datasets.heatmaps import DECODINGS, HeatmapCodec
+from gluon_models import get_spec
 
 CODEC = HeatmapCodec(size=32, stride=8, sigma=1.0)
 
@@ -44,6 +45,10 @@ def test_a_target_by_hand():
     ]
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps[0, 0], expected, rtol=1e-5)
+    # The hourglass's: 1 at the landmark, exp(-1/2) and exp(-2) at one and two cells from it.
+    spec = get_spec("hourglass_resnet50")
+    (((_, row, *_),),), _ = HeatmapCodec(4, spec.stride, spec.sigma).encode(np.array([[[3.5, 11.5]]]))
+    np.testing.assert_allclose(row[:3], [1, 0.60653066, 0.13533528], rtol=1e-5)
 
 
 def test_points_without_a_place_on_the_map_are_not_visible():

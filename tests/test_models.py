@@ -11,6 +11,7 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon.model_zoo.vision import BasicBlockV1, ResNetV1
 
+from datasets.geometry import square_box
 from gluon_models import InputSpec, Normalize, get_model, get_spec, list_models
 from gluon_models.blocks import bottleneck_block, parameter_count
 from gluon_models.points import PointLoss, PointObjective
@@ -101,6 +102,8 @@ def test_ffld_baselines_see_the_papers_input():
     for name in ("resnet18_slim", "resnet50_slim"):
         spec = get_spec(name)
         assert (spec.size, spec.colour, spec.output, spec.stride) == (224, "rgb", "points", 1)
+        # Of 100 by 80 pixels about (50, 40): a square of 1.25 times 100.
+        np.testing.assert_allclose(square_box((0, 0, 100, 80), spec.box_margin), [-12.5, -22.5, 112.5, 102.5])
 
 
 def test_resnet18_slim_at_19_landmarks_has_the_papers_count():
@@ -303,6 +306,11 @@ def test_normalize_by_hand(kind, hybrid):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0, :, 0, 1], [(20 - 10) * 0.1, (120 - 20) * 0.5, (255 - 30) * 2], rtol=1e-6)
     np.testing.assert_allclose(found[0, :, 1, 0], [-1, -10, -60], rtol=1e-6)
+    # Black and white by ImageNet's mean and deviation, 0.485 and 0.229 for red, and about the middle of the range.
+    ends = np.array([[[[0] * 3, [255] * 3]] * 2], kind)
+    imagenet = [[-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], [0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225]]
+    for name, expected in (("hourglass_resnet50", imagenet), ("resnet18_slim", [[-1] * 3, [1] * 3])):
+        np.testing.assert_allclose(normalize(get_spec(name), ends, hybrid)[0, :, 0].T, expected, rtol=1e-5)
 
 
 def test_normalize_gray_by_hand():

@@ -38,13 +38,20 @@ def network(*text):
         ("resnet18_slim", "300w", (1e-4, 0.3, 50, 350, "normalized_l2", False)),
         ("resnet18_slim", "aflw", (1e-4, 0.3, 8, 56, "normalized_l2", True)),
         ("ffld_resnet50", "aflw", (5e-4, 0.3, 80, 400, "normalized_l2/l2/l1/align", True)),
+        # "a learning rate of 0.0002 for 80 epochs", without decay.
+        ("resnet18_slim", "300w_lp", (2e-4, "constant", None, 80, "normalized_l2", False)),
+        # As on 300-W.
+        ("resnet50_slim", "cofw", (1e-4, 0.3, 50, 350, "normalized_l2", False)),
+        ("resnet50_slim", "300vw", (1e-4, 0.3, 50, 350, "normalized_l2", False)),
+        ("ffld_resnet18", "cofw", (5e-4, 0.3, 80, 400, "normalized_l2/l2/l1/align", False)),
+        ("ffld_resnet18", "300vw", (5e-4, 0.3, 80, 400, "normalized_l2/l2/l1/align", False)),
     ],
 )
 def test_the_recipe_follows_what_is_trained(model, dataset, expected):
     recipe = recipes_for(model, dataset)["paper"]
-    steps = (recipe.decay_factor, recipe.decay_epochs) if recipe.schedule == "step" else (None, None)
+    steps = (recipe.decay_factor, recipe.decay_epochs) if recipe.schedule == "step" else (recipe.schedule, None)
     assert (recipe.learning_rate, *steps, recipe.epochs, recipe.loss, recipe.balance_poses) == expected
-    assert (recipe.batch_size, recipe.weight_decay) == (64, 5e-4)
+    assert (recipe.optimizer, recipe.batch_size, recipe.weight_decay) == ("adam", 64, 5e-4)
 
 
 def test_the_number_of_losses_is_that_of_the_stages_and_both_switches_reach_the_network():

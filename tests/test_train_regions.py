@@ -12,7 +12,7 @@ from datasets.render.faces import RenderedFaces
 from engine.fit import Fit
 from gluon_models import describe, get_model, get_spec, save_weights
 from gluon_models.regions.bound import TrueBoxes, predict_with_true_boxes
-from gluon_models.regions.network import CPU_RECIPE, RECIPE, is_frozen
+from gluon_models.regions.network import RECIPE, is_frozen
 from inference.pipeline import crop_dataset
 from training import options as training
 
@@ -54,11 +54,20 @@ def same(one, other):
 def test_the_defaults_are_the_papers():
     arguments, recipe = recipe_of()
     # Sec. 5.2: Adam, 0.001, batch 16, MSE, 50 epochs, early stopping, dropout 0.5, one dense layer.
-    assert recipe == RECIPE
-    assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.loss) == ("adam", 1e-3, 16, "mse")
-    assert (recipe.epochs, recipe.dropout, arguments.dense_layers) == (50, 0.5, 1)
-    assert arguments.patience == 10
-    assert recipe_of("--recipe", "cpu")[1] == CPU_RECIPE
+    options = train_regions.TRAINING.fit_options(arguments, recipe)
+    assert (options.optimizer, options.optimizer_settings, recipe.loss) == ("adam", {"wd": 0}, "mse")
+    assert [options.schedule.rate(done) for done in (0, 49)] == pytest.approx([1e-3, 1e-3])
+    assert (options.schedule.epochs, options.patience, recipe.batch_size) == (50, 10, 16)
+    assert (recipe.dropout, arguments.dense_layers, arguments.blocks) == (0.5, 1, 3)
+    # R4.
+    arguments, recipe = recipe_of("--recipe", "cpu")
+    options = train_regions.TRAINING.fit_options(arguments, recipe)
+    assert (options.schedule.epochs, options.optimizer_settings, recipe.batch_size) == (100, {"wd": 5e-4}, 32)
+    assert [options.schedule.rate(done) for done in (1, 100)] == pytest.approx([1e-3, 0], rel=0.01, abs=1e-9)
+    assert (recipe.loss, recipe.dropout, recipe.average_decay) == ("normalized_l1", 0.2, 0.998)
+    changed = train_regions.TRAINING.augmentation(recipe)
+    assert min(changed.scale_fraction, changed.shift_fraction, changed.contrast_fraction) > 0
+    assert min(changed.blur_probability, changed.noise_probability, changed.occlusion_probability) > 0
 
 
 def test_brightness_shear_flip_and_rotation_are_the_augmentation():
@@ -67,6 +76,8 @@ def test_brightness_shear_flip_and_rotation_are_the_augmentation():
     assert changed - {"occlusion_fraction"} == {
         *("rotation_degrees", "shear_fraction", "flip_probability", "brightness_fraction")
     }
+    assert (setting.rotation_degrees, setting.shear_fraction) == (15, 0.1)
+    assert (setting.flip_probability, setting.brightness_fraction) == (0.5, 0.2)
 
 
 @pytest.mark.parametrize("model", train_regions.MODELS)
