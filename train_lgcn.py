@@ -115,6 +115,7 @@ class LGCNTraining(LandmarkTraining):
             "kernel": settings.kernel,
             "global_context": settings.global_context,
             "background": recipe.loss == "cross_entropy",
+            "dropout": recipe.dropout,
         }
         if settings.filters:
             overrides["filters"] = settings.filters
@@ -125,7 +126,6 @@ class LGCNTraining(LandmarkTraining):
 
     def make_objective(self, net: HybridBlock, context: TrainingContext) -> Objective:
         """Compares the heatmaps of both subnets."""
-        net.set_dropout(context.recipe.dropout)
         return HeatmapObjective(net, context.recipe.loss, context.spec, context.devices)
 
     def fit_options(self, settings: LGCNSettings, recipe: Recipe) -> FitOptions:

@@ -20,7 +20,7 @@ class DropoutEnsemble:
     """A network whose heatmaps are the mean over several dropout masks; it takes the network's place.
 
     Args:
-        net: trained, with a method `sample_dropout`; from now on it drops units at every prediction.
+        net: trained with dropout, with a method `sample_dropout`; from now on it drops units at every prediction.
         members: predictions to average.
 
     Raises:
@@ -28,7 +28,7 @@ class DropoutEnsemble:
     """
 
     def __init__(self, net: HybridBlock, members: int = MEMBERS) -> None:
-        if not hasattr(net, "sample_dropout"):
+        if not (hasattr(net, "sample_dropout") and net.dropout):
             raise ValueError("this network has no dropout to sample: choose the augmentation ensemble")
         net.sample_dropout()
         self._net, self._members = net, members

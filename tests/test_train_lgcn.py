@@ -14,8 +14,9 @@ from datasets.markups import get_markup
 from datasets.render.faces import RenderedFaces
 from engine.distributed import Team
 from evaluation.metrics import nme
-from gluon_models import InputSpec, get_model, get_spec, load_weights
+from gluon_models import InputSpec, get_model, get_spec, load_weights, save_weights, shipped_weights
 from gluon_models.lgcn.network import RECIPE
+from inference.ensembles import DropoutEnsemble
 from inference.pipeline import PointPredictor, crop_dataset, predict_cropped
 from inference.shape_model import load_shape_model
 from training import options as training
@@ -93,11 +94,32 @@ def test_the_papers_dropout_and_that_of_the_cpu_recipe():
     shares = []
     for text in ([], ["--recipe", "cpu"], ["--dropout", "0.3"]):
         net, context = network("--side-branch", "on", *text)
-        train_lgcn.TRAINING.make_objective(net, context)
         first = net.cascade.local_context.layers[1]
         shares.append(first.dropout)
     assert shares == [0.1, 0.0, 0.3]
     assert net.cascade.local_context.side[1].dropout == 0
+
+
+def test_the_weights_say_what_share_was_dropped(tmp_path):
+    net, context = network("--dropout", "0.3")
+    save_weights(net, tmp_path / "best.params", context.info)
+    loaded, _ = load_weights(tmp_path / "best.params")
+    assert (loaded.dropout, loaded.cascade.global_context.layers[0].dropout) == (0.3, 0.3)
+    # A next run may drop another share.
+    other, context = network("--dropout", "0")
+    train_lgcn.TRAINING.start_from(other, str(tmp_path / "best.params"), context)
+    np.testing.assert_array_equal(values(other), values(net))
+    assert other.cascade.global_context.layers[0].dropout == 0
+    # The shipped file's last runs dropped nothing.
+    for never in (other, load_weights(shipped_weights("lgcn_64"))[0]):
+        with pytest.raises(ValueError, match="no dropout to sample: choose the augmentation ensemble"):
+            DropoutEnsemble(never)
+    with pytest.raises(ValueError, match=r"a dropout of 1\.5 is no share of the features"):
+        get_model("lgcn_64", dropout=1.5)
+
+
+def values(net):
+    return np.concatenate([parameter.data().asnumpy().ravel() for parameter in net.collect_params().values()])
 
 
 def test_switches_reach_the_network():
@@ -108,6 +130,7 @@ def test_switches_reach_the_network():
         "kernel": "none",
         "global_context": False,
         "background": False,
+        "dropout": 0.1,
         "filters": 4,
     }
     net, context = network("--loss", "cross_entropy")

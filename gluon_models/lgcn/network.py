@@ -286,9 +286,10 @@ class LGCN(StagedNetwork):
         global_context: use that subnet.
         background: a further heatmap for everything but landmarks; each cell then sums to 1 (Sec. 3.2.4) [L11].
         colour: of the faces, see `InputSpec`; the paper found "rgb" and "hsv" no better (Sec. 3.1) [L1].
+        dropout: fraction of the values that training drops, in all layers but the side branch's [L6].
 
     Raises:
-        ValueError: there is no such kernel or colour, or a side branch without the subnet that uses it.
+        ValueError: there is no such kernel or colour, dropout is no fraction, or a side branch has no subnet to use it.
     """
 
     def __init__(
@@ -300,11 +301,14 @@ class LGCN(StagedNetwork):
         global_context: bool = True,
         background: bool = False,
         colour: str = SPEC.colour,
+        dropout: float = DROPOUT,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if kernel not in KERNELS:
             raise ValueError(f"unknown kernel '{kernel}': choose one of {', '.join(KERNELS)}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"a dropout of {dropout} is no share of the features: give 0 or more, and less than 1")
         in_channels = len(SPEC.of_colour(colour).mean)
         if side_branch and not global_context:
             raise ValueError("only the global-context subnet uses the side branch: leave both out or neither")
@@ -314,6 +318,8 @@ class LGCN(StagedNetwork):
             self.cascade = LocalGlobal(
                 num_landmarks + background, filters, side_branch, kernel == "implicit", global_context
             )
+        self.dropout = dropout
+        self._change_activations("dropout", dropout)
         # So that weights of another number of channels are refused when they are loaded.
         self.cascade.local_context.layers[0].weight.shape = (filters, in_channels, *LOCAL_KERNELS[:1] * 2)
 
@@ -324,10 +330,6 @@ class LGCN(StagedNetwork):
     def sample_dropout(self, samples: bool = True) -> None:
         """Switches dropout at prediction on or off."""
         self._change_activations("samples", samples)
-
-    def set_dropout(self, share: float) -> None:
-        """Sets the rate of every dropout layer."""
-        self._change_activations("dropout", share)
 
     def save_memory(self) -> None:
         """Makes training keep one feature map less per layer; its results stay the same."""
