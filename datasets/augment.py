@@ -221,7 +221,7 @@ class TrainingCrop:
         points_image = face.points_image
         if rng.random() < self.setting.flip_probability and self.markup.can_flip:
             matrix = compose(mirror_matrix(self.size), matrix)
-            points_image = points_image[list(self.markup.flip_order)]
+            points_image = self.markup.mirrored(points_image, float((face.box[2:] - face.box[:2]).max()))
         crop = warp_image(face.image, matrix, self.size)
         points_crop = transform_points(points_image, matrix).astype(np.float32)
         if self.looks_apart:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Mapping, Sequence, Tuple
 
+import numpy as np
+
 Indices = Tuple[int, ...]
 Line = Tuple[Indices, bool]
 Pairs = Tuple[Tuple[int, int], ...]
@@ -30,6 +32,7 @@ class Markup:
         regions: Points of jaw, right_brow, left_brow, nose, right_eye, left_eye and mouth, as far as they are marked.
         lines: What to draw: points to join in this order, and whether the last one joins the first.
         flip_pairs: Points that trade places in a mirror, all others keep theirs; None where the names tell.
+        offset: How far to the right of where a mirror image says annotators put points, of the box's longer side [P1].
     """
 
     name: str
@@ -39,6 +42,7 @@ class Markup:
     regions: dict[str, Indices] = field(hash=False)
     lines: tuple[Line, ...]
     flip_pairs: Pairs | None = None
+    offset: float = 0.0
 
     @property
     def num_landmarks(self) -> int:
@@ -66,6 +70,15 @@ class Markup:
         for one, other in self.flip_pairs:
             order[one], order[other] = other, one
         return tuple(order)
+
+    def mirrored(self, points: np.ndarray, side: float) -> np.ndarray:
+        """Points (..., K, 2) of a face such that their mirror image is what annotators would mark in the mirror image.
+
+        Args:
+            points: Of the face.
+            side: The longer side of the face's tight box.
+        """
+        return points[..., list(self.flip_order), :] - (2 * self.offset * side, 0.0)
 
     @property
     def normalizer(self) -> str:

@@ -5,6 +5,8 @@ Names, sides and flip orders: see `datasets.markup`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from datasets.markup import Indices, Line, Markup, other_side, part_of, plain_markup
 
 __all__ = ["MARKUPS", "Indices", "Line", "Markup", "get_markup", "is_known", "markup_named", "other_side"]
@@ -92,11 +94,15 @@ IBUG_68 = Markup(
         (_span(48, 59), True),
         (_span(60, 67), True),
     ),
+    offset=0.0043,
 )
 
 # Without the outline; and without the two inner mouth corners too, as SDM (Xiong and De la Torre, 2013) places them.
-IBUG_51 = part_of(IBUG_68, "ibug_51", _span(17, 67))
-IBUG_49 = part_of(IBUG_68, "ibug_49", _span(17, 59) + _span(61, 63) + _span(65, 67))
+# Their boxes are 0.803 as wide.
+IBUG_51 = replace(part_of(IBUG_68, "ibug_51", _span(17, 67)), offset=IBUG_68.offset / 0.803)
+IBUG_49 = replace(
+    part_of(IBUG_68, "ibug_49", _span(17, 59) + _span(61, 63) + _span(65, 67)), offset=IBUG_68.offset / 0.803
+)
 
 # LFPW's order, which COFW (Burgos-Artizzu et al., 2013) keeps: sides alternate, the subject's right side first.
 # Read from Menpo's face_lfpw_29 labels, from HRNet-Facial-Landmark-Detection's MATCHED_PARTS["COFW"] and from the mean

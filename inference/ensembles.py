@@ -55,7 +55,7 @@ class AugmentedPredictor:
 
     def __init__(self, predictor: PointPredictor, markup: Markup, members: int = MEMBERS) -> None:
         self.spec, self.batch_size, self.markup = predictor.spec, predictor.batch_size, markup
-        self._predictor, self._flip_order = predictor, list(markup.flip_order) if markup.can_flip else []
+        self._predictor = predictor
         rng = np.random.default_rng(0)
         size = self.spec.size
         whole = np.array([0, 0, size, size])  # a box, which counts from the first pixel's edge
@@ -72,4 +72,7 @@ class AugmentedPredictor:
     def _predict_copy(self, crops: np.ndarray, matrix: np.ndarray, mirrored: bool) -> np.ndarray:
         changed = np.stack([warp_image(crop, matrix, self.spec.size) for crop in crops])
         points_crop = transform_points(self._predictor(changed), invert(matrix))
-        return points_crop[:, self._flip_order] if mirrored else points_crop
+        if not mirrored:
+            return points_crop
+        # What the network puts to the right in the mirror image lies to the left here, by as much.
+        return self.markup.mirrored(points_crop, -self.spec.size / (1 + self.spec.box_margin))
