@@ -33,6 +33,7 @@ COMMANDS = {
     "tools.find_leaks": ["--train", "pts={folder}", "--test", "pts={folder}", *OUT],
     "tools.label_faces": ["--data", "{folder}", *OUT],
     "tools.launch": [],
+    "tools.measure_offset": ["--data", "{folder}"],
     "tools.mine_photos": ["--data", "{folder}", *OUT],
     "tools.profile_network": [],
     "tools.results": OUT,
