@@ -25,6 +25,7 @@ from datasets.markups import Markup, get_markup
 from engine.feed import Objective
 from gluon_models import describe
 from gluon_models.backbones import zoo_command
+from gluon_models.blocks import freeze
 from gluon_models.points import PointObjective, make_point_loss
 from gluon_models.regions.bound import predict_with_true_boxes
 from gluon_models.regions.network import (
@@ -35,7 +36,6 @@ from gluon_models.regions.network import (
     Recipe,
     RegionCascade,
     RegionResNet,
-    freeze,
     load_stem,
     networks_of,
 )

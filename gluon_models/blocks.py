@@ -86,6 +86,17 @@ class StagedNetwork(nn.HybridBlock):
         return stage
 
 
+def freeze(block: nn.HybridBlock) -> None:
+    """Keeps a layer or a network as it is: in training, too, it normalizes by its running statistics [H16]."""
+    block.collect_params().setattr("grad_req", "null")
+    block.apply(_use_running_statistics)
+
+
+def _use_running_statistics(block: nn.HybridBlock) -> None:
+    if isinstance(block, nn.BatchNorm):
+        block._kwargs["use_global_stats"] = True
+
+
 def lies_on_gpu(parameter: gluon.Parameter) -> bool:
     """Whether a parameter is initialised on a GPU; a block that asks must be hybridized there, not before."""
     try:

@@ -27,7 +27,7 @@ from mxnet.gluon import HybridBlock, nn
 from common.options import option
 from common.recipe import LandmarkRecipe
 from gluon_models.backbones import BACKBONE_STAGES, BACKBONES, backbone, fill_features, layers_of_stages
-from gluon_models.blocks import StagedNetwork, bottleneck_body, conv_bn, lies_on_gpu
+from gluon_models.blocks import StagedNetwork, bottleneck_body, conv_bn, freeze, lies_on_gpu
 from gluon_models.objective import BatchObjective
 from gluon_models.spec import InputSpec, NetworkInput, upload_crops
 
@@ -265,17 +265,6 @@ class StackMerge(nn.HybridBlock):
     def hybrid_forward(self, F, start, features, heatmaps):
         """Features of the backbone and of a stack (N, channels, H, W), heatmaps (N, K, H, W) -> (N, channels, H, W)."""
         return self.features(features) + self.maps(heatmaps) + (self.merge(start) if self.merge else start)
-
-
-def freeze(layer: nn.HybridBlock) -> None:
-    """Keeps a layer as it is: in training, too, it normalizes by its running statistics, not by the batch's [H16]."""
-    layer.collect_params().setattr("grad_req", "null")
-    layer.apply(_use_running_statistics)
-
-
-def _use_running_statistics(block: nn.HybridBlock) -> None:
-    if isinstance(block, nn.BatchNorm):
-        block._kwargs["use_global_stats"] = True
 
 
 class HourglassCascade(nn.HybridBlock):

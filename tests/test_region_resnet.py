@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from datasets.markups import MARKUPS, get_markup
 from gluon_models import get_model, get_spec
-from gluon_models.blocks import parameter_count
+from gluon_models.blocks import freeze, parameter_count
 from gluon_models.regions import objective as region_objective
 from gluon_models.regions.bound import TrueBoxes
 from gluon_models.regions.crop import MARGIN, OFFSET, PartCut, gather, landmark_boxes, put_back, widen
@@ -19,7 +19,6 @@ from gluon_models.regions.network import (
     IMAGENET_MEAN,
     Design,
     RegionResNet,
-    freeze,
     is_frozen,
     load_stem,
     networks_of,

@@ -283,13 +283,8 @@ def region_boxes(num_landmarks: int = 68, jaw_network: bool = False, **design: A
     return RegionCascade(num_landmarks, "network", jaw_network, Design(**design))
 
 
-def freeze(net: nn.HybridBlock) -> None:
-    """Freezes all parameters of a network."""
-    net.collect_params().setattr("grad_req", "null")
-
-
 def is_frozen(net: nn.HybridBlock) -> bool:
-    """Whether `freeze` was called on the network."""
+    """Whether `gluon_models.blocks.freeze` was called on the network."""
     return all(parameter.grad_req == "null" for parameter in net.collect_params().values())
 
 
