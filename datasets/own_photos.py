@@ -106,8 +106,8 @@ def _owner(stem: Path, photos: set[Path], labels: set[Path], with_faces: set[Pat
 
 def _photo_and_number(stem: Path) -> tuple[Path, str]:
     """What `<photo>_<number>` is made of; the whole and an empty number where it is not."""
-    photo, number = re.fullmatch(r"(.+?)(?:_(\d+))?", stem.name, re.DOTALL).groups("")  # type: ignore[union-attr]
-    return stem.with_name(photo), number
+    match = re.fullmatch(r"(.+)_(\d+)", stem.name, re.DOTALL)
+    return (stem.with_name(match[1]), match[2]) if match else (stem, "")
 
 
 def _add_label(labels: dict[Path, Path], label: Path) -> None:
